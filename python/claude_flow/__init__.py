@@ -1,0 +1,3 @@
+"""Small neural networks that run a swarm of coding agents."""
+
+__version__ = "2.0.0"

@@ -1,0 +1,1 @@
+"""Requests and records to network inputs: one implementation for training and inference, numpy only."""
