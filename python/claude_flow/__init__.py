@@ -1,3 +1,30 @@
-"""Small neural networks that run a swarm of coding agents."""
+"""Small neural networks that run a swarm of coding agents: coordination, optimization, prediction.
+
+>>> import claude_flow as cf
+>>> sorted(cf.__all__)
+['Model', '__version__', 'engine', 'export', 'load', 'nets', 'ops']
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from claude_flow import engine, export, nets, ops
+    from claude_flow.model import Model, load
 
 __version__ = "2.0.0"
+__all__ = ["Model", "__version__", "engine", "export", "load", "nets", "ops"]
+
+# Attributes load on first use (PEP 562), so that importing the package costs no NumPy and never torch.
+_LAZY = {"Model": "claude_flow.model", "load": "claude_flow.model"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        value = getattr(import_module(_LAZY[name]), name)
+    elif name in __all__:
+        value = import_module(f"claude_flow.{name}")
+    else:
+        raise AttributeError(f"module 'claude_flow' has no attribute {name!r}")
+    globals()[name] = value
+    return value

@@ -1,0 +1,151 @@
+"""Load a model and run it: the one door to inference for the library, the command line and the benchmarks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from claude_flow import modelfile, registry
+from claude_flow.errors import InputError
+
+__all__ = ["Decision", "Model", "load"]
+
+BACKENDS = ("native", "torch")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Scores of a batch of swarms: which agent or command takes which task.
+
+    ``scores`` and ``probabilities`` are float32 ``[B, tasks, agents + commands]``; columns of agents that an item
+    does not have are ``-inf`` and 0, rows of tasks that it does not have are 0 in ``probabilities``. ``commands``
+    names the last columns.
+    """
+
+    scores: NDArray[np.float32]
+    probabilities: NDArray[np.float32]
+    commands: tuple[str, ...]
+
+
+class Model:
+    """A loaded model. Make one with :func:`load`; it is safe to run from many threads at once.
+
+    Attributes: ``network``, ``precision``, ``backend``, ``isa``, ``threads``, ``config``, ``features`` (the schema
+    of its inputs), ``calibration``, ``provenance``, ``path``.
+    """
+
+    def __init__(self, path: Path, file: modelfile.ModelFile, runner: Any, backend: str) -> None:
+        self.path = path
+        self.network = file.network
+        self.precision = file.precision
+        self.config = file.config
+        self.features = file.features
+        self.calibration = file.calibration
+        self.provenance = file.provenance
+        self.backend = backend
+        self.isa: str = runner.isa
+        self.threads: int = runner.threads
+        self._runner = runner
+        self._commands = file.tensors.get("commands")
+
+    def run(self, x: NDArray[np.float32], lengths: NDArray[np.int32] | None = None) -> NDArray[np.float32]:
+        """Run the network on a batch; one crossing into the engine, which releases the GIL.
+
+        ``x``: float32, C-contiguous: coordination ``[B, T, 512] -> [B, T, 256]``, optimization
+        ``[B, 256] -> [B, 128]``, prediction ``[B, T, 128] -> [B, 64]`` (at the spec's sizes), ``1 <= T <= 128``.
+        ``lengths``: int32 ``[B]``, real tokens per item (default: all T); outputs of padded tokens are 0.
+        Raises ``ValueError`` for any other shape, type or length.
+        """
+        y: NDArray[np.float32] = self._runner.run(x, lengths)
+        return y
+
+    def decide(self, x: NDArray[np.float32], agents: ArrayLike, tasks: ArrayLike) -> Decision:
+        """Assign tasks: run a coordination network and apply its pointer head, masks and softmax.
+
+        ``x``: float32 ``[B, T, 512]``, per item one state token, then the agents, then the tasks, then padding.
+        ``agents``, ``tasks``: integers, one for all items or ``[B]``. The softmax runs over the item's agents and
+        the commands, at the model's calibrated ``temperature``. Raises :class:`InputError` for another network or
+        counts that do not fit ``T``.
+        """
+        if self.network != "coordination" or self._commands is None:
+            raise InputError(f"{self.path}: decide() needs a coordination model, this is {self.network}")
+        batch, tokens = x.shape[:2]
+        agents, tasks = (np.broadcast_to(np.asarray(n, np.int32), (batch,)) for n in (agents, tasks))
+        lengths = np.ascontiguousarray(1 + agents + tasks, np.int32)
+        if agents.min() < 1 or tasks.min() < 1 or lengths.max() > tokens:
+            raise InputError(f"agents and tasks must be at least 1 and 1 + agents + tasks at most T = {tokens}")
+        y = self.run(x, lengths)
+        most_agents, most_tasks = int(agents.max()), int(tasks.max())
+        task_index = np.arange(most_tasks)
+        rows = np.minimum(1 + agents[:, None] + task_index, tokens - 1)
+        task_out = np.take_along_axis(y, rows[:, :, None], axis=1)
+        pointers = task_out @ y[:, 1 : 1 + most_agents].transpose(0, 2, 1)
+        scores = np.concatenate([pointers, task_out @ self._commands.T], axis=2) * np.float32(y.shape[2] ** -0.5)
+        scores[:, :, :most_agents][
+            np.broadcast_to(np.arange(most_agents) >= agents[:, None, None], pointers.shape)
+        ] = -np.inf
+        heat = scores / np.float32(self.calibration.get("temperature", 1.0))
+        weights = np.exp(heat - heat.max(axis=2, keepdims=True))
+        probabilities = weights / weights.sum(axis=2, keepdims=True)
+        probabilities *= (task_index < tasks[:, None])[:, :, None]
+        return Decision(scores, probabilities.astype(np.float32), tuple(self.config["commands"]))
+
+
+class _TorchRunner:
+    """The reference backend: the same file, run by torch."""
+
+    isa = "torch"
+
+    def __init__(self, file: modelfile.ModelFile, threads: int) -> None:
+        from claude_flow import export
+
+        self.threads = threads
+        self._module = export.from_file(file)
+
+    def run(self, x: NDArray[np.float32], lengths: NDArray[np.int32] | None = None) -> NDArray[np.float32]:
+        import torch
+
+        with torch.inference_mode():
+            inputs = [torch.from_numpy(np.array(x))]
+            if lengths is not None:
+                inputs.append(torch.from_numpy(np.array(lengths, np.int64)))
+            y: NDArray[np.float32] = self._module(*inputs).numpy()
+        return y
+
+
+def load(
+    name: str | Path,
+    backend: str = "native",
+    precision: str = "auto",
+    threads: int = 1,
+    isa: str = "auto",
+) -> Model:
+    """Load a model by path, workspace name (``NAME`` or ``NAME/VERSION``) or built-in name.
+
+    ``backend``: ``"native"`` (the C++ engine) or ``"torch"`` (the reference, needs ``claude-flow[train]``).
+    ``precision``: ``"auto"`` takes what the file holds; naming another precision than the file's is refused.
+    ``isa``: ``"auto"`` or one of ``claude_flow.engine.available()``. Nothing falls back silently: what cannot be
+    done raises :class:`InputError` with the reason.
+    """
+    path = registry.model_path(str(name))
+    file = modelfile.read(path)
+    if backend not in BACKENDS:
+        raise InputError(f"unknown backend {backend!r}: it is one of {', '.join(BACKENDS)}")
+    if precision not in ("auto", file.precision):
+        raise InputError(f"{path} holds {file.precision} weights, not {precision!r}; use precision='auto'")
+    if threads < 1:
+        raise InputError(f"threads must be at least 1, not {threads}")
+    if backend == "torch":
+        return Model(path, file, _TorchRunner(file, threads), backend)
+    from claude_flow import _core
+
+    program = np.asarray(file.program, np.int32)
+    try:
+        runner = _core.Model(program, [file.tensors[n] for n in file.program_tensors], isa, threads)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from None
+    return Model(path, file, runner, backend)
