@@ -1,0 +1,55 @@
+"""The ``claude-flow`` command: the root of the tree of commands, and the entry point of the program.
+
+The tree is lazy. :data:`NEURAL` names the module of every group beside its line of help, so that no group is
+imported, nor what it needs, before one of its commands is called.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from claude_flow import __version__
+from claude_flow.cli.command import Group, LazyGroup
+from claude_flow.cli.output import Output
+
+__all__ = ["NEURAL", "main", "root"]
+
+NEURAL: dict[str, tuple[str, str]] = {
+    # name: (module:attribute, the first line of its help; a test keeps the two equal)
+}
+
+
+@click.group("claude-flow", cls=Group)
+@click.version_option(__version__, message="claude-flow %(version)s")
+def root() -> None:
+    """Small neural networks that run a swarm of coding agents."""
+
+
+root.add_command(
+    LazyGroup(
+        "neural", members=NEURAL, help="Learn from a swarm's logs; assign, optimize and predict its work."
+    )
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``claude-flow ARGUMENTS`` (default: the process's own) and return its exit code.
+
+    0 done; 1 failed; 2 the input or the command line cannot be used; 130 interrupted; 141 the reader of
+    standard output went away.
+    """
+    completion = os.environ.get("_CLAUDE_FLOW_COMPLETE")
+    if completion:
+        from click.shell_completion import shell_complete
+
+        return shell_complete(root, {}, "claude-flow", "_CLAUDE_FLOW_COMPLETE", completion)
+    output = Output()
+    with output.guard():
+        words = list(sys.argv[1:] if arguments is None else arguments)
+        with root.make_context("claude-flow", words, obj=output) as context:
+            root.invoke(context)
+    return output.exit_code

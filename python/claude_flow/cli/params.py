@@ -1,0 +1,100 @@
+"""The parameter types of the command line: :mod:`claude_flow.values` for click, and true|false switches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from claude_flow import values
+from claude_flow.errors import InputError
+
+__all__ = [
+    "BOOLEAN",
+    "DURATION",
+    "INTEGERS",
+    "NAME",
+    "NAMES",
+    "SHARE",
+    "SHARES",
+    "SIZE",
+    "Json",
+    "Number",
+    "switch",
+]
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4 only
+    """The type whose values ``parse`` reads from text; ``name`` is what the help shows."""
+
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The value of the text ``value``; one that is no text (a default) is one already."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._parse(value)
+        except InputError as error:
+            self.fail(str(error), param, ctx)
+
+
+BOOLEAN = Parsed("true|false", values.boolean)
+DURATION = Parsed("duration", values.duration)  # seconds: 60s, 5m, 30d, 6 months
+SIZE = Parsed("size", values.size)  # bytes: 512MB, 4GB, 16GiB
+SHARE = Parsed("share", values.share)  # 0.8 or 80%
+SHARES = Parsed("shares", values.shares)  # "80%,95%"
+INTEGERS = Parsed("integers", values.integers)  # "50,90,99", "2-4" or "[1,4,8]"
+NAMES = Parsed("names", values.names)  # "a,b" or '["a","b"]'
+NAME = Parsed("name", values.valid_name)  # of a model, a dataset, a run that is to be made
+
+
+class Number(Parsed):
+    """A finite number within ``low`` … ``high``, both included."""
+
+    def __init__(self, low: float = -math.inf, high: float = math.inf) -> None:
+        super().__init__("number", lambda text: values.number(text, low, high))
+
+
+class Json(click.ParamType):  # type: ignore[type-arg]
+    """A JSON object (``Json(dict)``) or list (``Json(list)``): its text, ``@FILE``, or the path of a file."""
+
+    def __init__(self, kind: type[dict[str, Any]] | type[list[Any]]) -> None:
+        self._kind = kind
+        self.name = "json object" if kind is dict else "json list"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The value that the argument stands for."""
+        if not isinstance(value, str):
+            return value
+        try:
+            found = values.json_argument(value)
+        except InputError as error:
+            self.fail(str(error), param, ctx)
+        if not isinstance(found, self._kind):
+            self.fail(f"a {self.name} is wanted here, not {_kind_of(found)}", param, ctx)
+        return found
+
+
+def _kind_of(value: Any) -> str:
+    kinds = {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "null"}
+    return kinds.get(type(value), "a number")
+
+
+def switch(name: str, default: bool = False, help: str = "") -> Callable[[_Function], _Function]:
+    """An option that is written ``--name true``, ``--name false``, or ``--name`` alone for true."""
+    return click.option(
+        name,
+        type=BOOLEAN,
+        is_flag=False,
+        flag_value="true",
+        default=default,
+        show_default="true" if default else "false",
+        help=help,
+    )

@@ -1,0 +1,300 @@
+"""Names to things: models, datasets and configurations of the workspace, and what ships with the package.
+
+The workspace is ``.claude-flow/neural/`` under the current folder, or ``$CLAUDE_FLOW_HOME``::
+
+    models/NAME/VERSION/model.safetensors, card.json      the latest version is the highest
+    datasets/NAME/manifest.json, ...
+    configs/NAME.json
+    runs/
+
+A name is looked up as an existing path, then in the workspace, then among the built-ins. Files appear whole
+or not at all: each is written beside its place, synchronized, and renamed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from claude_flow.errors import ClaudeFlowError, InputError
+from claude_flow.values import did_you_mean, parse_json, valid_name
+
+__all__ = [
+    "add_model",
+    "atomic_folder",
+    "atomic_write",
+    "config_path",
+    "dataset_path",
+    "locked",
+    "model_card",
+    "model_path",
+    "newest_model",
+    "runs_dir",
+    "workspace",
+]
+
+_BUILT_IN = Path(__file__).parent
+_MODEL, _CARD = "model.safetensors", "card.json"
+
+
+def workspace() -> Path:
+    """The workspace folder: ``$CLAUDE_FLOW_HOME``, else ``.claude-flow/neural``. It need not exist."""
+    return Path(os.environ.get("CLAUDE_FLOW_HOME") or ".claude-flow/neural")
+
+
+def runs_dir() -> Path:
+    """The folder of training runs, made if need be."""
+    path = workspace() / "runs"
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+# Look-up ------------------------------------------------------------------------------------------------
+
+
+def model_path(name: str) -> Path:
+    """The model file that ``name`` stands for: a path, ``NAME`` (its latest version), or ``NAME/VERSION``.
+
+    Raises:
+        InputError: no such model; the message names near matches and how to make one.
+    """
+    path = Path(name)
+    if path.is_dir() and (path / _MODEL).is_file():
+        return path / _MODEL
+    if path.is_file():
+        return path
+    base, _, version = name.partition("/")
+    if _is_name(base) and (not version or _is_version(version)):
+        versions = _versions(base)
+        if version in versions or (versions and not version):
+            return workspace() / "models" / base / (version or versions[-1]) / _MODEL
+        built_in = _BUILT_IN / "models" / f"{base}.safetensors"
+        if not version and built_in.is_file():
+            return built_in
+        if versions:
+            known = ", ".join(versions)
+            raise InputError(f"the model {base!r} has no version {version!r}: it has {known}")
+    known_names = [*_folders("models"), *_built_ins("models", ".safetensors")]
+    raise _unknown("model", name, known_names, "claude-flow neural train coordination --output NAME")
+
+
+def newest_model(network: str) -> Path:
+    """The model of a command that is told none: the workspace's newest of ``network``, else a built-in.
+
+    Newest is by the time its card was written. Raises InputError if there is none.
+    """
+    found: list[tuple[int, Path]] = []
+    for name in _folders("models"):
+        for version in _versions(name)[-1:]:
+            folder = workspace() / "models" / name / version
+            if model_card(folder / _MODEL).get("network") == network:
+                found.append(((folder / _CARD).stat().st_mtime_ns, folder / _MODEL))
+    if found:
+        return max(found)[1]
+    shipped = [name for name in _built_ins("models", ".safetensors") if name.startswith(network)]
+    if shipped:
+        return _BUILT_IN / "models" / f"{max(shipped)}.safetensors"
+    raise InputError(f"there is no {network} model: train one with  claude-flow neural train {network}")
+
+
+def model_card(model: Path) -> dict[str, Any]:
+    """The card beside a model file, or an empty one."""
+    card = model.parent / _CARD
+    if model.name != _MODEL or not card.is_file():
+        return {}
+    found = parse_json(card.read_text("utf-8"), str(card))
+    return found if isinstance(found, dict) else {}
+
+
+def dataset_path(name: str) -> Path:
+    """The folder of the dataset ``name``: a path of a folder with a ``manifest.json``, or a name.
+
+    Raises:
+        InputError: no such dataset; the message names near matches and how to make one.
+    """
+    for folder in (Path(name), *([workspace() / "datasets" / name] if _is_name(name) else [])):
+        if (folder / "manifest.json").is_file():
+            return folder
+    if Path(name).exists():
+        raise InputError(
+            f"{name} is not a dataset: it has no manifest.json (claude-flow neural data collect)"
+        )
+    make = "claude-flow neural data collect, then data preprocess"
+    raise _unknown("dataset", name, _folders("datasets"), make)
+
+
+def config_path(name: str) -> Path:
+    """The configuration file ``name``: a path, or a name (``.json`` or not) in the workspace or built in.
+
+    Raises:
+        InputError: no such configuration; the message names near matches.
+    """
+    if Path(name).is_file():
+        return Path(name)
+    base = name.removesuffix(".json")
+    places = [workspace() / "configs", _BUILT_IN / "configs"]
+    for place in places if _is_name(base) else []:
+        if (place / f"{base}.json").is_file():
+            return place / f"{base}.json"
+    known = [file.stem for place in places for file in place.glob("*.json")]
+    raise _unknown("configuration", name, known, f"write it to {places[0]}/NAME.json, or give a path")
+
+
+def _unknown(kind: str, name: str, known: list[str], make: str) -> InputError:
+    near = did_you_mean(name.rpartition("/")[2], known)
+    return InputError(f"there is no {kind} {name!r}{near} (to make one: {make})")
+
+
+def _is_name(text: str) -> bool:
+    try:
+        return bool(valid_name(text))
+    except InputError:
+        return False
+
+
+def _is_version(text: str) -> bool:
+    parts = text.split(".")
+    return len(parts) == 3 and all(part.isascii() and part.isdigit() and len(part) < 7 for part in parts)
+
+
+def _order(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
+
+
+def _versions(name: str) -> list[str]:
+    """The versions of a workspace model, lowest first."""
+    folder = workspace() / "models" / name
+    found = [child.parent.name for child in folder.glob(f"*/{_MODEL}")]
+    return sorted(filter(_is_version, found), key=_order)
+
+
+def _folders(kind: str) -> list[str]:
+    folder = workspace() / kind
+    return sorted(child.name for child in folder.iterdir() if _is_name(child.name)) if folder.is_dir() else []
+
+
+def _built_ins(kind: str, suffix: str) -> list[str]:
+    return sorted(file.name.removesuffix(suffix) for file in (_BUILT_IN / kind).glob(f"*{suffix}"))
+
+
+# Writing ------------------------------------------------------------------------------------------------
+
+
+def add_model(name: str, version: str | None, model_file: Path, card: dict[str, Any]) -> Path:
+    """Copy ``model_file`` and its ``card`` into the workspace as NAME/VERSION; return the new model's path.
+
+    Args:
+        version: three numbers such as "3.2.1"; None = the next minor one after the latest, at first 1.0.0.
+
+    Raises:
+        InputError: a malformed name or version, or one that exists.
+    """
+    valid_name(name, "model name")
+    if version is not None and not _is_version(version):
+        raise InputError(f"{version!r} is not a version: write three numbers such as 3.2.1")
+    with locked():
+        versions = _versions(name)
+        if version is None:
+            major, minor, _ = _order(versions[-1]) if versions else (1, -1, 0)
+            version = f"{major}.{minor + 1}.0"
+        target = workspace() / "models" / name / version
+        if target.exists():
+            raise InputError(f"the model {name} has a version {version} already")
+        with atomic_folder(target) as folder:
+            shutil.copyfile(model_file, folder / _MODEL)
+            (folder / _CARD).write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    return target / _MODEL
+
+
+def atomic_write(path: Path, data: bytes | str) -> None:
+    """Write ``path`` (text as UTF-8) so that a reader, or a crash, sees the old file or the new one, whole.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     atomic_write(Path(folder, "a", "card.json"), "{}")
+    ...     Path(folder, "a", "card.json").read_text()
+    '{}'
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _beside(path)
+    try:
+        with temporary.open("xb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync(path.parent)
+
+
+@contextlib.contextmanager
+def atomic_folder(target: Path, replace: bool = False) -> Iterator[Path]:
+    """A new folder to fill, which becomes ``target`` if the body ends well and vanishes if it does not.
+
+    With ``replace`` an existing ``target`` gives way, at the end; without, it is an InputError.
+    """
+    if target.exists() and not replace:
+        raise InputError(f"{target} exists already")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    folder = _beside(target)
+    folder.mkdir()
+    try:
+        yield folder
+        for file in [*folder.rglob("*"), folder]:
+            _sync(file)
+        if target.exists():
+            old = _beside(target)
+            os.replace(target, old)
+            os.replace(folder, target)
+            shutil.rmtree(old)
+        else:
+            os.replace(folder, target)
+        _sync(target.parent)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def locked(timeout: float = 10.0) -> Iterator[None]:
+    """Hold the workspace's lock: one process at a time changes the registry.
+
+    Raises:
+        ClaudeFlowError: another process held it for ``timeout`` seconds.
+    """
+    path = workspace() / ".lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + timeout
+    with path.open("w") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise ClaudeFlowError(
+                        f"{path}: another process holds this lock since {timeout:g} s: wait for it, or end it"
+                    ) from None
+                time.sleep(0.02)
+        yield
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _beside(path: Path) -> Path:
+    """A hidden name in the folder of ``path`` (so on its disk: a rename is atomic) that no one else uses."""
+    return path.with_name(f".{path.name[:80]}.{secrets.token_hex(6)}")

@@ -1,0 +1,34 @@
+"""The program as a user runs it: a process of its own, in a workspace of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    return {**os.environ, "CLAUDE_FLOW_HOME": str(tmp_path / "home"), "COLUMNS": "100"}
+
+
+@pytest.fixture
+def run(tmp_path: Path, environment: dict[str, str]) -> Run:
+    """``run("neural", "infer", ...)`` in a new folder; standard output and error are pipes."""
+
+    def run_(*words: str, **options: object) -> subprocess.CompletedProcess[str]:
+        settings = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True, "timeout": 120}
+        return subprocess.run([sys.executable, "-m", "claude_flow", *words], **{**settings, **options})
+
+    return run_
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLAUDE_FLOW_HOME", str(tmp_path / "home"))

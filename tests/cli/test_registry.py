@@ -1,0 +1,156 @@
+"""The workspace: look-up order, versions, near matches, atomic writes, the lock."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from claude_flow import registry
+from claude_flow.errors import ClaudeFlowError, InputError
+
+
+@pytest.fixture
+def model_file(tmp_path):
+    file = tmp_path / "some.safetensors"
+    file.write_bytes(b"weights")
+    return file
+
+
+def test_versions_follow_one_another_and_the_latest_is_the_highest(model_file):
+    first = registry.add_model("coordination-v3", None, model_file, {"network": "coordination"})
+    assert first.parent.name == "1.0.0"
+    registry.add_model("coordination-v3", "3.9.0", model_file, {"network": "coordination"})
+    latest = registry.add_model("coordination-v3", None, model_file, {"network": "coordination"})
+    assert latest.parent.name == "3.10.0"  # by number, not by letter
+    assert registry.model_path("coordination-v3") == latest
+    assert registry.model_path("coordination-v3/1.0.0") == first
+    assert registry.model_card(latest) == {"network": "coordination"}
+    with pytest.raises(InputError, match="already"):
+        registry.add_model("coordination-v3", "3.9.0", model_file, {})
+    with pytest.raises(InputError, match=r"no version '2\.0\.0': it has 1\.0\.0, 3\.9\.0, 3\.10\.0"):
+        registry.model_path("coordination-v3/2.0.0")
+
+
+def test_a_path_wins_over_a_name(model_file, tmp_path, monkeypatch):
+    registry.add_model("here", None, model_file, {})
+    monkeypatch.chdir(tmp_path)
+    Path("here").write_bytes(b"other weights")
+    assert registry.model_path("here") == Path("here")
+    assert registry.model_path(str(model_file)) == model_file
+
+
+def test_an_unknown_model_names_the_near_ones_and_how_to_make_one(model_file):
+    registry.add_model("coordination-v3", None, model_file, {})
+    with pytest.raises(InputError, match=r"did you mean coordination-v3.*claude-flow neural train") as caught:
+        registry.model_path("cordination-v3")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_the_newest_model_of_a_network(model_file):
+    with pytest.raises(InputError, match="train one"):
+        registry.newest_model("no-such-network")
+    registry.add_model("z", None, model_file, {"network": "prediction"})
+    newest = registry.add_model("a", None, model_file, {"network": "prediction"})
+    registry.add_model("b", None, model_file, {"network": "coordination"})
+    assert registry.newest_model("prediction") == newest
+
+
+@pytest.mark.parametrize("name", ["../evil", "a/b", "/tmp/evil", ".hidden", ""])
+@pytest.mark.parametrize("look_up", [registry.model_path, registry.dataset_path, registry.config_path])
+def test_no_name_leads_out_of_the_workspace(look_up, name, model_file, tmp_path):
+    (tmp_path / "home" / "models").mkdir(parents=True)
+    with pytest.raises(InputError):
+        registry.add_model(name, None, model_file, {})
+    with pytest.raises(InputError):
+        look_up(name)
+
+
+@pytest.mark.parametrize("version", ["1", "1.2", "1.2.x", "../1.2.3", "1.2.3.4", "-1.2.3", ""])
+def test_malformed_versions(version, model_file):
+    with pytest.raises(InputError, match="three numbers"):
+        registry.add_model("m", version, model_file, {})
+
+
+def test_datasets_and_configurations(tmp_path, monkeypatch):
+    folder = tmp_path / "home" / "datasets" / "swarm-training-data"
+    registry.atomic_write(folder / "manifest.json", "{}")
+    assert registry.dataset_path("swarm-training-data") == folder
+    assert registry.dataset_path(str(folder)) == folder
+    with pytest.raises(InputError, match="did you mean swarm-training-data"):
+        registry.dataset_path("swarm-traning-data")
+    with pytest.raises(InputError, match=r"no manifest\.json"):
+        registry.dataset_path(str(tmp_path))
+    registry.atomic_write(tmp_path / "home" / "configs" / "big.json", "{}")
+    assert registry.config_path("big") == registry.config_path("big.json")
+    with pytest.raises(InputError, match="did you mean big"):
+        registry.config_path("bigg")
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    file = tmp_path / "card.json"
+    registry.atomic_write(file, "old")
+    with pytest.raises(UnicodeEncodeError):
+        registry.atomic_write(file, "\ud800")
+
+    def interrupted():
+        with registry.atomic_folder(tmp_path / "model") as folder:
+            (folder / "half").write_text("written")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert file.read_text() == "old"
+    assert [child.name for child in tmp_path.iterdir()] == ["card.json"]
+
+
+def test_a_folder_gives_way_only_when_asked(tmp_path):
+    for text in ("old", "new"):
+        with registry.atomic_folder(tmp_path / "data", replace=True) as folder:
+            (folder / text).write_text(text)
+    assert [child.name for child in (tmp_path / "data").iterdir()] == ["new"]
+    with pytest.raises(InputError, match="exists already"), registry.atomic_folder(tmp_path / "data"):
+        pass
+    assert [child.name for child in tmp_path.iterdir()] == ["data"]
+
+
+def test_the_lock_is_between_processes(environment):
+    hold = "\n".join(
+        [
+            "import time",
+            "from claude_flow import registry",
+            "with registry.locked():",
+            "    print('held', flush=True)",
+            "    time.sleep(60)",
+        ]
+    )
+    with subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE, env=environment) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        with pytest.raises(ClaudeFlowError, match="holds this lock"), registry.locked(timeout=0.1):
+            pass
+        holder.kill()
+    with registry.locked(timeout=5):  # a killed process lets go
+        pass
+
+
+def test_concurrent_processes_get_versions_of_their_own(model_file, environment):
+    add = (
+        "import pathlib, sys; from claude_flow import registry;"
+        "registry.add_model('m', None, pathlib.Path(sys.argv[1]), {})"
+    )
+    command = [sys.executable, "-c", add, str(model_file)]
+    processes = [subprocess.Popen(command, env=environment) for _ in range(4)]
+    assert [process.wait() for process in processes] == [0] * 4
+    assert len(os.listdir(registry.workspace() / "models" / "m")) == 4
+
+
+def test_look_up_is_quick(model_file):
+    for index in range(20):
+        registry.add_model(f"m{index}", None, model_file, {})
+    start = time.perf_counter()
+    for index in range(20):
+        registry.model_path(f"m{index}")
+    assert (time.perf_counter() - start) / 20 < 0.005
