@@ -124,9 +124,7 @@ def dataset_path(name: str) -> Path:
         if (folder / "manifest.json").is_file():
             return folder
     if Path(name).exists():
-        raise InputError(
-            f"{name} is not a dataset: it has no manifest.json (claude-flow neural data collect)"
-        )
+        raise InputError(f"{name} is not a dataset: it has no manifest.json (claude-flow neural data collect)")
     make = "claude-flow neural data collect, then data preprocess"
     raise _unknown("dataset", name, _folders("datasets"), make)
 

@@ -162,13 +162,12 @@ def _json_file(path: str) -> Any:
         else:
             with open(path, "rb") as file:
                 data = file.read()
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise InputError(f"{where}: {getattr(error, 'strerror', None) or error}") from None
+    try:
         return parse_json(data.decode("utf-8-sig"), where)
     except UnicodeDecodeError as error:
         raise InputError(f"{where}: byte {error.start}: not UTF-8 text") from None
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{where}: {getattr(error, 'strerror', None) or error}") from None
 
 
 # Scalars ------------------------------------------------------------------------------------------------
@@ -207,9 +206,7 @@ def size(text: str) -> int:
     """
     match = _SIZE.fullmatch(text.strip().lower())
     if match is None or (match.group(3) and not match.group(2)):
-        raise InputError(
-            f"{_short(text)} is not a size: write a number with a unit, such as 512MB, 4GB or 16GiB"
-        )
+        raise InputError(f"{_short(text)} is not a size: write a number with a unit, such as 512MB, 4GB or 16GiB")
     step = 1024.0 if match.group(3) else 1000.0
     return round(float(match.group(1)) * math.pow(step, " kmgtp".index(match.group(2) or " ")))
 
@@ -306,9 +303,7 @@ def valid_name(text: str, what: str = "name") -> str:
     'coordination-v3'
     """
     if not _NAME.fullmatch(text):
-        raise InputError(
-            f"{_short(text)} is not a {what}: write letters, digits, '.', '_' and '-' (at most 100)"
-        )
+        raise InputError(f"{_short(text)} is not a {what}: write letters, digits, '.', '_' and '-' (at most 100)")
     return text
 
 

@@ -106,9 +106,7 @@ def test_durations(text, seconds):
     assert values.duration(text) == seconds
 
 
-@pytest.mark.parametrize(
-    "text", ["", "7", "d", "-5m", "0s", "5 fortnights", "5m!", "NaN s", "1e3s", "hourly"]
-)
+@pytest.mark.parametrize("text", ["", "7", "d", "-5m", "0s", "5 fortnights", "5m!", "NaN s", "1e3s", "hourly"])
 def test_no_durations(text):
     with pytest.raises(InputError, match="duration"):
         values.duration(text)

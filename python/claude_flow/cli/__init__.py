@@ -20,6 +20,7 @@ __all__ = ["NEURAL", "main", "root"]
 
 NEURAL: dict[str, tuple[str, str]] = {
     # name: (module:attribute, the first line of its help; a test keeps the two equal)
+    "train": ("claude_flow.cli.train:group", "Train a network on a preprocessed dataset."),
 }
 
 
@@ -30,9 +31,7 @@ def root() -> None:
 
 
 root.add_command(
-    LazyGroup(
-        "neural", members=NEURAL, help="Learn from a swarm's logs; assign, optimize and predict its work."
-    )
+    LazyGroup("neural", members=NEURAL, help="Learn from a swarm's logs; assign, optimize and predict its work.")
 )
 
 

@@ -74,11 +74,7 @@ class Group(click.Group):
         self, context: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The command that ``args`` starts with."""
-        if (
-            not context.resilient_parsing
-            and self.get_command(context, args[0]) is None
-            and args[0][:1] != "-"
-        ):
+        if not context.resilient_parsing and self.get_command(context, args[0]) is None and args[0][:1] != "-":
             near = did_you_mean(args[0], self.list_commands(context))
             context.fail(f"there is no command {args[0]!r}{near}")
         return super().resolve_command(context, args)

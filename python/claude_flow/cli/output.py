@@ -194,7 +194,7 @@ def _clean(text: str) -> str:
 
 
 def _cell(value: Any) -> str:
-    if value is None:
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -212,8 +212,7 @@ def _columns(table: Table) -> list[tuple[str, list[str], bool]]:
     for index, name in enumerate(names):
         values = [row[index] for row in rows]
         numeric = bool(values) and all(
-            value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
-            for value in values
+            value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)) for value in values
         )
         found.append((name, [_cell(value) for value in values], numeric))
     return found
@@ -236,9 +235,7 @@ def _print_rich(tables: Sequence[Table]) -> None:
 
     console = Console()
     for table in tables:
-        shown = RichTable(
-            title=Text(_clean(table[0])), title_justify="left", box=box.ROUNDED, header_style="bold"
-        )
+        shown = RichTable(title=Text(_clean(table[0])), title_justify="left", box=box.ROUNDED, header_style="bold")
         columns = _columns(table)
         for name, _, numeric in columns:
             shown.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")

@@ -94,7 +94,7 @@ def switch(name: str, default: bool = False, help: str = "") -> Callable[[_Funct
         type=BOOLEAN,
         is_flag=False,
         flag_value="true",
-        default=default,
-        show_default="true" if default else "false",
+        default="true" if default else "false",
+        show_default=True,
         help=help,
     )

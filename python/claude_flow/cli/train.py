@@ -1,0 +1,190 @@
+"""``claude-flow neural train``: fit a network to a preprocessed dataset and keep it as a model of the workspace."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from claude_flow import registry
+from claude_flow.cli import params
+from claude_flow.cli.command import Command, Group
+from claude_flow.cli.output import Output, Table
+
+__all__ = ["group"]
+
+group = Group("train", help="Train a network on a preprocessed dataset.")
+
+_SPEC_EXAMPLE = """\
+claude-flow neural train coordination \\
+  --config "coordination-training-config.json" \\
+  --data "preprocessed-coordination-data" \\
+  --validation-split 0.2 \\
+  --checkpoint-interval 10 \\
+  --tensorboard-logging true \\
+  --distributed-training auto"""
+
+
+def _command(network: str, learns: str, examples: list[str]) -> Command:
+    """The command that trains ``network``: the same options and the same loop for each."""
+
+    @click.command(
+        network,
+        cls=Command,
+        examples=examples,
+        help=f"Train the {network} network: it learns {learns}.\n\n"
+        "The best epoch on the validation split becomes a new version of the model, with a card that holds its scores "
+        "on held-out data beside simple baselines. Ctrl-C keeps a checkpoint for --resume.",
+        short_help=f"Learn {learns}.",
+    )
+    @click.option(
+        "--config",
+        metavar="FILE",
+        show_default="the network's own",
+        default=None,
+        help="Training configuration, as JSON.",
+    )
+    @click.option(
+        "--data",
+        metavar="DATASET",
+        default=f"preprocessed-{network}-data",
+        show_default=True,
+        help="What `data preprocess` made.",
+    )
+    @click.option("--output", "name", type=params.NAME, default=network, show_default=True, help="The model's name.")
+    @click.option(
+        "--validation-split", type=params.SHARE, default=0.2, show_default=True, help="Share held out of training."
+    )
+    @click.option(
+        "--checkpoint-interval",
+        type=click.IntRange(1),
+        default=10,
+        show_default=True,
+        help="Epochs between checkpoints.",
+    )
+    @params.switch("--tensorboard-logging", help="Log to the run's folder, for TensorBoard.")
+    @click.option(
+        "--distributed-training",
+        type=click.Choice(["auto", "off"]),
+        default="auto",
+        show_default=True,
+        help="auto: train together with the other processes of a torchrun.",
+    )
+    @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Same seed, same weights.")
+    @click.option(
+        "--time-budget",
+        type=params.DURATION,
+        envvar="CLAUDE_FLOW_TIME_BUDGET",
+        show_envvar=True,
+        help="End at the best epoch so far after this time, such as 60s.",
+    )
+    @click.option("--resume", is_flag=True, help="Continue the interrupted run of this name.")
+    @click.option(
+        "--device",
+        type=click.Choice(["auto", "cpu", "cuda"]),
+        default="auto",
+        show_default=True,
+        help="Where to train.",
+    )
+    @click.pass_obj
+    def train(
+        output: Output,
+        config: str | None,
+        data: str,
+        name: str,
+        validation_split: float,
+        checkpoint_interval: int,
+        tensorboard_logging: bool,
+        distributed_training: str,
+        seed: int,
+        time_budget: float | None,
+        resume: bool,
+        device: str,
+    ) -> None:
+        from claude_flow.train import config as training
+        from claude_flow.train.loop import fit
+
+        if config is None:
+            settings = training.parse({f"{network}-training": {}}, network)
+        else:
+            settings = training.read(registry.config_path(config), network)
+        dataset = registry.dataset_path(data)
+        run = registry.runs_dir() / name
+        with output.progress(f"training {name}", settings.epochs, "epochs") as bar:
+            judged: dict[str, float] = {}
+
+            def progress(epoch: int, epochs: int, share: float, values: dict[str, float]) -> None:
+                judged.update((key, values[key]) for key in ("loss", settings.monitor) if key in values)
+                note = "  ".join(f"{key} {value:.4g}" for key, value in judged.items())
+                bar.update(epoch - 1 + share, epochs, note)
+
+            card = fit(
+                network,
+                settings,
+                dataset,
+                run,
+                validation_split=validation_split,
+                checkpoint_interval=checkpoint_interval,
+                tensorboard=tensorboard_logging,
+                distributed=distributed_training,
+                seed=seed,
+                time_budget=time_budget,
+                resume=resume,
+                device=device,
+                progress=progress,
+            )
+        if os.environ.get("RANK", "0") != "0":  # under torchrun, the first process alone keeps the model
+            return
+        model = registry.add_model(name, None, run / "model.safetensors", card)
+        version = model.parent.name
+        result = {"model": name, "version": version, "path": model, "run": run, "card": card}
+        output.result(result, _tables(f"{name} {version}", model, card))
+
+    return train
+
+
+def _tables(title: str, model: Path, card: dict[str, Any]) -> list[Table]:
+    scores = card["held_out"]["metrics"]
+    baselines = card["baselines"]
+    rows = [
+        [metric, value, *(baseline.get(metric) for baseline in baselines.values())] for metric, value in scores.items()
+    ]
+    run = [
+        ["best epoch", f"{card['best_epoch']} of {card['epochs']}"],
+        ["stopped", card["stopped"]],
+        ["seconds", card["seconds"]],
+        ["parameters", card["parameters"]],
+        ["model", model],
+    ]
+    return [
+        (f"{title}: scores on the {card['held_out']['split']} split", ["metric", "model", *baselines], rows),
+        ("Run", ["what", "value"], run),
+    ]
+
+
+group.add_command(
+    _command(
+        "coordination",
+        "which agent should take which task",
+        [_SPEC_EXAMPLE, "claude-flow neural train coordination --time-budget 60s --output coordination-v3"],
+    )
+)
+group.add_command(
+    _command(
+        "optimization",
+        "which change removes a bottleneck",
+        ["claude-flow neural train optimization --data preprocessed-optimization-data --time-budget 5m"],
+    )
+)
+group.add_command(
+    _command(
+        "prediction",
+        "when a task will be done, and how sure that is",
+        [
+            "claude-flow neural train prediction --seed 1 --time-budget 5m",
+            "claude-flow neural train prediction --resume",
+        ],
+    )
+)
