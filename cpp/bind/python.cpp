@@ -1,0 +1,163 @@
+// claude_flow._core: the C ABI for Python. One crossing per inference, the GIL released, the caller's array
+// read in place.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <mutex>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "claude_flow.h"
+
+namespace py = pybind11;
+
+namespace {
+
+void check(cf_status status, const cf_error& error) {
+  if (status == CF_OK) return;
+  if (status == CF_NO_MEMORY) throw std::bad_alloc();
+  throw py::value_error(error.text);
+}
+
+std::vector<std::string> available() {
+  std::istringstream words(cf_available());
+  std::vector<std::string> names;
+  for (std::string word; words >> word;) names.push_back(word);
+  return names;
+}
+
+std::string selected() {
+  const char* isa = nullptr;
+  cf_error error = {};
+  check(cf_selected(&isa, &error), error);
+  return isa;
+}
+
+template <class T>
+bool is_dense(const py::array& a) {
+  return py::isinstance<py::array_t<T>>(a) && (a.flags() & py::array::c_style) != 0;
+}
+
+cf_tensor tensor_of(const py::handle& object, size_t index) {
+  const std::string name = "tensor " + std::to_string(index);
+  if (!py::isinstance<py::array>(object)) throw py::value_error(name + " is not a NumPy array");
+  const py::array a = py::reinterpret_borrow<py::array>(object);
+  cf_tensor t = {};
+  t.data = a.data();
+  t.rank = static_cast<int32_t>(a.ndim());
+  if (is_dense<float>(a)) {
+    t.dtype = CF_F32;
+  } else if (is_dense<int8_t>(a)) {
+    t.dtype = CF_I8;
+  } else if (is_dense<int32_t>(a)) {
+    t.dtype = CF_I32;
+  } else {
+    throw py::value_error(name + " is not C-contiguous float32, int8 or int32");
+  }
+  if (a.ndim() < 1 || a.ndim() > 2)
+    throw py::value_error(name + " has " + std::to_string(a.ndim()) + " dimensions, not 1 or 2");
+  for (py::ssize_t i = 0; i < a.ndim(); ++i) {
+    if (a.shape(i) > INT32_MAX) throw py::value_error(name + " is too large");
+    t.shape[i] = static_cast<int32_t>(a.shape(i));
+  }
+  return t;
+}
+
+class PyModel {
+ public:
+  PyModel(const py::array& program, const py::sequence& tensors, const std::string& isa, int threads) {
+    if (!is_dense<int32_t>(program) || program.ndim() != 1) {
+      throw py::value_error("program is not a C-contiguous int32 array of one dimension");
+    }
+    std::vector<cf_tensor> views;
+    for (size_t i = 0; i < py::len(tensors); ++i) views.push_back(tensor_of(tensors[i], i));
+    cf_error error = {};
+    check(cf_model_create(static_cast<const int32_t*>(program.data()), static_cast<size_t>(program.size()),
+                          views.data(), views.size(), isa.c_str(), threads, &model_, &error),
+          error);
+    cf_model_info(model_, &info);
+  }
+  ~PyModel() { cf_model_destroy(model_); }
+  PyModel(const PyModel&) = delete;
+  PyModel& operator=(const PyModel&) = delete;
+
+  py::array_t<float> run(const py::array& x, const py::object& lengths) {
+    const bool tokens = info.per_token_input != 0;
+    const int rank = tokens ? 3 : 2;
+    if (!is_dense<float>(x) || x.ndim() != rank || x.shape(rank - 1) != info.input_width ||
+        x.shape(0) > INT32_MAX || (tokens && x.shape(1) > INT32_MAX)) {
+      throw py::value_error(std::string("x must be a C-contiguous float32 array of shape [") +
+                            (tokens ? "items, tokens, " : "items, ") + std::to_string(info.input_width) +
+                            "], not " + describe(x));
+    }
+    const int32_t* real = nullptr;
+    if (!lengths.is_none()) {
+      if (!py::isinstance<py::array>(lengths)) throw py::value_error(wanted_lengths());
+      const py::array a = py::reinterpret_borrow<py::array>(lengths);
+      if (!is_dense<int32_t>(a) || a.ndim() != 1 || a.shape(0) != x.shape(0))
+        throw py::value_error(wanted_lengths());
+      real = static_cast<const int32_t*>(a.data());
+    }
+    const auto token_count = static_cast<int32_t>(tokens ? x.shape(1) : 1);
+    // Before the result is allocated: its size follows from this.
+    if (token_count < 1 || token_count > info.max_tokens) {
+      throw py::value_error(std::to_string(token_count) + " tokens per item; the model takes 1.." +
+                            std::to_string(info.max_tokens));
+    }
+    std::vector<py::ssize_t> shape = {x.shape(0)};
+    if (info.per_token_output != 0) shape.push_back(x.shape(1));
+    shape.push_back(info.output_width);
+    py::array_t<float> out(shape);
+
+    const auto* data = static_cast<const float*>(x.data());
+    float* result = out.mutable_data();
+    const auto items = static_cast<int32_t>(x.shape(0));
+    cf_error error = {};
+    cf_status status = CF_OK;
+    {
+      const py::gil_scoped_release release;
+      const std::lock_guard<std::mutex> lock(running_);
+      status = cf_model_run(model_, data, items, token_count, real, result, &error);
+    }
+    check(status, error);
+    return out;
+  }
+
+  cf_info info = {};
+
+ private:
+  static const char* wanted_lengths() {
+    return "lengths must be a C-contiguous int32 array with one entry per item";
+  }
+  static std::string describe(const py::array& x) {
+    return std::string((x.flags() & py::array::c_style) != 0 ? "" : "strided ") +
+           py::str(x.dtype()).cast<std::string>() + " " +
+           py::str(py::tuple(x.attr("shape"))).cast<std::string>();
+  }
+
+  cf_model* model_ = nullptr;
+  std::mutex running_;
+};
+
+}  // namespace
+
+PYBIND11_MODULE(_core, m) {
+  m.def("available", &available);
+  m.def("selected", &selected);
+  py::class_<PyModel>(m, "Model")
+      .def(py::init<const py::array&, const py::sequence&, const std::string&, int>(), py::arg("program"),
+           py::arg("tensors"), py::arg("isa") = "auto", py::arg("threads") = 1)
+      .def("run", &PyModel::run, py::arg("x"), py::arg("lengths") = py::none())
+      .def_property_readonly("isa", [](const PyModel& m) { return m.info.isa; })
+      .def_property_readonly("threads", [](const PyModel& m) { return m.info.threads; })
+      .def_property_readonly("per_token_input", [](const PyModel& m) { return m.info.per_token_input != 0; })
+      .def_property_readonly("per_token_output",
+                             [](const PyModel& m) { return m.info.per_token_output != 0; })
+      .def_property_readonly("input_width", [](const PyModel& m) { return m.info.input_width; })
+      .def_property_readonly("output_width", [](const PyModel& m) { return m.info.output_width; })
+      .def_property_readonly("max_tokens", [](const PyModel& m) { return m.info.max_tokens; })
+      .def_property_readonly("arena_bytes", [](const PyModel& m) { return m.info.arena_bytes; });
+}

@@ -1,0 +1,69 @@
+/* The engine's only public interface: a flat C ABI. No exceptions cross it; every failure is a code and one
+ * line of text. */
+#ifndef CLAUDE_FLOW_H
+#define CLAUDE_FLOW_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum cf_status {
+  CF_OK = 0,
+  CF_INVALID = 1,     /* an argument or the program is malformed; the text says what and where */
+  CF_UNSUPPORTED = 2, /* the CPU lacks the asked instruction set */
+  CF_NO_MEMORY = 3,
+} cf_status;
+
+typedef struct cf_error {
+  char text[240];
+} cf_error;
+
+typedef enum cf_dtype { CF_F32 = 0, CF_I8 = 1, CF_I32 = 2 } cf_dtype;
+
+/* A dense row-major tensor in the caller's memory. Rank 1: shape[1] is ignored. */
+typedef struct cf_tensor {
+  const void *data;
+  int32_t dtype;
+  int32_t rank;
+  int32_t shape[2];
+} cf_tensor;
+
+typedef struct cf_info {
+  int32_t per_token_input;  /* 1: input is [items, tokens, input_width], 0: [items, input_width] */
+  int32_t per_token_output; /* the same for the output */
+  int32_t input_width;
+  int32_t output_width;
+  int32_t max_tokens;
+  int32_t threads;
+  size_t arena_bytes; /* working memory of one run, allocated at load */
+  const char *isa;
+} cf_info;
+
+typedef struct cf_model cf_model;
+
+/* Instruction sets that this CPU and this build have, worst first, separated by spaces. */
+const char *cf_available(void);
+
+/* The one that isa="auto" takes: the best, or what CLAUDE_FLOW_ISA names. */
+cf_status cf_selected(const char **isa, cf_error *error);
+
+/* Checks the program (docs/model_format.md), copies and prepacks the weights, plans the memory.
+   Nothing of the caller's memory is kept. */
+cf_status cf_model_create(const int32_t *program, size_t program_words, const cf_tensor *tensors,
+                          size_t tensor_count, const char *isa, int32_t threads, cf_model **model,
+                          cf_error *error);
+void cf_model_destroy(cf_model *model);
+void cf_model_info(const cf_model *model, cf_info *info);
+
+/* x: items * tokens * input_width floats (tokens = 1 for a per-item input); lengths: items values in
+   1..tokens, or NULL when every token is real; out: items * (tokens) * output_width floats. */
+cf_status cf_model_run(cf_model *model, const float *x, int32_t items, int32_t tokens, const int32_t *lengths,
+                       float *out, cf_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

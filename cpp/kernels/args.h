@@ -1,0 +1,110 @@
+// One struct per kernel: its whole contract. Matrices are row-major, `ld_x` is the distance between rows of x
+// in floats. A kernel allocates nothing, throws nothing, logs nothing, reads and writes only what its struct
+// names.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace claude_flow {
+
+enum class Activation : int32_t { kNone = 0, kRelu = 1, kGelu = 2, kTanh = 3, kSigmoid = 4 };
+constexpr int kActivationCount = 5;
+
+// c[rows, columns] = act(a[rows, depth] w[columns, depth]^T + bias) + residual
+struct GemmF32 {
+  const float* a;
+  ptrdiff_t ld_a;
+  const float* packed;    // w by pack_gemm_f32 for the table's tile_columns
+  const float* bias;      // [columns] or null
+  const float* residual;  // [rows, columns] or null; may not overlap c
+  ptrdiff_t ld_residual;
+  float* c;
+  ptrdiff_t ld_c;
+  int rows, columns, depth;
+  Activation activation;
+  float* scratch;  // the table's gemm_scratch floats, on a cache line
+};
+
+// y[i] = act(x[i]) for i < n; y may be x
+struct ActivationF32 {
+  const float* x;
+  float* y;
+  int n;
+  Activation activation;
+};
+
+// y = (x - mean) / sqrt(variance + epsilon) * gamma + beta per row; y may be x. Consistent.
+struct LayerNormF32 {
+  const float* x;
+  ptrdiff_t ld_x;
+  const float* gamma;  // [columns]
+  const float* beta;   // [columns]
+  float* y;
+  ptrdiff_t ld_y;
+  int rows, columns;
+  float epsilon;
+};
+
+// y = e^(x - max) / sum per row; y may be x. Consistent.
+struct SoftmaxF32 {
+  const float* x;
+  ptrdiff_t ld_x;
+  float* y;
+  ptrdiff_t ld_y;
+  int rows, columns;
+};
+
+// One head of one item: y[tokens, width] = softmax(q k^T / sqrt(width)) v
+struct AttentionF32 {
+  const float* q;  // [tokens, width] each, rows ld_qkv apart
+  const float* k;
+  const float* v;
+  ptrdiff_t ld_qkv;
+  float* y;
+  ptrdiff_t ld_y;
+  int tokens, width;
+  float* scratch;  // attention_scratch(tokens, width) floats, on a cache line
+};
+
+// One time step of an LSTM for `items` sequences and the units of `blocks` (table: lstm_units each, the last
+// one padded):
+//   i, f, o = sigmoid(gates), g = tanh(gates), gates = inputs + h(t-1) r^T
+//   cell = f cell + i g,  h(t) = o tanh(cell)
+// Row j of the step is row first_row[j] + step of `inputs` and `h`. At step 0, h(t-1) = 0 and cell = 0.
+struct LstmStepF32 {
+  const float* inputs;  // [rows, 4 * padded units]: x w^T + bias, the columns by lstm_gate_row()
+  ptrdiff_t ld_inputs;
+  const float* packed;  // r[4 * units, units] by pack_lstm_f32
+  float* h;             // [rows, units]
+  ptrdiff_t ld_h;
+  float* cell;  // [items, padded units]
+  const int32_t* first_row;
+  int items, units, step;
+  int first_block, last_block;  // half-open range of unit blocks
+};
+
+// y[width] = sum_t softmax_t(<keys_t, vector>) values_t. Consistent.
+struct AttentionPoolF32 {
+  const float* values;  // [tokens, width]
+  ptrdiff_t ld_values;
+  const float* keys;  // [tokens, key_width]
+  ptrdiff_t ld_keys;
+  const float* vector;  // [key_width]
+  float* y;
+  int tokens, width, key_width;
+  float* scratch;  // tokens floats
+};
+
+// Per row and group of `group` columns: the first `quantiles` columns r become q with, for m = quantiles / 2,
+// q[m] = r[m], q[i+1] = q[i] + softplus(r[i+1]) above m and q[i-1] = q[i] - softplus(r[i-1]) below; other
+// columns pass. Consistent.
+struct MonotoneF32 {
+  const float* x;
+  ptrdiff_t ld_x;
+  float* y;
+  ptrdiff_t ld_y;
+  int rows, columns, quantiles, group;
+};
+
+}  // namespace claude_flow

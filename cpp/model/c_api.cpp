@@ -1,0 +1,75 @@
+// The C ABI over Model.
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+#include "model/model.h"
+
+using claude_flow::Model;
+using claude_flow::Status;
+using claude_flow::Table;
+
+struct cf_model {
+  Model model;
+};
+
+namespace {
+
+struct Names {
+  char text[128] = "";
+  Names() {
+    const Table* const* tables = nullptr;
+    const size_t count = claude_flow::available_tables(&tables);
+    for (size_t i = 0; i < count; ++i) {
+      if (i > 0) std::strcat(text, " ");
+      std::strcat(text, tables[i]->isa);
+    }
+  }
+};
+
+// What "auto" means: CLAUDE_FLOW_ISA where it is set, else the best.
+const char* resolve(const char* isa) {
+  const char* forced = std::getenv("CLAUDE_FLOW_ISA");
+  const bool automatic = isa == nullptr || std::strcmp(isa, "auto") == 0;
+  if (!automatic) return isa;
+  return forced != nullptr && *forced != '\0' ? forced : "auto";
+}
+
+}  // namespace
+
+const char* cf_available(void) {
+  static const Names names;
+  return names.text;
+}
+
+cf_status cf_selected(const char** isa, cf_error* error) {
+  const Table* table = claude_flow::find_table(resolve("auto"));
+  if (table == nullptr) return Status::unsupported(resolve("auto"), cf_available()).report(error);
+  *isa = table->isa;
+  return CF_OK;
+}
+
+cf_status cf_model_create(const int32_t* program, size_t program_words, const cf_tensor* tensors,
+                          size_t tensor_count, const char* isa, int32_t threads, cf_model** model,
+                          cf_error* error) {
+  *model = nullptr;
+  cf_model* created = new (std::nothrow) cf_model;
+  if (created == nullptr) return Status::no_memory().report(error);
+  const Status status =
+      created->model.load(program, program_words, tensors, tensor_count, resolve(isa), threads);
+  if (status.ok()) {
+    *model = created;
+  } else {
+    delete created;
+  }
+  return status.report(error);
+}
+
+void cf_model_destroy(cf_model* model) { delete model; }
+
+void cf_model_info(const cf_model* model, cf_info* info) { *info = model->model.info(); }
+
+cf_status cf_model_run(cf_model* model, const float* x, int32_t items, int32_t tokens, const int32_t* lengths,
+                       float* out, cf_error* error) {
+  return model->model.run(x, items, tokens, lengths, out).report(error);
+}

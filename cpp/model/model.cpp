@@ -1,0 +1,314 @@
+#include "model/model.h"
+
+#include <algorithm>
+
+#include "ops/pack.h"
+
+namespace claude_flow {
+
+namespace {
+
+// Rows that go through the network at once: enough to fill the GEMM tiles, few enough that activations stay
+// in L2 and L3.
+constexpr int kChunkRows = 1024;
+// An LSTM step multiplies one row per item, so it wants many items.
+constexpr int kLstmItems = 32;
+constexpr int kLstmRows = 8192;
+constexpr uint64_t kMaxArenaBytes = uint64_t{1} << 31;
+
+size_t to_size(int n) { return static_cast<size_t>(n); }
+
+size_t elements(const cf_tensor& t) { return to_size(t.shape[0]) * (t.rank == 2 ? to_size(t.shape[1]) : 1); }
+
+// Hands out parts of one allocation: first pass counts with a null base, the second one places.
+class Taker {
+ public:
+  explicit Taker(float* base) : base_(base) {}
+  float* take(size_t floats) {
+    float* p = base_ == nullptr ? nullptr : base_ + used_;
+    used_ += round_up(floats, kCacheLine / sizeof(float));
+    return p;
+  }
+  size_t used() const { return used_; }
+
+ private:
+  float* base_;
+  size_t used_ = 0;
+};
+
+}  // namespace
+
+Status Model::load(const int32_t* words, size_t count, const cf_tensor* tensors, size_t tensor_count,
+                   const char* isa, int threads) {
+  table_ = find_table(isa);
+  if (table_ == nullptr) return Status::unsupported(isa, cf_available());
+  if (threads != 1) return Status::invalid("threads is %d, this build runs 1", threads);
+  CF_RETURN_IF_ERROR(program_.parse(words, count, tensors, tensor_count));
+  CF_RETURN_IF_ERROR(pack(tensors));
+  return plan();
+}
+
+Status Model::pack(const cf_tensor* tensors) {
+  if (!steps_.allocate(program_.ops.size())) return Status::no_memory();
+  for (const bool place : {false, true}) {
+    Taker taker(place ? weights_.data() : nullptr);
+    const auto data = [&](int tensor) { return static_cast<const float*>(tensors[tensor].data); };
+    const auto copy = [&](int tensor) -> const float* {
+      if (tensor < 0) return nullptr;
+      float* to = taker.take(elements(tensors[tensor]));
+      if (place) std::memcpy(to, data(tensor), elements(tensors[tensor]) * sizeof(float));
+      return to;
+    };
+    const auto matrix = [&](const float* w, int columns, int depth) {
+      float* to = taker.take(packed_gemm_size(*table_, columns, depth));
+      if (place) pack_gemm_f32(*table_, w, columns, depth, to);
+      return to;
+    };
+
+    for (size_t i = 0; i < steps_.size(); ++i) {
+      Step& step = steps_[i];
+      const Op& op = step.op = program_.ops[i];
+      switch (op.code) {
+        case OpCode::kLinear:
+          step.linear = {matrix(data(op.tensor[0]), op.width, op.depth), copy(op.tensor[1]), op.width,
+                         op.depth, op.activation};
+          break;
+        case OpCode::kLayerNorm:
+          step.first = copy(op.tensor[0]);
+          step.second = copy(op.tensor[1]);
+          break;
+        case OpCode::kAttentionPool:
+          step.first = copy(op.tensor[0]);
+          break;
+        case OpCode::kLstm: {
+          const int gates = 4 * padded_units(*table_, op.width);
+          float* bias = taker.take(to_size(gates));
+          float* recurrent = taker.take(packed_lstm_size(*table_, op.width));
+          Array<float> ordered;
+          if (place) {
+            if (!ordered.allocate(to_size(gates) * to_size(op.depth))) return Status::no_memory();
+            order_lstm_gates(*table_, data(op.tensor[0]), op.width, op.depth, ordered.data());
+            if (op.tensor[2] >= 0) order_lstm_gates(*table_, data(op.tensor[2]), op.width, 1, bias);
+            pack_lstm_f32(*table_, data(op.tensor[1]), op.width, recurrent);
+          }
+          step.lstm = {{matrix(ordered.data(), gates, op.depth), bias, gates, op.depth, Activation::kNone},
+                       recurrent,
+                       op.width};
+          break;
+        }
+        case OpCode::kAttention:
+        case OpCode::kLast:
+        case OpCode::kMonotone:
+          break;
+      }
+    }
+    if (!place && !weights_.allocate(taker.used())) return Status::no_memory();
+  }
+  return Status();
+}
+
+Status Model::plan() {
+  bool has_lstm = false;
+  for (const Step& step : steps_) has_lstm |= step.op.code == OpCode::kLstm;
+  const int tokens = program_.max_tokens;
+  chunk_rows_ =
+      std::max(tokens, has_lstm ? static_cast<int>(std::min<int64_t>(int64_t{kLstmItems} * tokens, kLstmRows))
+                                : kChunkRows);
+  chunk_items_ = std::min(chunk_rows_, kChunkRows);
+
+  // Life of each value, in steps; the input lives from before the first one, the output past the last one.
+  const int step_count = static_cast<int>(steps_.size());
+  if (!places_.allocate(program_.values.size()) || !views_.allocate(program_.values.size()) ||
+      !indices_.allocate(4 * to_size(chunk_items_) + to_size(tokens) + 1)) {
+    return Status::no_memory();
+  }
+  for (size_t i = 0; i < places_.size(); ++i) {
+    const Value& value = program_.values[i];
+    const size_t ld = round_up(to_size(value.width), kCacheLine / sizeof(float));
+    places_[i] = {0, ld * to_size(value.per_token ? chunk_rows_ : chunk_items_), step_count, -1,
+                  static_cast<ptrdiff_t>(ld)};
+  }
+  const auto place = [&](int value) -> Place& { return places_[to_size(value)]; };
+  for (int i = 0; i < step_count; ++i) {
+    const Op& op = steps_[to_size(i)].op;
+    for (const int value : {op.in, op.out, op.second}) {
+      if (value < 0) continue;
+      place(value).begin = std::min(place(value).begin, i);
+      place(value).end = std::max(place(value).end, i);
+    }
+  }
+  place(program_.input).begin = 0;
+  place(program_.output).end = step_count;
+
+  // First fit, in the order of the values: the lowest offset that no value living at the same time covers.
+  uint64_t arena = 0;
+  for (size_t i = 0; i < places_.size(); ++i) {
+    Place& p = places_[i];
+    if (p.end < p.begin) continue;
+    for (bool moved = true; moved;) {
+      moved = false;
+      for (size_t j = 0; j < i; ++j) {
+        const Place& q = places_[j];
+        if (q.end < q.begin || q.end < p.begin || p.end < q.begin) continue;
+        if (p.offset < q.offset + q.floats && q.offset < p.offset + p.floats) {
+          p.offset = q.offset + q.floats;
+          moved = true;
+        }
+      }
+    }
+    arena = std::max<uint64_t>(arena, uint64_t{p.offset} + p.floats);
+  }
+  scratch_ = static_cast<size_t>(arena);
+
+  uint64_t scratch = 0;
+  for (const Step& step : steps_) {
+    size_t need = 0;
+    if (step.op.code == OpCode::kLinear) need = linear_scratch(*table_);
+    if (step.op.code == OpCode::kAttention)
+      need = attention_scratch(*table_, tokens, step.op.width / step.op.heads);
+    if (step.op.code == OpCode::kLstm) need = lstm_scratch(*table_, step.lstm, chunk_rows_, chunk_items_);
+    if (step.op.code == OpCode::kAttentionPool) need = to_size(tokens);
+    scratch = std::max<uint64_t>(scratch, need);
+  }
+  const uint64_t floats = arena + scratch;
+  if (floats > kMaxArenaBytes / sizeof(float)) {
+    return Status::invalid("the program needs %llu MB of working memory, more than %llu",
+                           static_cast<unsigned long long>(floats * sizeof(float) >> 20),
+                           static_cast<unsigned long long>(kMaxArenaBytes >> 20));
+  }
+  return arena_.allocate(static_cast<size_t>(floats)) ? Status() : Status::no_memory();
+}
+
+void Model::make_batch(int items, int tokens, const int32_t* lengths, Batch& batch) {
+  int32_t* first_row = indices_.data();
+  int32_t* length = first_row + chunk_items_;
+  int32_t* longest_first = length + chunk_items_;
+  int32_t* active = longest_first + 2 * static_cast<ptrdiff_t>(chunk_items_);
+  std::fill(active, active + tokens + 1, 0);
+  batch = {items, 0, first_row, length, longest_first, active, 0};
+  for (int i = 0; i < items; ++i) {
+    length[i] = lengths == nullptr ? tokens : lengths[i];
+    first_row[i] = batch.rows;
+    batch.rows += length[i];
+    batch.longest = std::max(batch.longest, static_cast<int>(length[i]));
+    ++active[length[i] - 1];
+  }
+  // Counting sort: active[t] = items longer than t = where the items of length t begin.
+  for (int t = tokens - 2; t >= 0; --t) active[t] += active[t + 1];
+  int32_t* next = longest_first + chunk_items_;
+  for (int i = 0; i < items; ++i) next[i] = 0;
+  for (int i = 0; i < items; ++i) {
+    const int longer = length[i] < tokens ? active[length[i]] : 0;
+    longest_first[longer + next[longer]++] = first_row[i];
+  }
+}
+
+void Model::run_step(const Step& step, const Batch& batch) {
+  const Op& op = step.op;
+  const Context context = {table_, arena_.data() + scratch_};
+  const View in = views_[to_size(op.in)];
+  const View second = op.second < 0 ? View{} : views_[to_size(op.second)];
+  const Value& target = program_.values[to_size(op.out)];
+  View out = views_[to_size(op.out)];
+  out.data += op.out_column;
+  const int rows = target.per_token ? batch.rows : batch.items;
+  switch (op.code) {
+    case OpCode::kLinear:
+      return linear(context, step.linear, in, second, out, rows);
+    case OpCode::kLayerNorm:
+      return layer_norm(context, step.first, step.second, op.epsilon, in, out, rows, op.width);
+    case OpCode::kAttention:
+      return attention(context, in, out, batch, op.heads, op.width);
+    case OpCode::kLstm:
+      return lstm(context, step.lstm, in, out, batch);
+    case OpCode::kAttentionPool:
+      return attention_pool(context, in, second, step.first, out, batch, op.width, op.depth);
+    case OpCode::kLast:
+      return last(in, out, batch, op.width);
+    case OpCode::kMonotone:
+      return monotone(context, in, out, rows, op.width, op.quantiles, op.group);
+  }
+}
+
+Status Model::run(const float* x, int items, int tokens, const int32_t* lengths, float* out) {
+  const Value& input = program_.values[to_size(program_.input)];
+  const Value& output = program_.values[to_size(program_.output)];
+  if (items < 0) return Status::invalid("%d items", items);
+  if (!input.per_token) {
+    if (tokens != 1) return Status::invalid("%d tokens per item, but the model takes no tokens", tokens);
+    if (lengths != nullptr) return Status::invalid("lengths given, but the model takes no tokens");
+  }
+  if (tokens < 1 || tokens > program_.max_tokens) {
+    return Status::invalid("%d tokens per item; the model takes 1..%d", tokens, program_.max_tokens);
+  }
+  if (lengths != nullptr) {
+    for (int i = 0; i < items; ++i) {
+      if (lengths[i] < 1 || lengths[i] > tokens) {
+        return Status::invalid("lengths[%d] is %d, not in 1..%d", i, lengths[i], tokens);
+      }
+    }
+  }
+
+  const int at_once = std::min(chunk_items_, chunk_rows_ / tokens);
+  const size_t in_step = to_size(input.per_token ? tokens : 1) * to_size(input.width);
+  const size_t out_step = to_size(output.per_token ? tokens : 1) * to_size(output.width);
+  for (int item = 0; item < items; item += at_once) {
+    const size_t i = to_size(item);
+    run_chunk(x + i * in_step, std::min(at_once, items - item), tokens,
+              lengths == nullptr ? nullptr : lengths + i, out + i * out_step);
+  }
+  return Status();
+}
+
+void Model::run_chunk(const float* x, int items, int tokens, const int32_t* lengths, float* out) {
+  Batch batch;
+  make_batch(items, tokens, lengths, batch);
+  for (size_t i = 0; i < views_.size(); ++i) views_[i] = {arena_.data() + places_[i].offset, places_[i].ld};
+
+  const Value& input = program_.values[to_size(program_.input)];
+  const Value& output = program_.values[to_size(program_.output)];
+  View& in = views_[to_size(program_.input)];
+  View& result = views_[to_size(program_.output)];
+  // Without padding the caller's memory is read and written in place; otherwise the real tokens are gathered.
+  const bool padded = batch.rows != items * tokens;
+  const ptrdiff_t in_width = input.width, out_width = output.width;
+  if (padded) {
+    for (int i = 0; i < items; ++i) {
+      for (int t = 0; t < batch.length[i]; ++t) {
+        std::memcpy(in.data + (batch.first_row[i] + t) * in.ld,
+                    x + (static_cast<ptrdiff_t>(i) * tokens + t) * in_width,
+                    to_size(input.width) * sizeof(float));
+      }
+    }
+  } else {
+    in = {const_cast<float*>(x), in_width};
+  }
+  const bool scatter = padded && output.per_token;
+  if (!scatter) result = {out, out_width};
+
+  for (const Step& step : steps_) run_step(step, batch);
+
+  if (!scatter) return;
+  std::memset(out, 0, to_size(items) * to_size(tokens) * to_size(output.width) * sizeof(float));
+  for (int i = 0; i < items; ++i) {
+    for (int t = 0; t < batch.length[i]; ++t) {
+      std::memcpy(out + (static_cast<ptrdiff_t>(i) * tokens + t) * out_width,
+                  result.data + (batch.first_row[i] + t) * result.ld, to_size(output.width) * sizeof(float));
+    }
+  }
+}
+
+cf_info Model::info() const {
+  const Value& input = program_.values[to_size(program_.input)];
+  const Value& output = program_.values[to_size(program_.output)];
+  return {input.per_token,
+          output.per_token,
+          input.width,
+          output.width,
+          program_.max_tokens,
+          threads_,
+          arena_.size() * sizeof(float),
+          table_->isa};
+}
+
+}  // namespace claude_flow

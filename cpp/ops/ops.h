@@ -1,0 +1,59 @@
+// The operations of a model on live rows: each splits its work and calls the table.
+#pragma once
+
+#include "kernels/table.h"
+
+namespace claude_flow {
+
+// The tokens of a batch without padding: item i is rows first_row[i] .. first_row[i] + length[i] of every
+// per-token value.
+struct Batch {
+  int items;
+  int rows;
+  const int32_t* first_row;
+  const int32_t* length;
+  // The items once more, longest first: at time step t the first active[t] of them are running.
+  const int32_t* longest_first;
+  const int32_t* active;
+  int longest;
+};
+
+struct View {
+  float* data;
+  ptrdiff_t ld;
+};
+
+struct Context {
+  const Table* table;
+  float* scratch;
+};
+
+struct Linear {
+  const float* packed;
+  const float* bias;
+  int columns, depth;
+  Activation activation;
+};
+
+struct Lstm {
+  Linear input;  // to 4 * padded units, in packed gate order
+  const float* recurrent;
+  int units;
+};
+
+void linear(const Context&, const Linear&, View in, View residual, View out, int rows);
+void layer_norm(const Context&, const float* gamma, const float* beta, float epsilon, View in, View out,
+                int rows, int columns);
+void attention(const Context&, View qkv, View out, const Batch&, int heads, int width);
+void lstm(const Context&, const Lstm&, View in, View out, const Batch&);
+void attention_pool(const Context&, View values, View keys, const float* vector, View out, const Batch&,
+                    int width, int key_width);
+void last(View in, View out, const Batch&, int width);
+void monotone(const Context&, View in, View out, int rows, int columns, int quantiles, int group);
+
+// Floats of scratch that an operation needs for up to `rows` rows of `items` items of `tokens` tokens.
+size_t linear_scratch(const Table&);
+size_t attention_scratch(const Table&, int tokens, int width);
+size_t lstm_scratch(const Table&, const Lstm&, int rows, int items);
+
+}  // namespace claude_flow

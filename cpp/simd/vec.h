@@ -1,0 +1,91 @@
+// The vector contract. One of vec_{scalar,sse41,avx2,avx512,simd128}.h comes first and defines, in an
+// anonymous namespace, what every algorithm is written over:
+//
+//   kLanes                         floats in a native vector, a power of two <= 16
+//   F, I, M                        native vectors of float, of int32, and of lane conditions
+//   F load(const float* p)         unaligned; store(float* p, F)
+//   F load(const float* p, int n)  first n lanes, 0 <= n < kLanes; touches no memory behind them; the rest
+//   are 0 store(float* p, F, int n)      first n lanes only F keep(F, int n)               lanes n and above
+//   become 0 F splat(float)                 I splat(int32_t) a + b, a - b, a * b, a / b     IEEE, each
+//   rounded on its own (the build forbids contraction) F fused(a, b, c)               a*b+c, one rounding
+//   where the hardware has FMA, else two: never in consistent kernels F min(a, b), max(a, b)         a < b ?
+//   a : b and a > b ? a : b, so a NaN in `a` yields b F abs(a), F with_sign(a, s)    |a|, and |a| with the
+//   sign of s M less(a, b)                   F select(M, yes, no) I to_nearest(F)                ties to
+//   even; F to_float(I) I operator+(I, I), operator-(I, I), half(I)   half = arithmetic shift right by one F
+//   power_of_two(I n)            2^n as bits, -126 <= n <= 127 float reduce_add(F)            tree: lanes i
+//   and i + kLanes/2 first, then quarters, ... float reduce_max(F)            float reduce_min(F)
+//
+// Two rules make kernels consistent, that is bit-identical on every instruction set: no `fused`, and every
+// reduction goes through 16 virtual lanes (Lanes16 below), whatever kLanes is.
+#pragma once
+
+namespace claude_flow {
+namespace {
+
+constexpr int kVirtualLanes = 16;
+constexpr int kParts = kVirtualLanes / kLanes;
+
+// How many lanes of a vector are real: All at compile time, Some in a tail.
+struct All {};
+struct Some {
+  int n;
+};
+
+CF_INLINE F load(const float* p, All) { return load(p); }
+CF_INLINE F load(const float* p, Some lanes) { return load(p, lanes.n); }
+CF_INLINE void store(float* p, F x, All) { store(p, x); }
+CF_INLINE void store(float* p, F x, Some lanes) { store(p, x, lanes.n); }
+CF_INLINE F keep(F x, All) { return x; }
+CF_INLINE F keep(F x, Some lanes) { return keep(x, lanes.n); }
+CF_INLINE F or_else(F x, All, F) { return x; }
+// Lanes behind the real ones take `other`.
+CF_INLINE F or_else(F x, Some lanes, F other) {
+  alignas(64) float buffer[kLanes];
+  store(buffer, other);
+  store(buffer, x, lanes.n);
+  return load(buffer);
+}
+
+// body(offset, part, lanes) over n floats; `part` is the native vector's place among the 16 virtual lanes.
+template <class Body>
+CF_INLINE void sweep(int n, Body body) {
+  int i = 0;
+  for (; i + kVirtualLanes <= n; i += kVirtualLanes) {
+    CF_UNROLL for (int part = 0; part < kParts; ++part) body(i + part * kLanes, part, All{});
+  }
+  for (int part = 0; i < n; ++part, i += kLanes) {
+    if (i + kLanes <= n) {
+      body(i, part, All{});
+    } else {
+      body(i, part, Some{n - i});
+    }
+  }
+}
+
+// 16 partial results and the fixed tree over them: lanes i and i+8, then i+4, i+2, i+1.
+struct Lanes16 {
+  F part[kParts];
+
+  explicit CF_INLINE Lanes16(float x) { CF_UNROLL for (int p = 0; p < kParts; ++p) part[p] = splat(x); }
+  CF_INLINE float sum() {
+    CF_UNROLL for (int width = kParts / 2; width > 0; width /= 2) {
+      CF_UNROLL for (int p = 0; p < width; ++p) part[p] = part[p] + part[p + width];
+    }
+    return reduce_add(part[0]);
+  }
+  CF_INLINE float maximum() {
+    CF_UNROLL for (int p = 1; p < kParts; ++p) part[0] = max(part[0], part[p]);
+    return reduce_max(part[0]);
+  }
+};
+
+// How a kernel multiplies and adds: Fused is the fastest, Consistent the same on every instruction set.
+struct Fused {
+  static CF_INLINE F multiply_add(F a, F b, F c) { return fused(a, b, c); }
+};
+struct Consistent {
+  static CF_INLINE F multiply_add(F a, F b, F c) { return a * b + c; }
+};
+
+}  // namespace
+}  // namespace claude_flow

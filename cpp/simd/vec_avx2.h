@@ -1,0 +1,76 @@
+// simd/vec.h for AVX2 with FMA: 8 lanes.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+#include "simd/compiler.h"
+
+namespace claude_flow {
+namespace {
+
+constexpr int kLanes = 8;
+
+struct F {
+  __m256 v;
+};
+struct I {
+  __m256i v;
+};
+struct M {
+  __m256 v;
+};
+
+// All ones in the first n lanes: a window into eight ones and eight zeros.
+CF_INLINE __m256i first_lanes(int n) {
+  alignas(32) static const int32_t window[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(window + 8 - n));
+}
+
+CF_INLINE F load(const float* p) { return {_mm256_loadu_ps(p)}; }
+CF_INLINE F load(const float* p, int n) { return {_mm256_maskload_ps(p, first_lanes(n))}; }
+CF_INLINE void store(float* p, F x) { _mm256_storeu_ps(p, x.v); }
+CF_INLINE void store(float* p, F x, int n) { _mm256_maskstore_ps(p, first_lanes(n), x.v); }
+CF_INLINE F keep(F x, int n) { return {_mm256_and_ps(x.v, _mm256_castsi256_ps(first_lanes(n)))}; }
+CF_INLINE F splat(float x) { return {_mm256_set1_ps(x)}; }
+CF_INLINE I splat(int32_t x) { return {_mm256_set1_epi32(x)}; }
+CF_INLINE F operator+(F a, F b) { return {_mm256_add_ps(a.v, b.v)}; }
+CF_INLINE F operator-(F a, F b) { return {_mm256_sub_ps(a.v, b.v)}; }
+CF_INLINE F operator*(F a, F b) { return {_mm256_mul_ps(a.v, b.v)}; }
+CF_INLINE F operator/(F a, F b) { return {_mm256_div_ps(a.v, b.v)}; }
+CF_INLINE F fused(F a, F b, F c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
+CF_INLINE F min(F a, F b) { return {_mm256_min_ps(a.v, b.v)}; }
+CF_INLINE F max(F a, F b) { return {_mm256_max_ps(a.v, b.v)}; }
+CF_INLINE F abs(F a) { return {_mm256_andnot_ps(_mm256_set1_ps(-0.0f), a.v)}; }
+CF_INLINE F with_sign(F a, F s) {
+  return {_mm256_or_ps(abs(a).v, _mm256_and_ps(_mm256_set1_ps(-0.0f), s.v))};
+}
+CF_INLINE M less(F a, F b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ)}; }
+CF_INLINE F select(M m, F yes, F no) { return {_mm256_blendv_ps(no.v, yes.v, m.v)}; }
+CF_INLINE I to_nearest(F a) { return {_mm256_cvtps_epi32(a.v)}; }
+CF_INLINE F to_float(I a) { return {_mm256_cvtepi32_ps(a.v)}; }
+CF_INLINE I operator+(I a, I b) { return {_mm256_add_epi32(a.v, b.v)}; }
+CF_INLINE I operator-(I a, I b) { return {_mm256_sub_epi32(a.v, b.v)}; }
+CF_INLINE I half(I a) { return {_mm256_srai_epi32(a.v, 1)}; }
+CF_INLINE F power_of_two(I n) {
+  return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(n.v, _mm256_set1_epi32(127)), 23))};
+}
+CF_INLINE float reduce_add(F a) {
+  __m128 x = _mm_add_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
+  x = _mm_add_ps(x, _mm_movehl_ps(x, x));
+  return _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));
+}
+CF_INLINE float reduce_max(F a) {
+  __m128 x = _mm_max_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
+  x = _mm_max_ps(x, _mm_movehl_ps(x, x));
+  return _mm_cvtss_f32(_mm_max_ss(x, _mm_movehdup_ps(x)));
+}
+CF_INLINE float reduce_min(F a) {
+  __m128 x = _mm_min_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
+  x = _mm_min_ps(x, _mm_movehl_ps(x, x));
+  return _mm_cvtss_f32(_mm_min_ss(x, _mm_movehdup_ps(x)));
+}
+
+}  // namespace
+}  // namespace claude_flow

@@ -1,0 +1,81 @@
+// simd/vec.h for AVX-512 (F, BW, DQ, VL): 16 lanes, tails by mask registers.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+#include "simd/compiler.h"
+
+namespace claude_flow {
+namespace {
+
+constexpr int kLanes = 16;
+
+struct F {
+  __m512 v;
+};
+struct I {
+  __m512i v;
+};
+struct M {
+  __mmask16 v;
+};
+
+CF_INLINE __mmask16 first_lanes(int n) { return static_cast<__mmask16>((1u << n) - 1u); }
+
+CF_INLINE F load(const float* p) { return {_mm512_loadu_ps(p)}; }
+CF_INLINE F load(const float* p, int n) { return {_mm512_maskz_loadu_ps(first_lanes(n), p)}; }
+CF_INLINE void store(float* p, F x) { _mm512_storeu_ps(p, x.v); }
+CF_INLINE void store(float* p, F x, int n) { _mm512_mask_storeu_ps(p, first_lanes(n), x.v); }
+CF_INLINE F keep(F x, int n) { return {_mm512_maskz_mov_ps(first_lanes(n), x.v)}; }
+CF_INLINE F splat(float x) { return {_mm512_set1_ps(x)}; }
+CF_INLINE I splat(int32_t x) { return {_mm512_set1_epi32(x)}; }
+CF_INLINE F operator+(F a, F b) { return {_mm512_add_ps(a.v, b.v)}; }
+CF_INLINE F operator-(F a, F b) { return {_mm512_sub_ps(a.v, b.v)}; }
+CF_INLINE F operator*(F a, F b) { return {_mm512_mul_ps(a.v, b.v)}; }
+CF_INLINE F operator/(F a, F b) { return {_mm512_div_ps(a.v, b.v)}; }
+CF_INLINE F fused(F a, F b, F c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+// The maskz forms: GCC 12 warns of an uninitialised value inside the plain ones.
+CF_INLINE F min(F a, F b) { return {_mm512_maskz_min_ps(0xFFFF, a.v, b.v)}; }
+CF_INLINE F max(F a, F b) { return {_mm512_maskz_max_ps(0xFFFF, a.v, b.v)}; }
+CF_INLINE F abs(F a) { return {_mm512_andnot_ps(_mm512_set1_ps(-0.0f), a.v)}; }
+CF_INLINE F with_sign(F a, F s) {
+  return {_mm512_or_ps(abs(a).v, _mm512_and_ps(_mm512_set1_ps(-0.0f), s.v))};
+}
+CF_INLINE M less(F a, F b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ)}; }
+CF_INLINE F select(M m, F yes, F no) { return {_mm512_mask_blend_ps(m.v, no.v, yes.v)}; }
+CF_INLINE I to_nearest(F a) { return {_mm512_maskz_cvtps_epi32(0xFFFF, a.v)}; }
+CF_INLINE F to_float(I a) { return {_mm512_maskz_cvtepi32_ps(0xFFFF, a.v)}; }
+CF_INLINE I operator+(I a, I b) { return {_mm512_add_epi32(a.v, b.v)}; }
+CF_INLINE I operator-(I a, I b) { return {_mm512_sub_epi32(a.v, b.v)}; }
+CF_INLINE I half(I a) { return {_mm512_maskz_srai_epi32(0xFFFF, a.v, 1)}; }
+CF_INLINE F power_of_two(I n) {
+  const __m512i biased = _mm512_add_epi32(n.v, _mm512_set1_epi32(127));
+  return {_mm512_castsi512_ps(_mm512_maskz_slli_epi32(0xFFFF, biased, 23))};
+}
+
+CF_INLINE __m256 low_half(__m512 x) { return _mm512_maskz_extractf32x8_ps(0xFF, x, 0); }
+CF_INLINE __m256 high_half(__m512 x) { return _mm512_maskz_extractf32x8_ps(0xFF, x, 1); }
+
+CF_INLINE float reduce_add(F a) {
+  const __m256 y = _mm256_add_ps(low_half(a.v), high_half(a.v));
+  __m128 x = _mm_add_ps(_mm256_castps256_ps128(y), _mm256_extractf128_ps(y, 1));
+  x = _mm_add_ps(x, _mm_movehl_ps(x, x));
+  return _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));
+}
+CF_INLINE float reduce_max(F a) {
+  const __m256 y = _mm256_max_ps(low_half(a.v), high_half(a.v));
+  __m128 x = _mm_max_ps(_mm256_castps256_ps128(y), _mm256_extractf128_ps(y, 1));
+  x = _mm_max_ps(x, _mm_movehl_ps(x, x));
+  return _mm_cvtss_f32(_mm_max_ss(x, _mm_movehdup_ps(x)));
+}
+CF_INLINE float reduce_min(F a) {
+  const __m256 y = _mm256_min_ps(low_half(a.v), high_half(a.v));
+  __m128 x = _mm_min_ps(_mm256_castps256_ps128(y), _mm256_extractf128_ps(y, 1));
+  x = _mm_min_ps(x, _mm_movehl_ps(x, x));
+  return _mm_cvtss_f32(_mm_min_ss(x, _mm_movehdup_ps(x)));
+}
+
+}  // namespace
+}  // namespace claude_flow

@@ -1,0 +1,74 @@
+// simd/vec.h in plain C++: one lane.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#include "simd/compiler.h"
+
+namespace claude_flow {
+namespace {
+
+constexpr int kLanes = 1;
+
+struct F {
+  float v;
+};
+struct I {
+  int32_t v;
+};
+struct M {
+  bool v;
+};
+
+CF_INLINE F load(const float* p) { return {*p}; }
+CF_INLINE F load(const float*, int) { return {0.0f}; }
+CF_INLINE void store(float* p, F x) { *p = x.v; }
+CF_INLINE void store(float*, F, int) {}
+CF_INLINE F keep(F, int) { return {0.0f}; }
+CF_INLINE F splat(float x) { return {x}; }
+CF_INLINE I splat(int32_t x) { return {x}; }
+CF_INLINE F operator+(F a, F b) { return {a.v + b.v}; }
+CF_INLINE F operator-(F a, F b) { return {a.v - b.v}; }
+CF_INLINE F operator*(F a, F b) { return {a.v * b.v}; }
+CF_INLINE F operator/(F a, F b) { return {a.v / b.v}; }
+CF_INLINE F fused(F a, F b, F c) { return {a.v * b.v + c.v}; }
+CF_INLINE F min(F a, F b) { return {a.v < b.v ? a.v : b.v}; }
+CF_INLINE F max(F a, F b) { return {a.v > b.v ? a.v : b.v}; }
+CF_INLINE F abs(F a) { return {std::fabs(a.v)}; }
+CF_INLINE F with_sign(F a, F s) { return {std::copysign(a.v, s.v)}; }
+CF_INLINE M less(F a, F b) { return {a.v < b.v}; }
+CF_INLINE F select(M m, F yes, F no) { return m.v ? yes : no; }
+CF_INLINE uint32_t bits_of(float x) {
+  uint32_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  return bits;
+}
+// 1.5 * 2^23 pushes the fraction out of the significand and leaves the integer in its low bits; callers stay
+// within
+// +-2^22, and a NaN gives some integer.
+CF_INLINE I to_nearest(F a) {
+  const float magic = 12582912.0f;
+  return {static_cast<int32_t>(bits_of(a.v + magic) - bits_of(magic))};
+}
+CF_INLINE F to_float(I a) { return {static_cast<float>(a.v)}; }
+CF_INLINE I operator+(I a, I b) {
+  return {static_cast<int32_t>(static_cast<uint32_t>(a.v) + static_cast<uint32_t>(b.v))};
+}
+CF_INLINE I operator-(I a, I b) {
+  return {static_cast<int32_t>(static_cast<uint32_t>(a.v) - static_cast<uint32_t>(b.v))};
+}
+CF_INLINE I half(I a) { return {a.v >> 1}; }
+CF_INLINE F power_of_two(I n) {
+  const uint32_t bits = (static_cast<uint32_t>(n.v) + 127u) << 23;
+  F x;
+  std::memcpy(&x.v, &bits, sizeof bits);
+  return x;
+}
+CF_INLINE float reduce_add(F a) { return a.v; }
+CF_INLINE float reduce_max(F a) { return a.v; }
+CF_INLINE float reduce_min(F a) { return a.v; }
+
+}  // namespace
+}  // namespace claude_flow
