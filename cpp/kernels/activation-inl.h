@@ -1,6 +1,9 @@
 // y = act(x), elementwise. Consistent.
 #pragma once
 
+#include "kernels/args.h"
+#include "simd/math-inl.h"
+
 namespace claude_flow {
 namespace {
 

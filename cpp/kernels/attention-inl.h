@@ -3,6 +3,9 @@
 // and v are packed once into GEMM panels, so both products run on the GEMM tile.
 #pragma once
 
+#include "kernels/gemm-inl.h"
+#include "kernels/softmax-inl.h"
+
 namespace claude_flow {
 namespace {
 

@@ -5,6 +5,8 @@
 // the depth in order: with `Consistent` arithmetic the result is the same for every tile size.
 #pragma once
 
+#include "kernels/activation-inl.h"
+
 namespace claude_flow {
 namespace {
 

@@ -14,8 +14,6 @@
 #include "kernels/norm-inl.h"
 #include "kernels/softmax-inl.h"
 #include "kernels/table.h"
-#include "simd/math-inl.h"
-#include "simd/vec.h"
 
 namespace claude_flow {
 

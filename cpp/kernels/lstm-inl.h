@@ -3,6 +3,9 @@
 // happens there.
 #pragma once
 
+#include "kernels/args.h"
+#include "simd/math-inl.h"
+
 namespace claude_flow {
 namespace {
 

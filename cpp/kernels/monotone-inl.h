@@ -1,6 +1,9 @@
 // Quantiles that cannot cross: the middle one as it is, the others by steps of softplus.
 #pragma once
 
+#include "kernels/args.h"
+#include "simd/math-inl.h"
+
 namespace claude_flow {
 namespace {
 

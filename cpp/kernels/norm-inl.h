@@ -1,6 +1,9 @@
 // Layer normalization, two passes over a row that sits in L1: the mean, then the variance around it.
 #pragma once
 
+#include "kernels/args.h"
+#include "simd/vec.h"
+
 namespace claude_flow {
 namespace {
 

@@ -1,6 +1,9 @@
 // Softmax of a row, and attention pooling, which is one softmax over the tokens of an item.
 #pragma once
 
+#include "kernels/args.h"
+#include "simd/math-inl.h"
+
 namespace claude_flow {
 namespace {
 

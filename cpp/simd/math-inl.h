@@ -3,6 +3,8 @@
 // them are measured over all floats by tests/cpp/test_math.cpp.
 #pragma once
 
+#include "simd/vec.h"
+
 namespace claude_flow {
 namespace {
 

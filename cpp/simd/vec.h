@@ -19,6 +19,8 @@
 // reduction goes through 16 virtual lanes (Lanes16 below), whatever kLanes is.
 #pragma once
 
+#include "simd/compiler.h"
+
 namespace claude_flow {
 namespace {
 

@@ -1,7 +1,7 @@
 """The native inference engine: which instruction sets run here, and the model that executes an op list.
 
-A program (the op list of a model file, see docs/model_format.md) and its tensors become a `Model`; everything is
-checked, copied and prepacked once, and `run` allocates nothing but its result.
+A program (the op list of a model file, see docs/model_format.md) and its tensors become a `Model`: everything
+is checked, copied and prepacked once, and `run` allocates nothing but its result.
 
 >>> import numpy as np
 >>> program = np.array([1, 2, 1, 0, 1, 1,  0, 3, 0, 2,  1, 7, 0, 1, 0, 0, -1, -1, 1], np.int32)
@@ -16,7 +16,7 @@ __all__ = ["Model", "available", "isa"]
 
 
 def isa() -> str:
-    """The instruction set that `isa="auto"` takes: the best of `available()`, or the one named by CLAUDE_FLOW_ISA.
+    """The instruction set that `isa="auto"` takes: the best of `available()`, or what CLAUDE_FLOW_ISA names.
 
     Raises ValueError when CLAUDE_FLOW_ISA names one that this CPU or this build lacks.
 
