@@ -1,0 +1,217 @@
+"""Anonymization by rules: personal and secret texts become pseudonyms that are stable within one dataset.
+
+A pseudonym is a keyed hash. The key is random, lives as long as the object and is written nowhere: pseudonyms
+cannot be looked up by hashing a list of names, nor joined between datasets. Rules know formats, not people: a
+bare name in a description is replaced only when a home path, an account or the ``user`` column gave it away
+before.
+"""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import ipaddress
+import math
+import re
+import secrets
+from collections import Counter
+from typing import Any
+
+from claude_flow.data.events import Record, column_types
+
+__all__ = ["Anonymizer"]
+
+_PRIVATE_KEY = re.compile(
+    r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----"
+    r".*?(?:-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|\Z)",
+    re.DOTALL,
+)
+_URL_LOGIN = re.compile(r"(?<=://)[^\s/@\"'<>]+(?=@)")
+_TOKEN = re.compile(
+    r"(?<![A-Za-z0-9])(?:"
+    r"sk-[A-Za-z0-9_-]{16,}"  # Anthropic, OpenAI
+    r"|[spr]k_(?:live|test)_[A-Za-z0-9]{16,}|whsec_[A-Za-z0-9]{16,}"  # Stripe
+    r"|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|glpat-[A-Za-z0-9_-]{16,}"
+    r"|(?:AKIA|ASIA|AROA|AIDA)[A-Z0-9]{16}"  # AWS
+    r"|AIza[A-Za-z0-9_-]{30,}|ya29\.[A-Za-z0-9_-]{20,}"  # Google
+    r"|xox[abeoprs]-[A-Za-z0-9-]{10,}|xapp-[A-Za-z0-9-]{10,}"  # Slack
+    r"|npm_[A-Za-z0-9]{30,}|pypi-[A-Za-z0-9_-]{30,}|hf_[A-Za-z0-9]{20,}|dop_v1_[a-f0-9]{40,}|SG\.[\w-]{16,}\.[\w-]{16,}"
+    r"|eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)?"  # JWT
+    r")"
+)
+_BEARER = re.compile(r"(?i)(?<=\bbearer )[A-Za-z0-9._~+/-]{12,}=*|(?<=\bbasic )[A-Za-z0-9+/]{12,}=*")
+_PASSWORD = re.compile(r"(?i)(?:password|passwd|passphrase|\bpwd)[\"']?\s*[:=]\s*[\"']?([^\s\"',;]{4,})")
+# Other words in front of a value are common prose ("token: refresh flow"), so their value must hold a digit.
+_SECRET = re.compile(
+    r"(?i)(?:secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credentials?)[\"']?\s*[:=]\s*[\"']?"
+    r"((?=[^\s\"',;]*\d)[^\s\"',;]{8,})"
+)
+_EMAIL = re.compile(r"[\w.+%-]+@[\w-]+(?:\.[\w-]+)+")
+_ACCOUNT = re.compile(r"[\w.+-]+(?=@[\w.-]+\Z)")
+_HOME = re.compile(
+    r"(?:/(?:Users|home)/|[A-Za-z]:[\\/]{1,2}(?:Users|Documents and Settings)[\\/]{1,2})([^/\\\s:\"'<>|]+)"
+    r"|(?:\A|(?<=[/\s\"']))-(?:Users|home)-([^-/\\\s:\"'<>|]+)"
+)
+_IPV4 = re.compile(r"(?<![\d.])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\d.]*\d)")
+_IPV6 = re.compile(
+    r"(?<![\w:])(?=[\w:.]*:[\w:.]*:)[0-9A-Fa-f:]{2,39}(?:\d{1,3}(?:\.\d{1,3}){3})?(?:%\w+)?(?![\w:])"
+)
+_RANDOM = re.compile(r"[A-Za-z0-9+_=-]{32,}")
+_RANDOM_BITS = 4.2  # per character: base64 secrets of 32 or more have about 4.5, hyphenated names below 4.1
+
+_FIXED = frozenset(("source", "status"))  # our own words
+_PROSE = frozenset(("description", "detail", "project"))
+_EVERYBODY = frozenset(
+    [
+        "root",
+        "user",
+        "users",
+        "runner",
+        "ubuntu",
+        "debian",
+        "admin",
+        "administrator",
+        "home",
+        "shared",
+        "public",
+        "node",
+        "vscode",
+        "codespace",
+        "app",
+        "dev",
+        "test",
+        "git",
+        "build",
+        "ci",
+        "jenkins",
+        "actions",
+        "default",
+        "guest",
+        "agent",
+        "claude",
+        "work",
+    ]
+)
+
+
+class Anonymizer:
+    """Replaces what identifies people or opens doors in every text column; ``replaced`` counts by rule.
+
+    >>> a = Anonymizer(key=b"example")
+    >>> a.text("ask eve@example.com about /home/eve/app at 192.0.2.7")
+    'ask [email-371496] about /home/[user-587787]/app at [ip-934d22]'
+    >>> a.text("eve again")
+    '[user-587787] again'
+    """
+
+    def __init__(self, key: bytes | None = None) -> None:
+        self._key = key or secrets.token_bytes(32)
+        self._names: set[str] = set()
+        self._named: re.Pattern[str] | None = None
+        self._known: dict[tuple[str, bool], str] = {}
+        self.replaced: Counter[str] = Counter()
+        try:
+            self._learn(getpass.getuser())
+        except (KeyError, OSError, ImportError):
+            return  # a container without a user name has none to hide
+
+    def record(self, record: Record) -> None:
+        """Rewrite a record's text columns in place."""
+        user = getattr(record, "user", None)
+        if isinstance(user, str) and not user.isdigit():  # numbers are the archives' own pseudonyms
+            self._learn(user)
+        for name, kind in column_types(type(record)).items():
+            value = getattr(record, name)
+            if kind is not str or not isinstance(value, str) or name in _FIXED:
+                continue
+            if name in ("user", "user_group"):
+                setattr(record, name, value if value.isdigit() else self._pseudonym("user", value))
+            else:
+                setattr(record, name, self.text(value, prose=name in _PROSE))
+
+    def tree(self, value: Any) -> Any:
+        """A JSON value with every text rewritten, keys included."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, list):
+            return [self.tree(item) for item in value]
+        if isinstance(value, dict):
+            return {self.text(str(key)): self.tree(item) for key, item in value.items()}
+        return value
+
+    def text(self, value: str, prose: bool = True) -> str:
+        """The text with secrets, e-mails, accounts, home paths, user names and addresses replaced.
+
+        ``prose=False`` is for identifiers: there a long random-looking word is an id, not a secret, and the
+        part of ``name@place`` before the @ is an account.
+        """
+        if len(value) < 3 or value.isdigit():
+            return value
+        if (known := self._known.get((value, prose))) is not None:
+            return known
+        for match in _HOME.finditer(value):
+            self._learn(match.group(1) or match.group(2))
+        result = self._replace(value, prose)
+        if len(self._known) > 50_000:
+            self._known.clear()
+        self._known[value, prose] = result
+        return result
+
+    def _replace(self, value: str, prose: bool) -> str:
+        value = self._rule("private-key", _PRIVATE_KEY, value)
+        value = self._rule("login", _URL_LOGIN, value)
+        value = self._rule("token", _TOKEN, value)
+        for pattern in (_BEARER, _PASSWORD, _SECRET):
+            value = self._rule("secret", pattern, value)
+        value = self._rule("email", _EMAIL, value)
+        if not prose:
+            value = self._rule("user", _ACCOUNT, value)
+        value = self._rule("user", _HOME, value)
+        if self._named is not None:
+            value = self._rule("user", self._named, value)
+        value = self._rule("ip", _IPV4, value)
+        value = self._rule("ip", _IPV6, value, _is_address)
+        return self._rule("secret", _RANDOM, value, _is_random) if prose else value
+
+    def _rule(self, kind: str, pattern: re.Pattern[str], value: str, holds: Any = None) -> str:
+        def swap(match: re.Match[str]) -> str:
+            group = match.lastindex or 0
+            found = match.group(group)
+            if found.startswith("[") or (holds is not None and not holds(found)):
+                return match.group()
+            begin, end = match.start(group) - match.start(), match.end(group) - match.start()
+            return match.group()[:begin] + self._pseudonym(kind, found) + match.group()[end:]
+
+        return pattern.sub(swap, value)
+
+    def _pseudonym(self, kind: str, value: str) -> str:
+        self.replaced[kind] += 1
+        digest = hashlib.blake2b(
+            value.encode("utf-8", "replace"), key=self._key[:64], digest_size=8
+        ).hexdigest()
+        return f"[{kind}-{digest[:6]}]"
+
+    def _learn(self, name: str) -> None:
+        if len(name) >= 3 and name.lower() not in _EVERYBODY and name not in self._names and "[" not in name:
+            self._names.add(name)
+            longest_first = sorted(self._names, key=len, reverse=True)
+            # Not inside a pseudonym that an earlier rule wrote.
+            self._named = re.compile(
+                r"(?<![A-Za-z0-9\[])(?:" + "|".join(map(re.escape, longest_first)) + r")(?![A-Za-z0-9])"
+            )
+            self._known.clear()
+
+
+def _is_address(value: str) -> bool:
+    try:
+        return ipaddress.ip_address(value.partition("%")[0]).version == 6
+    except ValueError:
+        return False
+
+
+def _is_random(word: str) -> bool:
+    has_all = re.search(r"[A-Z]", word) and re.search(r"[a-z]", word) and re.search(r"\d", word)
+    if not has_all:
+        return False
+    shares = (n / len(word) for n in Counter(word).values())
+    return -sum(p * math.log2(p) for p in shares) >= _RANDOM_BITS

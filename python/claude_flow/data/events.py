@@ -1,0 +1,210 @@
+"""What a log says, in four kinds of record: the columns of every dataset, defined once.
+
+Each log format (``data/sources``) turns its lines into these records, ``tables`` derives the parquet schemas
+from their fields, and ``docs/events.md`` documents them as the project's own JSONL format. ``None`` means
+unknown; an unknown number is never written as 0.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import types
+import typing
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+__all__ = [
+    "STATUSES",
+    "Fold",
+    "Record",
+    "Run",
+    "Step",
+    "Task",
+    "column_types",
+    "count",
+    "moment",
+    "number",
+    "text",
+]
+
+STATUSES = (
+    "completed",  # it returned; whether the result was good is `success`
+    "failed",
+    "killed",  # stopped by the system or its owner
+    "interrupted",  # stopped by a person while running
+    "rejected",  # a person refused it, usually before it started
+    "launch_error",  # it never started
+    "censored",  # its end is not in the log
+    "timeout",
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class Run:
+    """One attempt of one task by one agent. Times are UTC, seconds are wall-clock unless said otherwise."""
+
+    run_id: str
+    source: str  # the log format: claude-code, swebench-pro, swf, aslib, jsonl
+    group: str | None = None  # session, scenario or log: runs of one group shared a setting
+    agent: str | None = None
+    agent_type: str | None = None
+    task: str | None = None
+    task_type: str | None = None
+    description: str | None = None
+    parent: str | None = None  # the session or the agent that handed the task out
+    submitted: datetime | None = None  # handed over; start - submitted is the time in the queue
+    start: datetime | None = None
+    end: datetime | None = None
+    duration_s: float | None = None
+    active_s: float | None = None  # duration less idle gaps above 300 s, where inner steps were logged
+    queue_s: float | None = None
+    status: str | None = None  # one of STATUSES
+    success: bool | None = None  # None where the log cannot tell: "completed" alone is not success
+    utility: float | None = None  # higher is better, comparable within a group
+    cost: float | None = None  # US dollars
+    tokens: int | None = None  # all requests added up, every kind of token
+    context_tokens: int | None = None  # context plus output of the last request
+    tool_calls: int | None = None
+    steps: int | None = None
+    errors: int | None = None  # failed inner steps
+    retries: int | None = None
+    tool_s: float | None = None  # seconds spent inside tools
+    cpu_s: float | None = None  # CPU seconds, all processors together
+    memory_mb: float | None = None  # all processors together
+    processors: float | None = None
+    requested_s: float | None = None  # time limit asked for
+    requested_processors: float | None = None
+    requested_memory_mb: float | None = None
+    user: str | None = None
+    user_group: str | None = None
+    executable: str | None = None
+    queue: str | None = None
+    partition: str | None = None
+    project: str | None = None
+    model: str | None = None
+    background: bool | None = None
+    batch: str | None = None  # runs handed out in one go share it
+    batch_size: int | None = None
+    prompt_chars: int | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Step:
+    """One action inside a run. A source yields a run's steps right after the run."""
+
+    run_id: str
+    index: int
+    action: str
+    detail: str | None = None
+    seconds: float | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Task:
+    """A task's own properties, known before any attempt. ``features`` become columns ``x:<name>``."""
+
+    task: str
+    group: str | None = None
+    description: str | None = None
+    task_type: str | None = None
+    feature_cost_s: float | None = None  # seconds it takes to compute the features
+    features: dict[str, float | None] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
+class Fold:
+    """One task's place in a published cross-validation split."""
+
+    group: str
+    task: str
+    repetition: int
+    fold: int
+
+
+Record = Run | Step | Task | Fold
+
+
+def column_types(kind: type[Record]) -> dict[str, type]:
+    """Column name to Python type (``str``, ``int``, ``float``, ``bool``, ``datetime``), in column order.
+
+    >>> column_types(Fold)
+    {'group': <class 'str'>, 'task': <class 'str'>, 'repetition': <class 'int'>, 'fold': <class 'int'>}
+    """
+    return _COLUMN_TYPES[kind.__name__]
+
+
+def _plain_types(kind: type[Record]) -> dict[str, type]:
+    found = {}
+    for name, hint in typing.get_type_hints(kind).items():
+        if name != "features":
+            options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+            found[name] = next(option for option in options if option is not types.NoneType)
+    return found
+
+
+_COLUMN_TYPES = {kind.__name__: _plain_types(kind) for kind in (Run, Step, Task, Fold)}
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?\s*(Z|[+-]\d\d:?\d\d)?", re.ASCII)
+_LONGEST_TEXT = 2000
+
+
+def moment(value: Any) -> datetime | None:
+    """An ISO 8601 date and time as UTC (no zone = UTC); None for anything else.
+
+    >>> moment("2026-01-05T14:38:50.177Z").isoformat()
+    '2026-01-05T14:38:50.177000+00:00'
+    >>> moment("2026-01-05 14:38:50+01:00").isoformat()
+    '2026-01-05T13:38:50+00:00'
+    >>> moment("yesterday") is None
+    True
+    """
+    match = _MOMENT.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        return None
+    day, clock, fraction, zone = match.groups()
+    try:
+        parsed = datetime.fromisoformat(f"{day}T{clock}.{(fraction or '0')[:6].ljust(6, '0')}")
+        if zone and zone != "Z":
+            sign = -1 if zone[0] == "-" else 1
+            parsed -= sign * timedelta(hours=int(zone[1:3]), minutes=int(zone[-2:]))
+    except (ValueError, OverflowError):
+        return None
+    return parsed.replace(tzinfo=timezone.utc)
+
+
+def number(value: Any) -> float | None:
+    """A finite number >= 0 as a float; None for anything else.
+
+    >>> number(3), number(-1), number("3"), number(float("inf"))
+    (3.0, None, None, None)
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        value = float(value)
+    except OverflowError:
+        return None
+    return value if math.isfinite(value) and value >= 0 else None
+
+
+def count(value: Any) -> int | None:
+    """A whole number in 0 ... 2**53 as an int; None for anything else.
+
+    >>> count(7.0), count(7.5), count(10**30)
+    (7, None, None)
+    """
+    value = number(value)
+    return int(value) if value is not None and value <= 2**53 and value == int(value) else None
+
+
+def text(value: Any) -> str | None:
+    """A string that every file can hold: no lone surrogates, at most 2000 characters; else None.
+
+    >>> text("a\\ud800b"), text(""), text(5)
+    ('a?b', None, None)
+    """
+    if not isinstance(value, str) or not value:
+        return None
+    short = value[:_LONGEST_TEXT]
+    return short if short.isascii() else short.encode("utf-8", "replace").decode("utf-8")

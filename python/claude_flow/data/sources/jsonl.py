@@ -1,0 +1,193 @@
+"""The project's own event log: one JSON object per line, documented with an example in docs/events.md.
+
+``run`` is a whole run in one line; ``start``, ``step`` and ``end`` report one as it happens; ``task``
+describes a task.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from claude_flow.data.events import (
+    STATUSES,
+    Record,
+    Run,
+    Step,
+    Task,
+    column_types,
+    count,
+    moment,
+    number,
+    text,
+)
+from claude_flow.data.lines import Log, parse_json, peek
+
+KIND = "jsonl"
+
+EVENTS = ("run", "start", "step", "end", "task")
+_ENVELOPE = frozenset(("event", "time", "source"))
+
+
+def files(path: Path) -> list[Path]:
+    """A JSONL file whose first lines carry ``event``, or the ``*.jsonl``, ``*.jsonl.gz`` of a folder."""
+    if path.is_dir():
+        found = sorted(p for p in path.iterdir() if p.name.endswith((".jsonl", ".jsonl.gz")))
+        return found if any(_looks_right(p) for p in found[:20]) else []
+    return [path] if _looks_right(path) else []
+
+
+def read(path: Path, files: list[Path], log: Log) -> Iterator[Record]:
+    """Yield the runs, their steps, and the tasks. A run without its ``end`` is censored."""
+    open_runs: dict[str, tuple[Run, list[Step]]] = {}
+    for file in files:
+        for line, event in log.objects(file):
+            try:
+                yield from _records(event, open_runs, log)
+            except ValueError as error:
+                log.reject(file, line, str(error))
+    for run, steps in open_runs.values():
+        run.status = "censored"
+        yield run
+        yield from steps
+
+
+def _records(
+    event: dict[str, Any], open_runs: dict[str, tuple[Run, list[Step]]], log: Log
+) -> Iterator[Record]:
+    kind = event.get("event")
+    if kind == "run":
+        run = _fill(Run(run_id=_name(event, "run_id"), source=KIND), event, log)
+        _derive(run)
+        yield run
+    elif kind == "start":
+        run_id = _name(event, "run_id")
+        if run_id in open_runs:
+            raise ValueError("this run has started already")
+        run = _fill(Run(run_id=run_id, source=KIND), event, log)
+        run.start = _time(event)
+        open_runs[run_id] = run, []
+    elif kind == "step":
+        run, steps = _opened(event, open_runs)
+        seconds = event.get("seconds")
+        if seconds is not None and number(seconds) is None:
+            raise ValueError("seconds: a number of 0 or more is wanted")
+        action, detail = _name(event, "action"), text(event.get("detail"))
+        steps.append(
+            Step(run_id=run.run_id, index=len(steps), action=action, detail=detail, seconds=number(seconds))
+        )
+    elif kind == "end":
+        run, steps = _opened(event, open_runs)
+        run.end = _time(event)
+        _fill(run, event, log)
+        if run.status is None:
+            raise ValueError("status is missing")
+        _derive(run)
+        run.steps = len(steps) if run.steps is None and steps else run.steps
+        del open_runs[run.run_id]
+        yield run
+        yield from steps
+    elif kind == "task":
+        yield _task(event, log)
+    else:
+        log.notes[f"event {str(kind)[:40]}"] += 1
+
+
+def _fill(run: Run, event: dict[str, Any], log: Log) -> Run:
+    """Copy an event's fields into the run. :raises ValueError: a field has the wrong type."""
+    columns = column_types(Run)
+    for name, value in event.items():
+        if name in _ENVELOPE or value is None:
+            continue
+        if name not in columns:
+            log.notes[f"field {name[:40]}"] += 1
+            continue
+        setattr(run, name, _typed(name, columns[name], value))
+    if run.status is not None and run.status not in STATUSES:
+        raise ValueError(f"status: one of {', '.join(STATUSES)} is wanted")
+    return run
+
+
+def _typed(name: str, wanted: type, value: Any) -> Any:
+    result: Any
+    if name == "utility":
+        plain = isinstance(value, int | float) and not isinstance(value, bool)
+        result = float(value) if plain and abs(value) < 1e300 and math.isfinite(value) else None
+    elif wanted is bool:
+        result = value if isinstance(value, bool) else None
+    else:
+        result = {str: text, int: count, float: number, datetime: moment}[wanted](value)
+    if result is None:
+        kinds = {
+            str: "a text that is not empty",
+            int: "a whole number of 0 or more",
+            float: "a number of 0 or more" if name != "utility" else "a number",
+            bool: "true or false",
+            datetime: "an ISO 8601 time",
+        }
+        raise ValueError(f"{name}: {kinds[wanted]} is wanted")
+    return result
+
+
+def _derive(run: Run) -> None:
+    if run.duration_s is None and run.start is not None and run.end is not None and run.end >= run.start:
+        run.duration_s = (run.end - run.start).total_seconds()
+    if (
+        run.queue_s is None
+        and run.submitted is not None
+        and run.start is not None
+        and run.start >= run.submitted
+    ):
+        run.queue_s = (run.start - run.submitted).total_seconds()
+
+
+def _task(event: dict[str, Any], log: Log) -> Task:
+    task = Task(task=_name(event, "task"))
+    for name, value in event.items():
+        if name == "features":
+            if not isinstance(value, dict):
+                raise ValueError("features: an object of numbers is wanted")
+            for feature, amount in value.items():
+                task.features[_name({"a feature's name": feature}, "a feature's name")] = (
+                    None if amount is None else _typed("utility", float, amount)
+                )
+        elif name in column_types(Task):
+            setattr(task, name, None if value is None else _typed(name, column_types(Task)[name], value))
+        elif name not in _ENVELOPE:
+            log.notes[f"field {name[:40]}"] += 1
+    return task
+
+
+def _opened(event: dict[str, Any], open_runs: dict[str, tuple[Run, list[Step]]]) -> tuple[Run, list[Step]]:
+    run_id = _name(event, "run_id")
+    if run_id not in open_runs:
+        raise ValueError("no start of this run came before")
+    return open_runs[run_id]
+
+
+def _name(event: dict[str, Any], field: str) -> str:
+    value = text(event.get(field))
+    if value is None:
+        raise ValueError(f"{field}: a text that is not empty is wanted")
+    return value
+
+
+def _time(event: dict[str, Any]) -> datetime:
+    value = moment(event.get("time"))
+    if value is None:
+        raise ValueError("time: an ISO 8601 time is wanted")
+    return value
+
+
+def _looks_right(path: Path) -> bool:
+    for line in peek(path):
+        try:
+            value = parse_json(line)
+        except ValueError:
+            continue
+        if isinstance(value, dict) and value.get("event") in EVENTS:
+            return True
+    return False

@@ -1,0 +1,222 @@
+"""Datasets of tables on disk: a folder with ``manifest.json`` and one parquet file per kind of record.
+
+The folder is written beside its final place and renamed into it when complete, so a crash, a full disk or
+Ctrl-C leaves either the old dataset or none. pyarrow is needed here and is imported on first use.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from claude_flow.data.events import Fold, Record, Run, Step, Task, column_types
+from claude_flow.errors import ClaudeFlowError, InputError, MissingExtra
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["DatasetWriter", "read_manifest", "read_table", "schema"]
+
+TABLES: dict[type[Record], str] = {Run: "runs", Task: "tasks", Step: "steps", Fold: "folds"}
+_ROW_GROUP = 16_384
+
+
+def schema(kind: type[Record], features: tuple[str, ...] = ()) -> pa.Schema:
+    """The parquet schema of a kind of record; ``features`` are the ``x:<name>`` columns of a task table.
+
+    >>> schema(Task, ("size",)).names
+    ['task', 'group', 'description', 'task_type', 'feature_cost_s', 'x:size']
+    """
+    arrow = _arrow()
+    types_of = {
+        str: arrow.string(),
+        int: arrow.int64(),
+        float: arrow.float64(),
+        bool: arrow.bool_(),
+        datetime: arrow.timestamp("us", tz="UTC"),
+    }
+    columns = [arrow.field(name, types_of[plain]) for name, plain in column_types(kind).items()]
+    return arrow.schema(columns + [arrow.field(f"x:{name}", arrow.float64()) for name in features])
+
+
+class DatasetWriter:
+    """Writes one dataset folder, streaming: a context manager that leaves nothing unless :meth:`commit` ran.
+
+    :raises InputError: the folder exists and is no dataset of tables (it is not replaced).
+    :raises ClaudeFlowError: the disk refused a write; the message carries the system's reason.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        if folder.exists() and not _is_replaceable(folder):
+            raise InputError(f"{folder} exists and is not a dataset of tables: choose another --output")
+        self._temporary = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+        self._tables: dict[str, _Table] = {}
+
+    def __enter__(self) -> DatasetWriter:
+        try:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+            self._temporary.mkdir(parents=True)
+        except OSError as error:
+            raise self._refused(error) from error
+        return self
+
+    def __exit__(self, kind: object, value: object, trace: object) -> None:
+        for table in self._tables.values():
+            table.abandon()
+        shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def write(self, record: Record) -> None:
+        """Append one record to its table."""
+        name = TABLES[type(record)]
+        try:
+            if name not in self._tables:
+                self._tables[name] = _Table(self._temporary / f"{name}.parquet", type(record))
+            self._tables[name].append(record)
+        except OSError as error:
+            raise self._refused(error) from error
+
+    def rows(self) -> dict[str, int]:
+        """Rows written so far, per table."""
+        return {name: table.rows for name, table in self._tables.items()}
+
+    def commit(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        """Close the tables, add ``tables`` to the manifest, and move the folder into its place."""
+        try:
+            described = {}
+            for name, table in self._tables.items():
+                described[name] = {"rows": table.rows, "columns": table.close()}
+            manifest = {**manifest, "tables": described}
+            content = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+            (self._temporary / "manifest.json").write_text(content, encoding="utf-8")
+            for path in self._temporary.iterdir():
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
+            old = self.folder.with_name(f".{self.folder.name}.{os.getpid()}.old")
+            if self.folder.exists():
+                self.folder.rename(old)
+            self._temporary.rename(self.folder)
+            shutil.rmtree(old, ignore_errors=True)
+        except OSError as error:
+            raise self._refused(error) from error
+        return manifest
+
+    def _refused(self, error: OSError) -> ClaudeFlowError:
+        return ClaudeFlowError(f"{self.folder}: cannot be written: {error.strerror or error}")
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return the manifest of a dataset of tables. :raises InputError: the folder holds none."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        if manifest["kind"] == "tables" and manifest["format"] == 1:
+            return dict(manifest)
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    raise InputError(f"{folder} is not a dataset of tables: make one with  claude-flow neural data collect")
+
+
+def read_table(folder: Path, name: str) -> pa.Table | None:
+    """Return a dataset's table ``runs``, ``tasks``, ``steps`` or ``folds``; None where it has no such table.
+
+    :raises InputError: not a dataset of tables, or the parquet file cannot be read.
+    """
+    if name not in read_manifest(folder)["tables"]:
+        return None
+    path = folder / f"{name}.parquet"
+    try:
+        return _parquet().read_table(path)
+    except (OSError, _arrow().ArrowException) as error:
+        first_line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path}: cannot be read: {first_line}") from error
+
+
+class _Table:
+    """One parquet file in row groups; when a feature column appears late, the rows so far are copied."""
+
+    def __init__(self, path: Path, kind: type[Record]) -> None:
+        self._path, self._kind = path, kind
+        self._names = list(column_types(kind))
+        self._features: dict[str, None] = {}
+        self._buffer: list[Record] = []
+        self._writer: Any = None
+        self.rows = 0
+
+    def append(self, record: Record) -> None:
+        self._buffer.append(record)
+        self.rows += 1
+        if isinstance(record, Task):
+            self._features.update(dict.fromkeys(record.features))
+        if len(self._buffer) >= _ROW_GROUP:
+            self._flush()
+
+    def _flush(self) -> None:
+        target = schema(self._kind, tuple(self._features))
+        if self._writer is not None and self._writer.schema != target:
+            self._widen(target)
+        if self._writer is None:
+            self._writer = _parquet().ParquetWriter(self._path, target, compression="zstd")
+        columns = [[getattr(record, name) for record in self._buffer] for name in self._names]
+        tasks = [record for record in self._buffer if isinstance(record, Task)]
+        columns += [[task.features.get(feature) for task in tasks] for feature in self._features]
+        self._writer.write_table(_arrow().table(columns, schema=target))
+        self._buffer.clear()
+
+    def _widen(self, target: pa.Schema) -> None:
+        self._writer.close()
+        narrow = self._path.with_suffix(".narrow")
+        self._path.rename(narrow)
+        self._writer = _parquet().ParquetWriter(self._path, target, compression="zstd")
+        for batch in _parquet().ParquetFile(narrow).iter_batches(_ROW_GROUP):
+            columns = [
+                batch.column(f.name) if f.name in batch.schema.names else _arrow().nulls(len(batch), f.type)
+                for f in target
+            ]
+            self._writer.write_table(_arrow().table(columns, schema=target))
+        narrow.unlink()
+
+    def close(self) -> list[str]:
+        if self._buffer or self._writer is None:
+            self._flush()
+        names = list(self._writer.schema.names)
+        self._writer.close()
+        self._writer = None
+        return names
+
+    def abandon(self) -> None:
+        if self._writer is not None:
+            try:
+                self._writer.close()
+            except (OSError, _arrow().ArrowException):
+                return  # the folder is about to be deleted, and the first error is already on its way
+            finally:
+                self._writer = None
+
+
+def _is_replaceable(folder: Path) -> bool:
+    try:
+        if not any(folder.iterdir()):
+            return True
+        read_manifest(folder)
+    except (OSError, InputError):
+        return False
+    return True
+
+
+def _arrow() -> Any:
+    try:
+        import pyarrow
+    except ImportError:
+        raise MissingExtra("pyarrow", "data") from None
+    return pyarrow
+
+
+def _parquet() -> Any:
+    _arrow()
+    import pyarrow.parquet
+
+    return pyarrow.parquet
