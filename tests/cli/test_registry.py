@@ -154,3 +154,17 @@ def test_look_up_is_quick(model_file):
     for index in range(20):
         registry.model_path(f"m{index}")
     assert (time.perf_counter() - start) / 20 < 0.005
+
+
+def test_a_write_that_does_not_fit_leaves_the_old_file(tmp_path):
+    registry.atomic_write(tmp_path / "card.json", "old")
+    code = (
+        "import pathlib, resource, sys; from claude_flow import registry;"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000));"
+        "registry.atomic_write(pathlib.Path(sys.argv[1]), 'x' * 10_000)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "card.json")], capture_output=True, text=True, check=False
+    )
+    assert "File too large" in done.stderr
+    assert {child.name: child.read_text() for child in tmp_path.iterdir()} == {"card.json": "old"}
