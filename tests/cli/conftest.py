@@ -15,7 +15,8 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    return {**os.environ, "CLAUDE_FLOW_HOME": str(tmp_path / "home"), "COLUMNS": "100"}
+    home = str(tmp_path / "home")
+    return {**os.environ, "CLAUDE_FLOW_HOME": home, "COLUMNS": "100", "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture

@@ -7,3 +7,18 @@ claude-flow neural train coordination \
   --checkpoint-interval 10 \
   --tensorboard-logging true \
   --distributed-training auto
+
+claude-flow neural infer coordination \
+  --input '{
+    "current-agents": [
+      {"id":"arch-001","type":"architect","load":0.6,"capabilities":["design","analysis"]},
+      {"id":"code-001","type":"coder","load":0.8,"capabilities":["backend","apis"]}
+    ],
+    "pending-tasks": [
+      {"id":"task-001","type":"api-design","priority":"high","complexity":0.7},
+      {"id":"task-002","type":"implementation","priority":"medium","complexity":0.8}
+    ],
+    "system-state": {"memory-usage":0.65,"cpu-usage":0.45,"network-latency":25}
+  }' \
+  --confidence-threshold 0.8 \
+  --explain-decision true

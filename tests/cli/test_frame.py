@@ -82,7 +82,7 @@ def test_the_specifications_lines_parse(line):
 
 def test_the_docs_are_those_of_the_commands(tmp_path):
     assert {file.name: file.read_text("utf-8") for file in DOCS.glob("*.md")} == reference.pages()
-    command = [sys.executable, "-m", "claude_flow.cli.reference", "--folder", str(tmp_path)]
+    command = [sys.executable, "-m", "claude_flow.cli.reference", str(tmp_path)]
     assert subprocess.run(command).returncode == 0
     assert subprocess.run([*command, "--check"]).returncode == 0
     (tmp_path / "README.md").write_text("drifted")

@@ -20,6 +20,10 @@ __all__ = ["NEURAL", "main", "root"]
 
 NEURAL: dict[str, tuple[str, str]] = {
     # name: (module:attribute, the first line of its help; a test keeps the two equal)
+    "infer": (
+        "claude_flow.cli.infer:group",
+        "Ask a trained network: who takes which task, what to change, when it is done.",
+    ),
     "train": ("claude_flow.cli.train:group", "Train a network on a preprocessed dataset."),
 }
 

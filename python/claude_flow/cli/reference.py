@@ -80,16 +80,10 @@ def pages() -> dict[str, str]:
     examples=["python -m claude_flow.cli.reference", "python -m claude_flow.cli.reference --check"],
 )
 @click.option("--check", is_flag=True, help="Write nothing; fail if a page differs from the commands.")
-@click.option(
-    "--folder",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("docs/cli"),
-    show_default=True,
-    help="Where the pages are.",
-)
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=Path("docs/cli"))
 @click.pass_obj
 def main(output: Output, check: bool, folder: Path) -> None:
-    """Write the pages of the command line."""
+    """Write the pages of the command line to FOLDER (docs/cli)."""
     wanted = pages()
     present = {file.name: file.read_text("utf-8") for file in folder.glob("*.md")}
     differing = sorted(name for name in wanted.keys() | present.keys() if wanted.get(name) != present.get(name))

@@ -104,7 +104,6 @@ def _command(network: str, learns: str, examples: list[str]) -> Command:
         device: str,
     ) -> None:
         from claude_flow.train import config as training
-        from claude_flow.train.loop import fit
 
         if config is None:
             settings = training.parse({f"{network}-training": {}}, network)
@@ -112,6 +111,8 @@ def _command(network: str, learns: str, examples: list[str]) -> Command:
             settings = training.read(registry.config_path(config), network)
         dataset = registry.dataset_path(data)
         run = registry.runs_dir() / name
+        from claude_flow.train.loop import fit  # torch takes seconds to load: after what can be wrong
+
         with output.progress(f"training {name}", settings.epochs, "epochs") as bar:
             judged: dict[str, float] = {}
 

@@ -1,0 +1,122 @@
+"""``claude-flow neural infer``: put a request to a trained network and print its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from claude_flow import registry
+from claude_flow.cli import params
+from claude_flow.cli.command import Group
+from claude_flow.cli.output import Output
+from claude_flow.errors import InputError
+
+if TYPE_CHECKING:
+    from claude_flow.model import Model
+
+__all__ = ["group"]
+
+group = Group("infer", help="Ask a trained network: who takes which task, what to change, when it is done.")
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def _model_options(function: _Function) -> _Function:
+    """Which model answers and how it runs; the same for every network."""
+    for option in reversed(
+        [
+            click.option(
+                "--model",
+                metavar="MODEL",
+                show_default="the workspace's newest of this network, else the built-in one",
+                help="A name, NAME/VERSION, or a path.",
+            ),
+            click.option(
+                "--backend",
+                type=click.Choice(["native", "torch"]),
+                default="native",
+                show_default=True,
+                help="The engine, or the reference.",
+            ),
+            click.option(
+                "--isa", default="auto", show_default=True, help="Instruction set of the native engine, such as avx2."
+            ),
+        ]
+    ):
+        function = option(function)
+    return function
+
+
+def _decision_options(function: _Function) -> _Function:
+    """How sure an answer must be, and whether it says why."""
+    function = params.switch("--explain-decision", help="Name the inputs that decided.")(function)
+    return click.option(
+        "--confidence-threshold",
+        type=params.SHARE,
+        default=0.0,
+        show_default=True,
+        help="Withhold what is less sure than this.",
+    )(function)
+
+
+def _load(network: str, model: str | None, backend: str, isa: str) -> Model:
+    from claude_flow.model import load
+
+    path = registry.newest_model(network) if model is None else registry.model_path(model)
+    loaded = load(path, backend=backend, isa=isa)
+    if loaded.network != network:
+        raise InputError(f"{path} is a {loaded.network} model: name a {network} model, or ask  infer {loaded.network}")
+    return loaded
+
+
+@group.command(
+    "coordination",
+    examples=[
+        """\
+claude-flow neural infer coordination \\
+  --input '{
+    "current-agents": [
+      {"id":"arch-001","type":"architect","load":0.6,"capabilities":["design","analysis"]},
+      {"id":"code-001","type":"coder","load":0.8,"capabilities":["backend","apis"]}
+    ],
+    "pending-tasks": [
+      {"id":"task-001","type":"api-design","priority":"high","complexity":0.7},
+      {"id":"task-002","type":"implementation","priority":"medium","complexity":0.8}
+    ],
+    "system-state": {"memory-usage":0.65,"cpu-usage":0.45,"network-latency":25}
+  }' \\
+  --confidence-threshold 0.8 \\
+  --explain-decision true""",
+        "claude-flow neural infer coordination --input @swarm.json --format json",
+    ],
+)
+@click.option(
+    "--input",
+    "request",
+    type=params.Json(dict),
+    required=True,
+    help='The swarm: "current-agents", "pending-tasks", "system-state".',
+)
+@_decision_options
+@_model_options
+@click.pass_obj
+def coordination(
+    output: Output,
+    /,
+    request: dict[str, Any],
+    confidence_threshold: float,
+    explain_decision: bool,
+    **model: Any,
+) -> None:
+    """Say which agent should take which task."""
+    from claude_flow.infer import coordination as network
+
+    answer = network.answer(
+        _load("coordination", **model),
+        request,
+        confidence_threshold=confidence_threshold,
+        explain=explain_decision,
+    )
+    output.result(answer, network.render(answer))

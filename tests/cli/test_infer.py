@@ -1,0 +1,157 @@
+"""``neural infer`` as a user runs it: the specification's three requests, and what goes wrong."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from claude_flow import registry
+
+pytest.importorskip("torch", reason="the small models of these tests need the extra: pip install 'claude-flow[train]'")
+
+SPEC = (Path(__file__).parent / "spec_lines.sh").read_text("utf-8")
+SWARM = {
+    "current-agents": [{"id": "a", "type": "coder"}, {"id": "b", "type": "tester"}],
+    "pending-tasks": [{"id": "t", "type": "implementation"}],
+}
+
+
+def spec_words(network: str) -> list[str]:
+    """The words after ``claude-flow`` of the specification's line for ``network``."""
+    _, found, rest = SPEC.partition(f"\nclaude-flow neural infer {network} ")
+    assert found
+    return ["neural", "infer", network, *shlex.split(rest.partition("\nclaude-flow ")[0].replace("\\\n", " "))]
+
+
+@pytest.fixture(scope="module")
+def small_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """One small model per network, its weights as they are before any training."""
+    import torch
+
+    from claude_flow import export, nets
+    from claude_flow.data.scenarios import COMMANDS
+    from claude_flow.features.coordination import Encoder
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("models")
+    net = nets.create("coordination", {"width": 32, "heads": 2, "feed_forward": [32], "commands": list(COMMANDS)})
+    calibration = {"temperature": 1.0}
+    export.save(net, folder / "m", metadata={"features": Encoder({}, True).schema(), "calibration": calibration})
+    return {"coordination": folder / "m"}
+
+
+@pytest.fixture
+def models(small_models: dict[str, Path]) -> dict[str, Path]:
+    """The small models, in the workspace as NETWORK-v9."""
+    return {
+        network: registry.add_model(f"{network}-v9", None, file, {"network": network})
+        for network, file in small_models.items()
+    }
+
+
+def one_line(done: subprocess.CompletedProcess[str], code: int = 2) -> str:
+    assert done.returncode == code, done.stderr
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"current-agents": [}', "line 1 column 21: not JSON"),
+        ('{"current-agents": [],\n "current-agents": []}', "line 2 column 2"),
+        ('{"system-state": {"cpu-usage": NaN}}', "line 1 column 32: NaN"),
+        ("[1, 2]", "a json object is wanted here, not a list"),
+        ("@no-such-file.json", "no-such-file.json: No such file"),
+        ("swarm.jsn", "neither JSON nor a file"),
+    ],
+)
+def test_input_that_is_no_json_object(run, text, message):
+    assert message in one_line(run("neural", "infer", "coordination", "--input", text))
+
+
+@pytest.mark.parametrize("threshold", ["1.5", "NaN", "high"])
+def test_a_threshold_is_a_share(run, threshold):
+    words = ["neural", "infer", "coordination", "--input", json.dumps(SWARM), "--confidence-threshold", threshold]
+    assert "not a share" in one_line(run(*words))
+
+
+def test_an_unknown_model_names_the_near_one(run, models):
+    words = ["neural", "infer", "coordination", "--input", json.dumps(SWARM), "--model", "cordination-v9"]
+    assert "did you mean coordination-v9?" in one_line(run(*words))
+
+
+HEADER = b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"junk",
+        struct.pack("<Q", 2**63) + b"{}",
+        struct.pack("<Q", 2) + b"{}",
+        struct.pack("<Q", len(HEADER)) + HEADER,  # cut off before its data
+        struct.pack("<Q", len(HEADER)) + HEADER + bytes(8),  # whole, but not one of ours
+    ],
+    ids=["empty", "junk", "huge", "nothing", "truncated", "foreign"],
+)
+def test_a_file_that_is_no_model(run, tmp_path, content):
+    (tmp_path / "m.safetensors").write_bytes(content)
+    words = ["neural", "infer", "coordination", "--input", json.dumps(SWARM), "--model", "m.safetensors"]
+    assert "m.safetensors" in one_line(run(*words))
+
+
+# The specification's three requests ---------------------------------------------------------------------------------
+
+
+def test_the_coordination_request_of_the_specification(run, models):
+    done = run(*spec_words("coordination"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Assignments\ntask ")
+    found = json.loads(run(*spec_words("coordination"), "--format", "json").stdout)
+    assert found["network"] == "coordination"
+    assert [entry["task"] for entry in found["assignments"]] == ["task-001", "task-002"]
+    assert found["confidence_threshold"] == 0.8
+    for entry in found["assignments"]:
+        assert (entry["confidence"] < 0.8) == (entry["decision"] == "withheld")
+        assert entry["explanation"]
+
+
+def test_model_version_backend_and_isa(run, models):
+    words = ["neural", "infer", "coordination", "--input", json.dumps(SWARM), "--format", "json"]
+    answers = [
+        json.loads(run(*words, *more).stdout)["assignments"]
+        for more in (
+            [],
+            ["--model", "coordination-v9"],
+            ["--model", "coordination-v9/1.0.0"],
+            ["--model", str(models["coordination"]), "--isa", "scalar"],
+            ["--backend", "torch"],
+        )
+    ]
+    for answer in answers[1:]:
+        assert [entry["agent"] for entry in answer] == [entry["agent"] for entry in answers[0]]
+    assert "avx9000" in one_line(run(*words, "--isa", "avx9000"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"current-agents": []}, "current-agents"),
+        ({"pending-tasks": []}, "pending-tasks"),
+        ({"pending-task": []}, "pending-task"),
+        ({"current-agents": [{"id": "a", "type": "coder"}] * 2}, "a"),
+        ({"current-agents": [{"id": "a", "type": "coder", "load": "heavy"}]}, "load"),
+        ({"pending-tasks": [{"id": f"t{i}", "type": "testing"} for i in range(127)]}, "12"),
+    ],
+    ids=["no agents", "no tasks", "unknown field", "duplicate id", "a word for a number", "130 tokens"],
+)
+def test_a_swarm_that_cannot_be_answered_for(run, models, change, message):
+    assert message in one_line(run("neural", "infer", "coordination", "--input", json.dumps({**SWARM, **change})))

@@ -1,0 +1,143 @@
+"""``neural train`` as a user runs it: a small network, a small simulated dataset, real processes and interrupts."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import load_file
+
+from claude_flow import registry
+from claude_flow.data.prepare_coordination import preprocess
+
+pytest.importorskip("torch", reason="training needs the extra: pip install 'claude-flow[train]'")
+
+CONFIG = {
+    "coordination-training": {
+        "epochs": 4,
+        "batch-size": 8,
+        "learning-rate": {"initial": 0.001, "schedule": "cosine-annealing", "warmup-steps": 5},
+        "early-stopping": {"patience": 10, "monitor": "validation-coordination-accuracy"},
+        "attention-config": {"num-heads": 2},
+        "network": {"width": 32, "feed_forward": [32]},
+    }
+}
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "tables").mkdir()
+    preprocess(folder / "tables", folder / "tensors", {"simulate": 16, "seed": 1})
+    return folder / "tensors"
+
+
+@pytest.fixture
+def words(dataset: Path, tmp_path: Path) -> list[str]:
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    return ["neural", "train", "coordination", "--config", "config.json", "--data", str(dataset), "--output", "tiny"]
+
+
+def epochs(folder: Path, count: int) -> None:
+    """Set the number of epochs, and never stop early."""
+    settings = {**CONFIG["coordination-training"], "epochs": count}
+    settings["early-stopping"] = {**settings["early-stopping"], "patience": count}
+    (folder / "config.json").write_text(json.dumps({"coordination-training": settings}))
+
+
+def one_line(done: subprocess.CompletedProcess[str], code: int) -> str:
+    assert done.returncode == code, done.stderr
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    return done.stderr
+
+
+def test_training_makes_a_model_with_a_card(run, words):
+    done = run(*words, "--tensorboard-logging", "true", "--checkpoint-interval", "2", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert (result["model"], result["version"]) == ("tiny", "1.0.0")
+    model = registry.model_path("tiny")
+    assert registry.model_card(model) == result["card"]
+    assert result["card"]["network"] == "coordination"
+    assert set(result["card"]["baselines"]) >= {"random", "rule-based", "best-single-agent"}
+    assert registry.newest_model("coordination") == model
+    assert list((registry.runs_dir() / "tiny" / "tensorboard").iterdir())
+
+
+def test_the_table_shows_the_scores_beside_the_baselines(run, words):
+    done = run(*words)
+    assert done.returncode == 0, done.stderr
+    title, columns = done.stdout.splitlines()[:2]
+    assert title.startswith("tiny 1.0.0: scores on the ")
+    assert columns.split() == ["metric", "model", "random", "rule-based", "best-single-agent"]
+
+
+def test_an_interrupted_run_resumes_to_the_same_weights(run, words, environment, tmp_path):
+    epochs(tmp_path, 10)
+    words += ["--checkpoint-interval", "1"]
+    command = [sys.executable, "-m", "claude_flow", *words]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not (registry.runs_dir() / "tiny" / "checkpoint.pt").exists() and time.monotonic() < deadline:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        assert process.stderr.read() == "error: interrupted\n"
+        assert process.wait(timeout=20) == 130
+    assert not (registry.workspace() / "models").exists()
+    resumed = run(*words, "--resume", "--format", "json")
+    whole = run(*words, "--output", "whole", "--format", "json")
+    cards = [json.loads(done.stdout)["card"] for done in (resumed, whole)]
+    assert cards[0]["epochs"] == cards[1]["epochs"]
+    assert cards[0]["held_out"] == cards[1]["held_out"]
+    tensors, expected = (load_file(registry.model_path(name)) for name in ("tiny", "whole"))
+    assert all((tensors[name] == expected[name]).all() for name in expected)
+
+
+def test_a_time_budget_ends_a_run_at_its_best_epoch(run, words, tmp_path):
+    epochs(tmp_path, 100_000)
+    done = run(*words, "--time-budget", "8s", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["card"]["stopped"] == "time budget used up"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"coordination-training": {"epochs": 3,}}', "config.json"),
+        ('{"coordination-training": {"epoch": 3}}', "did you mean epochs"),
+        ('{"coordination-training": {"epochs": "many"}}', "epochs"),
+        ('{"coordination-training": {"learning-rate": {"initial": NaN}}}', "config.json"),
+        ('{"prediction-training": {}}', "coordination-training"),
+        ("\x00\xff", "config.json"),
+    ],
+)
+def test_a_configuration_that_cannot_be_used_is_one_line(run, words, tmp_path, content, message):
+    (tmp_path / "config.json").write_text(content, "latin-1")
+    assert message in one_line(run(*words), 2)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--data", "no-such-data", "there is no dataset"),
+        ("--config", "no-such-config.json", "there is no configuration"),
+        ("--validation-split", "NaN", "not a share"),
+        ("--checkpoint-interval", "0", "--checkpoint-interval"),
+        ("--time-budget", "soon", "not a duration"),
+        ("--output", "../escape", "not a name"),
+        ("--device", "cuda:7", "--device"),
+    ],
+)
+def test_an_option_that_cannot_be_used_is_one_line(run, words, option, value, message):
+    assert message in one_line(run(*words, option, value), 2)
+
+
+def test_there_must_be_something_to_resume(run, words):
+    assert "nothing to resume" in one_line(run(*words, "--resume"), 2)
