@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -37,28 +36,20 @@ class Transcript:
         self.lines.append(made)
         return made
 
-    def says(
-        self, at: float, message: str, *blocks: dict[str, Any], usage: dict[str, int] | None = None
-    ) -> dict:
+    def says(self, at: float, message: str, *blocks: dict[str, Any], usage: dict[str, int] | None = None) -> dict:
         body = {"id": message, "model": "claude-sonnet-9", "role": "assistant", "content": list(blocks)}
         return self.line("assistant", at, message=body | ({"usage": usage} if usage else {}))
 
-    def spawns(
-        self, at: float, tool_id: str, message: str = "msg_1", name: str = "Agent", **asked: Any
-    ) -> dict:
+    def spawns(self, at: float, tool_id: str, message: str = "msg_1", name: str = "Agent", **asked: Any) -> dict:
         asked = {"description": "Check the cart", "prompt": "p" * 300, "subagent_type": "Explore"} | asked
         return self.says(at, message, {"type": "tool_use", "id": tool_id, "name": name, "input": asked})
 
-    def answers(
-        self, at: float, tool_id: str, result: Any = None, *, said: str = "ok", error: bool = False
-    ) -> dict:
+    def answers(self, at: float, tool_id: str, result: Any = None, *, said: str = "ok", error: bool = False) -> dict:
         block = {"type": "tool_result", "tool_use_id": tool_id, "content": said, "is_error": error}
         fields = {} if result is None else {"toolUseResult": result}
         return self.line("user", at, message={"role": "user", "content": [block]}, **fields)
 
-    def completes(
-        self, at: float, tool_id: str, agent: str, ms: int, tokens: int = 900, tools: int = 2
-    ) -> dict:
+    def completes(self, at: float, tool_id: str, agent: str, ms: int, tokens: int = 900, tools: int = 2) -> dict:
         result = {"status": "completed", "agentId": agent, "totalDurationMs": ms, "totalTokens": tokens}
         return self.answers(at, tool_id, result | {"totalToolUseCount": tools})
 
@@ -91,15 +82,6 @@ def transcript() -> type[Transcript]:
 def after():
     """``after(3)`` is 2026-03-02T09:00:03Z."""
     return lambda seconds: T0 + timedelta(seconds=seconds)
-
-
-@pytest.fixture
-def real_data() -> Path:
-    beside = Path(__file__).parents[3] / "shared" / "data"
-    folder = Path(os.environ.get("CLAUDE_FLOW_TEST_DATA") or beside)
-    if not (folder / "claude-code").is_dir():
-        pytest.skip(f"the real data are not at {folder} (CLAUDE_FLOW_TEST_DATA)")
-    return folder
 
 
 @pytest.fixture

@@ -46,9 +46,7 @@ def test_usage_counts_once_per_message_at_its_maximum(tmp_path, transcript, gath
         usage=usage | {"output_tokens": 9},
     )
     a.answers(5, "t1", said="no such file", error=True)
-    a.says(
-        6, "msg_y", {"type": "tool_use", "id": "t2", "name": "Bash", "input": {}}, usage={"input_tokens": 5}
-    )
+    a.says(6, "msg_y", {"type": "tool_use", "id": "t2", "name": "Bash", "input": {}}, usage={"input_tokens": 5})
     a.answers(8, "t2")
     path = t.write(tmp_path / "5e55-1.jsonl")
     a.write(tmp_path / "5e55-1" / "subagents" / "agent-a1.jsonl.gz")
@@ -64,9 +62,7 @@ def test_progress_lines_and_agent_file_are_one_history(tmp_path, transcript, gat
     t = transcript()
     t.spawns(0, "toolu_1")
     a = transcript(agent="a1")
-    inner = a.says(
-        1, "m", {"type": "tool_use", "id": "t1", "name": "Grep", "input": {}}, usage={"input_tokens": 8}
-    )
+    inner = a.says(1, "m", {"type": "tool_use", "id": "t1", "name": "Grep", "input": {}}, usage={"input_tokens": 8})
     a.answers(400, "t1")
     data = {"type": "agent_progress", "agentId": "a1", "message": inner}
     t.line("progress", 1, data=data, parentToolUseID="toolu_1")
@@ -228,11 +224,11 @@ def test_drift_and_broken_lines_are_counted_not_fatal(tmp_path, transcript, gath
     run, _, log = only_run(gather, path)
     assert run.status == "completed"
     assert log.notes == {"type hologram": 1}
-    assert [(r["line"], r["reason"].split(":")[0]) for r in log.rejected] == [
-        (4, "not JSON"),
+    assert [(r["line"], r["reason"]) for r in log.rejected] == [
+        (4, "column 18: not JSON: Unterminated string starting at"),
         (5, "a JSON object is wanted, this is a list"),
         (6, "a line of type assistant without a valid timestamp"),
-        (7, "not JSON"),
+        (7, "column 10: NaN is not JSON: give a number or null"),
     ]
     assert log.lines_total == 7
 

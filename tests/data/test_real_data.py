@@ -12,10 +12,10 @@ import pytest
 SAME_STATUS = {"no_result": "censored", "async_no_end": "censored", "teammate_spawned": "censored"}
 
 
-def test_claude_code_agrees_with_the_reference_table(real_data, gather):
-    with gzip.open(real_data / "claude-code" / "subagent_runs.csv.gz", "rt", encoding="utf-8") as file:
+def test_claude_code_agrees_with_the_reference_table(public_data, gather):
+    with gzip.open(public_data / "claude-code" / "subagent_runs.csv.gz", "rt", encoding="utf-8") as file:
         reference = {row["tool_use_id"]: row for row in csv.DictReader(file) if row["in_logs"] == "1"}
-    found, log = gather(real_data / "claude-code" / "sessions")
+    found, log = gather(public_data / "claude-code" / "sessions")
     runs = {run.run_id: run for run in found["Run"]}
     assert len(runs) == len(found["Run"])
     assert log.rejected_total == 0
@@ -60,8 +60,8 @@ def compare(reference, runs, column, field, tolerance):
     return result
 
 
-def test_swebench_pro_counts_and_published_rates(real_data, gather):
-    found, log = gather(real_data / "agent-runs")
+def test_swebench_pro_counts_and_published_rates(public_data, gather):
+    found, log = gather(public_data / "agent-runs")
     runs = found["Run"]
     assert log.rejected_total == 0
     assert len(runs) == 9_729 + 1  # one walked run has no published outcome
@@ -80,8 +80,8 @@ def test_swebench_pro_counts_and_published_rates(real_data, gather):
     assert round(100 * sum(any(o.values()) for o in by_task.values()) / len(by_task), 1) == 65.8
 
 
-def test_swebench_pro_evaluations_alone(real_data, gather):
-    found, log = gather(real_data / "agent-runs" / "swebench_pro_eval_results")
+def test_swebench_pro_evaluations_alone(public_data, gather):
+    found, log = gather(public_data / "agent-runs" / "swebench_pro_eval_results")
     assert len({run.agent for run in found["Run"]}) == 9
     assert len(found["Run"]) == 6_606
     assert log.rejected_total == 0
@@ -90,8 +90,8 @@ def test_swebench_pro_evaluations_alone(real_data, gather):
 @pytest.mark.parametrize(
     ("name", "jobs", "waits"), [("KTH-SP2-1996-2", 28_489, 28_489), ("LLNL-Atlas-2006-2.1-cln", 43_778, 0)]
 )
-def test_workload_logs(real_data, gather, name, jobs, waits):
-    found, log = gather(real_data / "swf" / f"{name}.swf.gz")
+def test_workload_logs(public_data, gather, name, jobs, waits):
+    found, log = gather(public_data / "swf" / f"{name}.swf.gz")
     runs = found["Run"]
     assert (len(runs), log.rejected_total) == (jobs, 0)
     assert sum(run.queue_s is not None for run in runs) == waits
@@ -99,8 +99,8 @@ def test_workload_logs(real_data, gather, name, jobs, waits):
     assert log.header[name]["UnixStartTime"].isdigit()
 
 
-def test_aslib_scenario_single_best_and_oracle(real_data, gather):
-    found, log = gather(real_data / "aslib" / "CSP-2010")
+def test_aslib_scenario_single_best_and_oracle(public_data, gather):
+    found, log = gather(public_data / "aslib" / "CSP-2010")
     assert log.rejected_total == 0
     assert (len(found["Run"]), len(found["Task"]), len(found["Fold"])) == (4_048, 2_024, 2_024)
     assert {run.requested_s for run in found["Run"]} == {5000.0}
@@ -110,8 +110,8 @@ def test_aslib_scenario_single_best_and_oracle(real_data, gather):
         assert run.utility == pytest.approx(1 - par10 / 50_000)
 
 
-def test_every_aslib_scenario_reads_clean(real_data, gather):
-    found, log = gather(real_data / "aslib")
+def test_every_aslib_scenario_reads_clean(public_data, gather):
+    found, log = gather(public_data / "aslib")
     assert log.rejected_total == 0
     assert len({run.group for run in found["Run"]}) == 10
     assert len({run.run_id for run in found["Run"]}) == len(found["Run"]) == 105_943

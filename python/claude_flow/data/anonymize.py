@@ -53,9 +53,7 @@ _HOME = re.compile(
     r"|(?:\A|(?<=[/\s\"']))-(?:Users|home)-([^-/\\\s:\"'<>|]+)"
 )
 _IPV4 = re.compile(r"(?<![\d.])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\d.]*\d)")
-_IPV6 = re.compile(
-    r"(?<![\w:])(?=[\w:.]*:[\w:.]*:)[0-9A-Fa-f:]{2,39}(?:\d{1,3}(?:\.\d{1,3}){3})?(?:%\w+)?(?![\w:])"
-)
+_IPV6 = re.compile(r"(?<![\w:])(?=[\w:.]*:[\w:.]*:)[0-9A-Fa-f:]{2,39}(?:\d{1,3}(?:\.\d{1,3}){3})?(?:%\w+)?(?![\w:])")
 _RANDOM = re.compile(r"[A-Za-z0-9+_=-]{32,}")
 _RANDOM_BITS = 4.2  # per character: base64 secrets of 32 or more have about 4.5, hyphenated names below 4.1
 
@@ -186,9 +184,7 @@ class Anonymizer:
 
     def _pseudonym(self, kind: str, value: str) -> str:
         self.replaced[kind] += 1
-        digest = hashlib.blake2b(
-            value.encode("utf-8", "replace"), key=self._key[:64], digest_size=8
-        ).hexdigest()
+        digest = hashlib.blake2b(value.encode("utf-8", "replace"), key=self._key[:64], digest_size=8).hexdigest()
         return f"[{kind}-{digest[:6]}]"
 
     def _learn(self, name: str) -> None:

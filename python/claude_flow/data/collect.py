@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -17,15 +16,13 @@ from claude_flow.data.events import Run, Step, moment
 from claude_flow.data.lines import Log
 from claude_flow.data.quality import QualityFilter
 from claude_flow.data.sources import Source, detect
-from claude_flow.data.tables import DatasetWriter
+from claude_flow.data.tables import writing
 from claude_flow.errors import InputError
+from claude_flow.values import duration
 
 __all__ = ["SWARM_LOGS", "Timeframe", "collect", "swarm_logs"]
 
 SWARM_LOGS = "swarm-logs"
-
-_AGE = re.compile(r"(\d{1,5})\s*(h|d|w|y)", re.ASCII)
-_AGE_HOURS = {"h": 1, "d": 24, "w": 168, "y": 8766}
 
 
 @dataclass(slots=True)
@@ -42,7 +39,7 @@ class Timeframe:
 
     @classmethod
     def parse(cls, spelled: str, now: datetime) -> Timeframe:
-        """``30d`` (also h, w, y) before ``now``, ``2026-01-01..2026-02-01`` (UTC, end excluded), or ``all``.
+        """``30d`` (any duration) before ``now``, ``2026-01-01..2026-02-01`` (UTC, end excluded), or ``all``.
 
         >>> Timeframe.parse("30d", datetime(2026, 1, 31)).since
         datetime.datetime(2026, 1, 1, 0, 0)
@@ -50,17 +47,17 @@ class Timeframe:
         wanted = spelled.strip()
         if wanted == "all":
             return cls(wanted)
-        if match := _AGE.fullmatch(wanted):
+        first, dots, last = wanted.partition("..")
+        if not dots:
             try:
-                return cls(wanted, since=now - timedelta(hours=int(match[1]) * _AGE_HOURS[match[2]]))
+                return cls(wanted, since=now - timedelta(seconds=duration(wanted)))
             except OverflowError:
                 return cls(wanted)  # reaches back beyond the first year: everything
-        first, dots, last = wanted.partition("..")
-        bounds = [
-            moment(f"{end}T00:00:00" if len(end) == 10 else end) if end else None for end in (first, last)
-        ]
-        if not dots or not any(bounds) or [b is None for b in bounds] != [not first, not last]:
-            raise InputError(f"timeframe {spelled!r}: write 30d, 12h, 6w, 1y, 2026-01-01..2026-02-01 or all")
+            except InputError as error:
+                raise InputError(f"timeframe: {error}, a range 2026-01-01..2026-02-01, or all") from None
+        bounds = [moment(f"{end}T00:00:00" if len(end) == 10 else end) if end else None for end in (first, last)]
+        if not any(bounds) or [b is None for b in bounds] != [not first, not last]:
+            raise InputError(f"timeframe {spelled!r}: write a range as 2026-01-01..2026-02-01")
         since, until = bounds
         if since is not None and until is not None and since >= until:
             raise InputError(f"timeframe {spelled!r} ends before it begins")
@@ -130,7 +127,7 @@ def collect(
     notes: Counter[str] = Counter()
     first: datetime | None = None
     last: datetime | None = None
-    with DatasetWriter(Path(out)) as writer:
+    with writing(Path(out)) as writer:
         for path, source, files in found:
             log = Log(advance)
             kept_run = None
@@ -182,7 +179,7 @@ def collect(
             manifest = {**manifest, **{k: names.tree(manifest[k]) for k in ("sources", "rejected", "notes")}}
         if progress is not None:
             progress(total, total)
-        return writer.commit(manifest)
+        return writer.finish(manifest)
 
 
 def swarm_logs(workspace: Path) -> list[Path]:
@@ -191,13 +188,10 @@ def swarm_logs(workspace: Path) -> list[Path]:
     :raises InputError: neither exists on this machine.
     """
     home = Path(os.environ.get("CLAUDE_CONFIG_DIR") or "~/.claude").expanduser()
-    found = [
-        path for path in (home / "projects", workspace / "events") if path.is_dir() and any(path.iterdir())
-    ]
+    found = [path for path in (home / "projects", workspace / "events") if path.is_dir() and any(path.iterdir())]
     if not found:
         raise InputError(
-            f"no swarm logs: neither {home / 'projects'} nor {workspace / 'events'} holds any: "
-            f"name a log with --source"
+            f"no swarm logs: neither {home / 'projects'} nor {workspace / 'events'} holds any: name a log with --source"
         )
     return found
 
@@ -247,9 +241,7 @@ def _nothing_left(
             f"they start between {span}: choose a longer --timeframe, or all"
         )
     rules = ", ".join(f"{name} {count}" for name, count in quality.dropped.items())
-    return (
-        f"{where}: the filters leave none of the {runs_read} runs ({rules}): choose a lower --quality-filter"
-    )
+    return f"{where}: the filters leave none of the {runs_read} runs ({rules}): choose a lower --quality-filter"
 
 
 def _size(file: Path) -> int:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import json
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn, cast
+from typing import Any, BinaryIO, cast
 
 from claude_flow.errors import InputError
+from claude_flow.values import parse_json
 
-__all__ = ["LONGEST_LINE", "Log", "parse_json", "peek"]
+__all__ = ["LONGEST_LINE", "Log", "peek"]
 
 LONGEST_LINE = 64 << 20  # bytes; a longer line is counted as unreadable and skipped without being held
 _LISTED = 100  # rejected lines that the manifest names one by one
@@ -80,8 +80,8 @@ class Log:
         for number, line in self.lines(path):
             try:
                 value = parse_json(line)
-            except ValueError as error:
-                self.reject(path, number, f"not JSON: {error}")
+            except InputError as error:
+                self.reject(path, number, str(error).removeprefix("line 1 "))
                 continue
             if isinstance(value, dict):
                 yield number, value
@@ -90,11 +90,7 @@ class Log:
 
     def document(self, path: Path) -> Any:
         """Read a file that is one JSON value. :raises InputError: it is not."""
-        content = "\n".join(line for _, line in self.lines(path))
-        try:
-            return parse_json(content)
-        except ValueError as error:
-            raise InputError(f"{path}: not JSON: {error}") from error
+        return parse_json("\n".join(line for _, line in self.lines(path)), str(path))
 
 
 def peek(path: Path, lines: int = 20, limit: int = 1 << 20) -> list[str]:
@@ -111,20 +107,6 @@ def peek(path: Path, lines: int = 20, limit: int = 1 << 20) -> list[str]:
     except (EOFError, OSError, UnicodeDecodeError, zlib.error, InputError):
         pass
     return found
-
-
-def parse_json(content: str) -> Any:
-    """Parse strict JSON. :raises ValueError: malformed, NaN or Infinity, or nested too deep."""
-    try:
-        return json.loads(content, parse_constant=_no_constant)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{error.msg} at column {error.pos + 1}") from error
-    except RecursionError:
-        raise ValueError("nested too deep") from None
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON number")
 
 
 def _open(path: Path) -> BinaryIO:

@@ -1,25 +1,25 @@
 """Datasets of tables on disk: a folder with ``manifest.json`` and one parquet file per kind of record.
 
-The folder is written beside its final place and renamed into it when complete, so a crash, a full disk or
-Ctrl-C leaves either the old dataset or none. pyarrow is needed here and is imported on first use.
+A dataset appears whole or not at all. pyarrow is needed here and is imported on first use.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
-import shutil
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from claude_flow import registry
 from claude_flow.data.events import Fold, Record, Run, Step, Task, column_types
 from claude_flow.errors import ClaudeFlowError, InputError, MissingExtra
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["DatasetWriter", "read_manifest", "read_table", "schema"]
+__all__ = ["DatasetWriter", "read_manifest", "read_table", "schema", "writing"]
 
 TABLES: dict[type[Record], str] = {Run: "runs", Task: "tasks", Step: "steps", Fold: "folds"}
 _ROW_GROUP = 16_384
@@ -43,70 +43,56 @@ def schema(kind: type[Record], features: tuple[str, ...] = ()) -> pa.Schema:
     return arrow.schema(columns + [arrow.field(f"x:{name}", arrow.float64()) for name in features])
 
 
-class DatasetWriter:
-    """Writes one dataset folder, streaming: a context manager that leaves nothing unless :meth:`commit` ran.
+@contextlib.contextmanager
+def writing(folder: Path) -> Iterator[DatasetWriter]:
+    """Fill a dataset folder: it appears, or replaces the dataset of its name, when the body ends well.
 
     :raises InputError: the folder exists and is no dataset of tables (it is not replaced).
     :raises ClaudeFlowError: the disk refused a write; the message carries the system's reason.
     """
+    if folder.exists() and not _is_replaceable(folder):
+        raise InputError(f"{folder} exists and is not a dataset of tables: choose another --output")
+    try:
+        with registry.atomic_folder(folder, replace=True) as temporary:
+            writer = DatasetWriter(temporary)
+            try:
+                yield writer
+            finally:
+                writer.abandon()
+    except OSError as error:
+        raise ClaudeFlowError(f"{folder}: cannot be written: {error.strerror or error}") from error
+
+
+class DatasetWriter:
+    """Writes the files of one dataset into a folder, streaming; see :func:`writing`."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        if folder.exists() and not _is_replaceable(folder):
-            raise InputError(f"{folder} exists and is not a dataset of tables: choose another --output")
-        self._temporary = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+        self._folder = folder
         self._tables: dict[str, _Table] = {}
-
-    def __enter__(self) -> DatasetWriter:
-        try:
-            shutil.rmtree(self._temporary, ignore_errors=True)
-            self._temporary.mkdir(parents=True)
-        except OSError as error:
-            raise self._refused(error) from error
-        return self
-
-    def __exit__(self, kind: object, value: object, trace: object) -> None:
-        for table in self._tables.values():
-            table.abandon()
-        shutil.rmtree(self._temporary, ignore_errors=True)
 
     def write(self, record: Record) -> None:
         """Append one record to its table."""
         name = TABLES[type(record)]
-        try:
-            if name not in self._tables:
-                self._tables[name] = _Table(self._temporary / f"{name}.parquet", type(record))
-            self._tables[name].append(record)
-        except OSError as error:
-            raise self._refused(error) from error
+        if name not in self._tables:
+            self._tables[name] = _Table(self._folder / f"{name}.parquet", type(record))
+        self._tables[name].append(record)
 
     def rows(self) -> dict[str, int]:
         """Rows written so far, per table."""
         return {name: table.rows for name, table in self._tables.items()}
 
-    def commit(self, manifest: dict[str, Any]) -> dict[str, Any]:
-        """Close the tables, add ``tables`` to the manifest, and move the folder into its place."""
-        try:
-            described = {}
-            for name, table in self._tables.items():
-                described[name] = {"rows": table.rows, "columns": table.close()}
-            manifest = {**manifest, "tables": described}
-            content = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-            (self._temporary / "manifest.json").write_text(content, encoding="utf-8")
-            for path in self._temporary.iterdir():
-                with path.open("rb") as file:
-                    os.fsync(file.fileno())
-            old = self.folder.with_name(f".{self.folder.name}.{os.getpid()}.old")
-            if self.folder.exists():
-                self.folder.rename(old)
-            self._temporary.rename(self.folder)
-            shutil.rmtree(old, ignore_errors=True)
-        except OSError as error:
-            raise self._refused(error) from error
+    def finish(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        """Close the tables, describe them as ``tables`` in the manifest, write and return it."""
+        described = {name: {"rows": t.rows, "columns": t.close()} for name, t in self._tables.items()}
+        manifest = {**manifest, "tables": described}
+        content = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        (self._folder / "manifest.json").write_text(content, encoding="utf-8")
         return manifest
 
-    def _refused(self, error: OSError) -> ClaudeFlowError:
-        return ClaudeFlowError(f"{self.folder}: cannot be written: {error.strerror or error}")
+    def abandon(self) -> None:
+        """Close what is open; the folder is about to be deleted, or is finished and this does nothing."""
+        for table in self._tables.values():
+            table.abandon()
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -189,12 +175,10 @@ class _Table:
 
     def abandon(self) -> None:
         if self._writer is not None:
-            try:
+            # A second failure of the disk adds nothing: the first is on its way to the user.
+            with contextlib.suppress(OSError, _arrow().ArrowException):
                 self._writer.close()
-            except (OSError, _arrow().ArrowException):
-                return  # the folder is about to be deleted, and the first error is already on its way
-            finally:
-                self._writer = None
+            self._writer = None
 
 
 def _is_replaceable(folder: Path) -> bool:

@@ -57,9 +57,7 @@ def read(path: Path, files: list[Path], log: Log) -> Iterator[Record]:
                 if repetition is None or fold is None or max(repetition, fold) > 1e9:
                     log.reject(parts["cv"], line, "the repetition or the fold is no number")
                 else:
-                    yield Fold(
-                        group=scenario, task=row["instance_id"], repetition=int(repetition), fold=int(fold)
-                    )
+                    yield Fold(group=scenario, task=row["instance_id"], repetition=int(repetition), fold=int(fold))
 
 
 def _runs(scenario: str, cutoff: float | None, file: Path, log: Log) -> Iterator[Run]:
@@ -146,9 +144,7 @@ def _rows(file: Path, wanted: tuple[str, ...], log: Log) -> Iterator[tuple[int, 
                 log.reject(file, line, "neither @relation, @attribute nor @data")
             continue
         try:
-            cells = next(
-                csv.reader([content], quotechar="'" if "'" in content else '"', skipinitialspace=True)
-            )
+            cells = next(csv.reader([content], quotechar="'" if "'" in content else '"', skipinitialspace=True))
         except csv.Error as error:
             log.reject(file, line, f"not comma-separated: {error}")
             continue

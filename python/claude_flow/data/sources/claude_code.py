@@ -25,8 +25,10 @@ from pathlib import Path
 from typing import Any
 
 from claude_flow.data.events import Record, Run, Step, count, moment, number, text
-from claude_flow.data.lines import Log, parse_json, peek
+from claude_flow.data.lines import Log, peek
 from claude_flow.data.sources.claude_code_steps import InnerSteps, as_dict, blocks
+from claude_flow.errors import InputError
+from claude_flow.values import parse_json
 
 KIND = "claude-code"
 
@@ -197,9 +199,7 @@ class _Session:
                 continue
             asked = as_dict(block.get("input"))
             if identity not in self._spawns:
-                kept = {
-                    k: asked.get(k) for k in ("description", "subagent_type", "model", "run_in_background")
-                }
+                kept = {k: asked.get(k) for k in ("description", "subagent_type", "model", "run_in_background")}
                 kept["prompt_chars"] = _length(asked.get("prompt"))
                 parent = agent or text(line.get("sessionId")) or self._name
                 batch = text(message.get("id"))
@@ -367,7 +367,7 @@ def _looks_right(path: Path) -> bool:
     for line in peek(path):
         try:
             value = parse_json(line)
-        except ValueError:
+        except InputError:
             continue
         if isinstance(value, dict) and "event" not in value and value.get("type") in _TYPES:
             return True
@@ -381,7 +381,7 @@ def _session_of(file: Path) -> str:
     for line in peek(file):
         try:
             value = parse_json(line)
-        except ValueError:
+        except InputError:
             continue
         if isinstance(value, dict) and isinstance(value.get("sessionId"), str):
             return str(value["sessionId"])

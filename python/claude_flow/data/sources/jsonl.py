@@ -24,7 +24,9 @@ from claude_flow.data.events import (
     number,
     text,
 )
-from claude_flow.data.lines import Log, parse_json, peek
+from claude_flow.data.lines import Log, peek
+from claude_flow.errors import InputError
+from claude_flow.values import parse_json
 
 KIND = "jsonl"
 
@@ -55,9 +57,7 @@ def read(path: Path, files: list[Path], log: Log) -> Iterator[Record]:
         yield from steps
 
 
-def _records(
-    event: dict[str, Any], open_runs: dict[str, tuple[Run, list[Step]]], log: Log
-) -> Iterator[Record]:
+def _records(event: dict[str, Any], open_runs: dict[str, tuple[Run, list[Step]]], log: Log) -> Iterator[Record]:
     kind = event.get("event")
     if kind == "run":
         run = _fill(Run(run_id=_name(event, "run_id"), source=KIND), event, log)
@@ -76,9 +76,7 @@ def _records(
         if seconds is not None and number(seconds) is None:
             raise ValueError("seconds: a number of 0 or more is wanted")
         action, detail = _name(event, "action"), text(event.get("detail"))
-        steps.append(
-            Step(run_id=run.run_id, index=len(steps), action=action, detail=detail, seconds=number(seconds))
-        )
+        steps.append(Step(run_id=run.run_id, index=len(steps), action=action, detail=detail, seconds=number(seconds)))
     elif kind == "end":
         run, steps = _opened(event, open_runs)
         run.end = _time(event)
@@ -135,12 +133,7 @@ def _typed(name: str, wanted: type, value: Any) -> Any:
 def _derive(run: Run) -> None:
     if run.duration_s is None and run.start is not None and run.end is not None and run.end >= run.start:
         run.duration_s = (run.end - run.start).total_seconds()
-    if (
-        run.queue_s is None
-        and run.submitted is not None
-        and run.start is not None
-        and run.start >= run.submitted
-    ):
+    if run.queue_s is None and run.submitted is not None and run.start is not None and run.start >= run.submitted:
         run.queue_s = (run.start - run.submitted).total_seconds()
 
 
@@ -186,7 +179,7 @@ def _looks_right(path: Path) -> bool:
     for line in peek(path):
         try:
             value = parse_json(line)
-        except ValueError:
+        except InputError:
             continue
         if isinstance(value, dict) and value.get("event") in EVENTS:
             return True

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from claude_flow.data.events import Record, Run, Step, Task, count, number, text
-from claude_flow.data.lines import Log, parse_json
+from claude_flow.data.lines import Log
 from claude_flow.errors import InputError
+from claude_flow.values import parse_json
 
 KIND = "swebench-pro"
 
@@ -55,9 +56,7 @@ def files(path: Path) -> list[Path]:
         if path.name == f"{_PREFIX}eval_results":
             return sorted(p for p in path.iterdir() if _plain_name(p).endswith(".json"))
         found = [p for p in sorted(path.iterdir()) if p.is_file() and _part(p)]
-        return found + (
-            files(path / f"{_PREFIX}eval_results") if (path / f"{_PREFIX}eval_results").is_dir() else []
-        )
+        return found + (files(path / f"{_PREFIX}eval_results") if (path / f"{_PREFIX}eval_results").is_dir() else [])
     return [path] if _part(path) or _is_evaluation(path) else []
 
 
@@ -181,9 +180,7 @@ def _add_metrics(run: Run, metrics: dict[str, Any]) -> None:
     run.tool_s = number(tool_time.get("total_seconds"))
 
 
-def _trajectories(
-    file: Path, log: Log
-) -> tuple[dict[_Key, dict[str, Any]], tuple[dict[str, str], dict[str, str]]]:
+def _trajectories(file: Path, log: Log) -> tuple[dict[_Key, dict[str, Any]], tuple[dict[str, str], dict[str, str]]]:
     content = log.document(file)
     rows = content.get("rows") if isinstance(content, dict) else None
     if not isinstance(rows, list):
@@ -227,7 +224,7 @@ def _tasks(file: Path, log: Log) -> Iterator[Task]:
         names = row.get("test_files")
         try:
             tests = parse_json(names) if isinstance(names, str) else names
-        except ValueError:
+        except InputError:
             tests = None
         paths = [path for path in tests if isinstance(path, str)] if isinstance(tests, list) else []
         yield Task(
@@ -235,9 +232,7 @@ def _tasks(file: Path, log: Log) -> Iterator[Task]:
             group=KIND,
             description=text(" ".join(paths)),
             task_type=text(row.get("repo")) or _repository(task),
-            features={
-                name: number(row.get(name)) for name in ("n_test_files", "n_fail_to_pass", "n_pass_to_pass")
-            },
+            features={name: number(row.get(name)) for name in ("n_test_files", "n_fail_to_pass", "n_pass_to_pass")},
         )
 
 
