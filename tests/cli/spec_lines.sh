@@ -22,3 +22,16 @@ claude-flow neural infer coordination \
   }' \
   --confidence-threshold 0.8 \
   --explain-decision true
+
+claude-flow neural data collect \
+  --source "swarm-logs" \
+  --timeframe "30d" \
+  --quality-filter "high" \
+  --anonymize-sensitive true
+
+claude-flow neural data preprocess \
+  --dataset "swarm-training-data" \
+  --normalization "z-score" \
+  --feature-extraction "automated" \
+  --sequence-alignment true \
+  --output-format "optimized-tensors"

@@ -20,6 +20,7 @@ __all__ = ["NEURAL", "main", "root"]
 
 NEURAL: dict[str, tuple[str, str]] = {
     # name: (module:attribute, the first line of its help; a test keeps the two equal)
+    "data": ("claude_flow.cli.data:group", "Collect a swarm's logs and prepare them for training."),
     "infer": (
         "claude_flow.cli.infer:group",
         "Ask a trained network: who takes which task, what to change, when it is done.",

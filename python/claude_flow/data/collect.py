@@ -20,9 +20,7 @@ from claude_flow.data.tables import writing
 from claude_flow.errors import InputError
 from claude_flow.values import duration
 
-__all__ = ["SWARM_LOGS", "Timeframe", "collect", "swarm_logs"]
-
-SWARM_LOGS = "swarm-logs"
+__all__ = ["Timeframe", "collect", "swarm_logs"]
 
 
 @dataclass(slots=True)

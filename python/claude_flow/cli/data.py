@@ -1,0 +1,247 @@
+"""``claude-flow neural data``: logs to tables, tables to the tensors that training reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from claude_flow import registry
+from claude_flow.cli import params
+from claude_flow.cli.command import Group
+from claude_flow.cli.output import Output, Table
+from claude_flow.errors import InputError
+
+__all__ = ["group"]
+
+group = Group("data", help="Collect a swarm's logs and prepare them for training.")
+
+SWARM_LOGS = "swarm-logs"
+SIMULATOR = "simulator"
+_NETWORKS = ("coordination", "optimization", "prediction")
+_SIMULATED_SWARMS = 20_000
+_SHOWN_LINES = 10
+
+_COLLECT_EXAMPLE = """\
+claude-flow neural data collect \\
+  --source "swarm-logs" \\
+  --timeframe "30d" \\
+  --quality-filter "high" \\
+  --anonymize-sensitive true"""
+_PREPROCESS_EXAMPLE = """\
+claude-flow neural data preprocess \\
+  --dataset "swarm-training-data" \\
+  --normalization "z-score" \\
+  --feature-extraction "automated" \\
+  --sequence-alignment true \\
+  --output-format "optimized-tensors\""""
+
+
+@group.command(
+    "collect",
+    examples=[_COLLECT_EXAMPLE, "claude-flow neural data collect --source ~/.claude/projects --source events.jsonl"],
+)
+@click.option(
+    "--source",
+    "sources",
+    multiple=True,
+    default=(SWARM_LOGS,),
+    show_default=True,
+    metavar="PATH",
+    help="A log file or folder, or swarm-logs: Claude Code's transcripts and the workspace's events. Repeatable.",
+)
+@click.option(
+    "--timeframe",
+    default="all",
+    show_default=True,
+    metavar="TIME",
+    help="Runs that start within this time before now (30d), in a range (2026-01-01..2026-02-01), or all.",
+)
+@click.option(
+    "--quality-filter",
+    type=click.Choice(["none", "low", "medium", "high"]),
+    default="medium",
+    show_default=True,
+    help="How much must be known of a run; the report counts what each rule leaves out.",
+)
+@params.switch("--anonymize-sensitive", help="Replace secrets, e-mails, user names and addresses by pseudonyms.")
+@click.option(
+    "--bad-line-share",
+    type=params.SHARE,
+    default=0.01,
+    show_default=True,
+    help="Refuse a source when more of its lines than this cannot be used.",
+)
+@click.option(
+    "--output", "name", type=params.NAME, default="swarm-training-data", show_default=True, help="The dataset's name."
+)
+@click.pass_obj
+def collect(
+    output: Output,
+    sources: tuple[str, ...],
+    timeframe: str,
+    quality_filter: str,
+    anonymize_sensitive: bool,
+    bad_line_share: float,
+    name: str,
+) -> None:
+    """Read logs into a dataset of tables.
+
+    Understands Claude Code transcripts, SWE-bench Pro agent runs, Standard Workload Format logs, ASlib scenarios and
+    the events of docs/events.md, plain or gzip, and tells them apart by itself. Lines that cannot be used are
+    counted and reported with file, line and reason. A dataset of the same name is replaced, at the very end.
+    """
+    from claude_flow.data import collect as collecting
+
+    folder = registry.workspace() / "datasets" / name
+    paths: list[str | Path] = []
+    for source in sources:
+        is_alias = source == SWARM_LOGS and not Path(source).exists()
+        paths += collecting.swarm_logs(registry.workspace()) if is_alias else [source]
+    with output.progress("reading", unit="bytes") as bar:
+        manifest = collecting.collect(
+            paths,
+            folder,
+            timeframe=timeframe,
+            quality_filter=quality_filter,
+            anonymize=anonymize_sensitive,
+            bad_line_share=bad_line_share,
+            progress=bar.update,
+        )
+    if manifest["rejected_total"]:
+        output.warn(f"{manifest['rejected_total']} of {manifest['lines_total']} lines could not be used")
+    output.result({**manifest, "path": str(folder)}, _report(manifest, folder))
+
+
+@group.command(
+    "preprocess",
+    examples=[_PREPROCESS_EXAMPLE, "claude-flow neural data preprocess --dataset simulator --simulate 100000"],
+)
+@click.option(
+    "--dataset",
+    default="swarm-training-data",
+    show_default=True,
+    metavar="DATASET",
+    help="What `data collect` made, or simulator: swarms that are simulated on the spot.",
+)
+@click.option(
+    "--normalization",
+    type=click.Choice(["z-score", "robust", "quantile", "log", "none"]),
+    default="z-score",
+    show_default=True,
+    help="Of numeric features; its constants travel in the model file.",
+)
+@click.option(
+    "--feature-extraction",
+    type=click.Choice(["automated", "basic"]),
+    default="automated",
+    show_default=True,
+    help="automated: also from the texts of tasks; basic: from types and numbers alone.",
+)
+@params.switch("--sequence-alignment", default=True, help="Align histories in time: a task sees what had ended.")
+@click.option(
+    "--output-format",
+    type=click.Choice(["optimized-tensors"]),
+    default="optimized-tensors",
+    show_default=True,
+    help="safetensors shards, read in place by training.",
+)
+@click.option(
+    "--simulate",
+    type=click.IntRange(1),
+    metavar="SWARMS",
+    help=f"Add this many simulated swarms. [default: {_SIMULATED_SWARMS} with --dataset simulator, else none]",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the simulated swarms.")
+@click.pass_obj
+def preprocess(
+    output: Output,
+    dataset: str,
+    normalization: str,
+    feature_extraction: str,
+    sequence_alignment: bool,
+    output_format: str,
+    simulate: int | None,
+    seed: int,
+) -> None:
+    """Turn a dataset of tables into tensors, for each network that it can teach.
+
+    Writes preprocessed-coordination-data, preprocessed-optimization-data and preprocessed-prediction-data, as far as
+    the tables support them, and says which are left out and why. The feature schema is stored with the tensors, then
+    in the model, so that inference computes the very same features.
+    """
+    from importlib import import_module
+
+    is_simulated = dataset == SIMULATOR and not Path(dataset).exists()
+    tables = None if is_simulated else registry.dataset_path(dataset)
+    options: dict[str, Any] = {
+        "normalization": normalization,
+        "feature_extraction": feature_extraction,
+        "sequence_alignment": sequence_alignment,
+        "output_format": output_format,
+        "seed": seed,
+    }
+    if simulate is not None or is_simulated:
+        options["simulate"] = simulate or _SIMULATED_SWARMS
+    made: dict[str, dict[str, Any]] = {}
+    skipped: dict[str, str] = {}
+    networks = ("optimization",) if is_simulated else _NETWORKS
+    with output.progress("preprocessing", len(networks), "networks") as bar:
+        for done, network in enumerate(networks):
+            bar.update(done, note=network)
+            target = registry.workspace() / "datasets" / f"preprocessed-{network}-data"
+            try:
+                with registry.atomic_folder(target, replace=True) as folder:
+                    manifest = import_module(f"claude_flow.data.prepare_{network}").preprocess(tables, folder, options)
+            except InputError as error:
+                skipped[network] = str(error)
+                continue
+            made[network] = {"dataset": target.name, "path": str(target), "manifest": manifest}
+    if not made:
+        reasons = "; ".join(f"{network}: {reason}" for network, reason in skipped.items())
+        raise InputError(f"the dataset {dataset} can teach no network ({reasons})")
+    rows = [[network, made[network]["dataset"], _bytes(Path(made[network]["path"]))] for network in made]
+    tables_ = [(f"preprocessed {dataset}", ["network", "dataset", "bytes"], rows)]
+    if skipped:
+        tables_.append(("left out", ["network", "why"], [[network, why] for network, why in skipped.items()]))
+    output.result({"made": made, "skipped": skipped}, tables_)
+
+
+def _report(manifest: dict[str, Any], folder: Path) -> list[Table]:
+    """The tables of ``data collect``."""
+    filters = manifest["filters"]
+    first, last = (at[:10] if at else None for at in manifest["time_range"])
+    facts: list[list[Any]] = [["runs read", filters["runs_read"]]]
+    facts += [[f"outside {filters['timeframe']}", filters["outside_timeframe"]]] if filters["outside_timeframe"] else []
+    facts += [["without a time of day", filters["without_time"]]] if filters["without_time"] else []
+    facts += [[f"left out: {rule}", count] for rule, count in filters["dropped"].items()]
+    facts.append(["runs kept", manifest["tables"].get("runs", {}).get("rows", 0)])
+    span = f", {first} to {last}" if first else ""
+    tables: list[Table] = [
+        (
+            f"dataset {manifest['name']} in {folder}",
+            ["table", "rows", "columns"],
+            [[name, t["rows"], len(t["columns"])] for name, t in manifest["tables"].items()],
+        ),
+        (
+            "sources",
+            ["source", "kind", "files", "lines", "rejected"],
+            [[s["path"], s["kind"], s["files"], s["lines"], s["rejected"]] for s in manifest["sources"]],
+        ),
+        (f"runs (quality filter {filters['quality']}{span})", ["what", "count"], facts),
+    ]
+    if filters["anonymized"] is not None:
+        replaced = [list(item) for item in filters["anonymized"].items()] or [["nothing was found", 0]]
+        tables.append(("anonymized", ["what", "replaced"], replaced))
+    if manifest["notes"]:
+        tables.append(("also seen", ["what", "count"], [list(item) for item in manifest["notes"].items()]))
+    if manifest["rejected"]:
+        shown = manifest["rejected"][:_SHOWN_LINES]
+        title = f"lines that could not be used ({len(shown)} of {manifest['rejected_total']}; more in manifest.json)"
+        tables.append((title, ["line", "why"], [[f"{r['file']}:{r['line']}", r["reason"]] for r in shown]))
+    return tables
+
+
+def _bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.iterdir())

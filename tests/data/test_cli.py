@@ -1,0 +1,78 @@
+"""The commands as a user runs them, in a process of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from datetime import datetime, timezone
+
+import pytest
+
+
+@pytest.fixture
+def cli(tmp_path):
+    environment = os.environ | {"CLAUDE_FLOW_HOME": str(tmp_path / "home"), "CLAUDE_CONFIG_DIR": str(tmp_path / "cc")}
+
+    def run(*words: object) -> subprocess.CompletedProcess[str]:
+        line = [sys.executable, "-m", "claude_flow", "neural", "data", *map(str, words)]
+        return subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+
+    return run
+
+
+@pytest.fixture
+def recent(tmp_path, transcript):
+    """A session that ran an hour ago, in Claude Code's own folder; its seventh line is cut."""
+    t = transcript()
+    shift = datetime.now(timezone.utc).timestamp() - datetime(2026, 3, 2, 10, tzinfo=timezone.utc).timestamp()
+    for n in range(3):
+        t.spawns(shift + 100 * n, f"toolu_{n}", message=f"m{n}", description="Mail eve@example.com")
+        t.completes(shift + 100 * n + 30, f"toolu_{n}", f"a{n}", ms=30_000)
+    path = t.write(tmp_path / "cc" / "projects" / "-home-mira-shop" / "5e55-1.jsonl")
+    path.write_text(path.read_text() + '{"type": "user", "mess')
+    return path
+
+
+def test_the_guides_own_line(cli, recent, tmp_path):
+    line = ["--source", "swarm-logs", "--timeframe", "30d", "--quality-filter", "high", "--anonymize-sensitive", "true"]
+    done = cli("collect", *line)
+    assert done.returncode == 0, done.stderr
+    assert "runs kept" in done.stdout
+    assert ":7  column 18: not JSON" in done.stdout
+    assert "1 of 7 lines could not be used" in done.stderr
+    folder = tmp_path / "home" / "datasets" / "swarm-training-data"
+    assert sorted(p.name for p in folder.iterdir()) == ["manifest.json", "runs.parquet"]
+    assert "eve@example" not in (folder / "manifest.json").read_text()
+    assert "mira" not in (folder / "manifest.json").read_text()
+
+
+def test_json_is_the_manifest_and_quiet_is_quiet(cli, recent):
+    done = cli("collect", "--source", recent, "--output", "mine", "--format", "json")
+    answer = json.loads(done.stdout)
+    assert (answer["name"], answer["tables"]["runs"]["rows"], answer["rejected_total"]) == ("mine", 3, 1)
+    assert cli("collect", "--source", recent, "--format", "quiet").stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["collect"], "no swarm logs"),
+        (["collect", "--source", "nowhere.jsonl"], "does not exist"),
+        (["collect", "--timeframe", "soon"], "timeframe"),
+        (["collect", "--quality-filter", "best"], "--quality-filter"),
+        (["collect", "--output", "../x"], "name"),
+        (["preprocess", "--dataset", "nothing"], "there is no dataset 'nothing'"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(cli, tmp_path, words, said):
+    if words == ["collect", "--timeframe", "soon"]:
+        (tmp_path / "cc" / "projects").mkdir(parents=True)
+        (tmp_path / "cc" / "projects" / "x.jsonl").write_text('{"type": "summary"}\n')
+    done = cli(*words)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "Traceback" not in done.stderr
