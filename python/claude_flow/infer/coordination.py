@@ -18,9 +18,7 @@ CONFIDENCE = "probability that no other choice would have turned out better, cal
 _ALTERNATIVES = 3
 
 
-def answer(
-    model: Model, request: Any, *, confidence_threshold: float = 0.0, explain: bool = False
-) -> dict[str, Any]:
+def answer(model: Model, request: Any, *, confidence_threshold: float = 0.0, explain: bool = False) -> dict[str, Any]:
     """Assign each pending task to an agent or a command (spec: "Coordination Inference").
 
     ``request``: the spec's JSON object (see :func:`claude_flow.features.coordination.parse_request`). Where the best
@@ -63,7 +61,9 @@ def answer(
             ],
         }
         if withheld:
-            entry["reason"] = f"the best choice, {choices[best]}, has {confidence:.2f}, below {confidence_threshold:.2f}"
+            entry["reason"] = (
+                f"the best choice, {choices[best]}, has {confidence:.2f}, below {confidence_threshold:.2f}"
+            )
         if reasons is not None:
             entry["explanation"] = reasons[i]
         assignments.append(entry)
@@ -98,7 +98,10 @@ def _reasons(model: Model, swarm: Swarm, x: NDArray[np.float32], decision: Decis
     for t, task in enumerate(swarm.tasks):
         best = int(decision.probabilities[0, t].argmax())
         effects = [
-            {"input": f"{kind} {who}: {name}", "effect": round(float(decision.probabilities[0, t, best] - p[t, best]), 4)}
+            {
+                "input": f"{kind} {who}: {name}",
+                "effect": round(float(decision.probabilities[0, t, best] - p[t, best]), 4),
+            }
             for (kind, who, _, name, _), p in zip(parts, without, strict=True)
             if kind != "task" or who == task["id"]
         ]

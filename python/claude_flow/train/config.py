@@ -116,6 +116,7 @@ _FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "network": ("network", _object),
     "data": ("data", _object),
 }
+_SECTIONS = {path.split(".")[0] for path in _FIELDS if "." in path}
 
 
 def parse(document: Any, network: str, where: str = "config") -> TrainingConfig:
@@ -140,7 +141,7 @@ def parse(document: Any, network: str, where: str = "config") -> TrainingConfig:
         config.patience = None
     for path, value in _leaves(document[root]):
         if path not in _FIELDS:
-            near = difflib.get_close_matches(path, _FIELDS, 1)
+            near = difflib.get_close_matches(path, [*_FIELDS, *_SECTIONS], 1)
             hint = f"did you mean {near[0]}?" if near else f"known fields: {', '.join(_FIELDS)}"
             raise InputError(f"{where}: {root}.{path}: no such field; {hint}")
         target, check = _FIELDS[path]
@@ -163,7 +164,7 @@ def _leaves(document: Mapping[str, Any], prefix: str = "") -> list[tuple[str, An
     leaves: list[tuple[str, Any]] = []
     for key, value in document.items():
         path = f"{prefix}{key}"
-        if isinstance(value, dict) and path not in _FIELDS:
+        if isinstance(value, dict) and (path in _SECTIONS or (value and path not in _FIELDS)):
             leaves += _leaves(value, f"{path}.")
         else:
             leaves.append((path, value))

@@ -198,7 +198,7 @@ def fit(
     place = _device(device)
     source = data_class(network).load(data, validation_split, seed, asdict(config))
     module = source.module(config.network).to(place)
-    rank, trained = _distribute(module, distributed)
+    rank, world = _join(distributed)
     optimizer = _optimizer(module, config)
     run = _Run(module, optimizer)
     identity = {"network": network, "config": config.source, "data": data_hash(data), "seed": seed}
@@ -206,9 +206,9 @@ def fit(
     checkpoint = run_dir / "checkpoint.pt"
     if resume:
         run.restore(_load_checkpoint(checkpoint, identity))
-    steps = sum(1 for _ in source.batches("train", config.batch_size, np.random.default_rng(0)))
+    steps = sum(1 for _ in source.batches("train", config.batch_size, np.random.default_rng(0))) // world
     if steps == 0:
-        raise InputError(f"{data}: its training split is empty; collect more data or lower --validation-split")
+        raise InputError(f"{data}: too little to train on; collect more data or lower --validation-split")
     writer = _tensorboard(run_dir) if tensorboard and rank == 0 else None
     deadline = math.inf if time_budget is None else time.monotonic() + time_budget
     stopped = "all epochs done"
@@ -216,7 +216,7 @@ def fit(
     try:
         while run.epoch < config.epochs:
             started = time.monotonic()
-            finished = _epoch(source, trained, run, config, steps, seed, place, deadline, run_dir, progress)
+            finished = _epoch(source, run, config, steps, seed, place, deadline, run_dir, progress, rank, world)
             run.seconds += time.monotonic() - started
             if not finished:
                 run.restore(snapshot)
@@ -257,15 +257,23 @@ def _device(device: str) -> torch.device:
     return torch.device(device)
 
 
-def _distribute(module: nn.Module, distributed: str) -> tuple[int, nn.Module]:
-    """Rank of this process and the module to train: wrapped so that gradients are averaged over the ranks."""
+def _join(distributed: str) -> tuple[int, int]:
+    """Rank and number of processes that train together: those that ``torchrun`` started, else this one alone."""
     if distributed not in ("auto", "off"):
         raise InputError(f"--distributed-training must be auto or off, not {distributed!r}")
     if distributed == "off" or int(os.environ.get("WORLD_SIZE", "1")) < 2:
-        return 0, module
+        return 0, 1
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    return torch.distributed.get_rank(), nn.parallel.DistributedDataParallel(module, find_unused_parameters=True)
+    return torch.distributed.get_rank(), torch.distributed.get_world_size()
+
+
+def _average_gradients(module: nn.Module, world: int) -> None:
+    for parameter in module.parameters():
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        torch.distributed.all_reduce(parameter.grad)
+        parameter.grad /= world
 
 
 def _tensorboard(run_dir: Path) -> Any:
@@ -278,7 +286,6 @@ def _tensorboard(run_dir: Path) -> Any:
 
 def _epoch(
     source: Data,
-    trained: nn.Module,
     run: _Run,
     config: TrainingConfig,
     steps: int,
@@ -287,19 +294,21 @@ def _epoch(
     deadline: float,
     run_dir: Path,
     progress: Progress | None,
+    rank: int,
+    world: int,
 ) -> bool:
     """One pass over the training split; False when the deadline cut it short."""
     # Everything random in an epoch follows from (seed, epoch), so a resumed run repeats an uninterrupted one.
-    rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
     torch.manual_seed(seed * 1_000_003 + run.epoch)
-    generator = np.random.default_rng([seed, run.epoch, rank])
+    batches = source.batches("train", config.batch_size, np.random.default_rng([seed, run.epoch]))
     run.module.train()
     total_loss, batch_count = 0.0, 0
-    for batch in source.batches("train", config.batch_size, generator):
-        batch = {name: t.to(place) for name, t in batch.items()}
+    # Each process takes its own of every `world` batches; an incomplete last group is left out, so all stay in step.
+    for group in zip(*[batches] * world, strict=False):
+        batch = {name: t.to(place) for name, t in group[rank].items()}
         for group in run.optimizer.param_groups:
             group["lr"] = learning_rate(config, run.step, steps * config.epochs)
-        loss = source.loss(trained, batch)
+        loss = source.loss(run.module, batch)
         if not torch.isfinite(loss):
             _save_batch(run_dir / "bad_batch.safetensors", batch)
             raise ClaudeFlowError(
@@ -308,6 +317,8 @@ def _epoch(
             )
         run.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        if world > 1:
+            _average_gradients(run.module, world)
         nn.utils.clip_grad_norm_(run.module.parameters(), config.gradient_clipping)
         run.optimizer.step()
         run.step += 1

@@ -1,0 +1,260 @@
+"""The training loop on a real, tiny data set: simulated swarms and a tiny coordination network."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+import claude_flow as cf
+from claude_flow.data.prepare_coordination import preprocess
+from claude_flow.errors import ClaudeFlowError, InputError
+from claude_flow.train import coordination, loop
+from claude_flow.train.config import TrainingConfig, parse
+
+TINY = {"width": 16, "heads": 2, "feed-forward": [16], "output-width": 16}
+SPEC = {
+    "coordination-training": {
+        "model-architecture": "transformer",
+        "optimizer": "AdamW",
+        "learning-rate": {"initial": 0.001, "schedule": "cosine-annealing", "warmup-steps": 1000},
+        "batch-size": 32,
+        "sequence-length": 128,
+        "epochs": 100,
+        "early-stopping": {"patience": 10, "monitor": "validation-coordination-accuracy"},
+        "regularization": {"weight-decay": 0.01, "dropout": 0.1, "layer-norm": True},
+        "attention-config": {"num-heads": 8, "attention-dropout": 0.1, "scale-attention": True},
+    }
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    preprocess(folder, folder / "tensors", {"simulate": 60, "seed": 3})
+    return folder / "tensors"
+
+
+def _config(**changes: Any) -> TrainingConfig:
+    body = {"epochs": 3, "batch-size": 16, "network": TINY, "learning-rate": {"initial": 0.01, "warmup-steps": 2}}
+    return parse({"coordination-training": body | changes}, "coordination")
+
+
+def _weights(run: Path) -> dict[str, np.ndarray]:
+    return load_file(run / "model.safetensors")
+
+
+def _same(a: Path, b: Path) -> bool:
+    first, second = _weights(a), _weights(b)
+    return first.keys() == second.keys() and all(np.array_equal(first[k], second[k]) for k in first)
+
+
+def test_the_guides_configuration_is_read_as_printed() -> None:
+    config = parse(SPEC, "coordination")
+    assert (config.optimizer, config.learning_rate, config.schedule) == ("AdamW", 0.001, "cosine-annealing")
+    assert (config.warmup_steps, config.batch_size, config.sequence_length, config.epochs) == (1000, 32, 128, 100)
+    assert (config.patience, config.monitor) == (10, "validation-coordination-accuracy")
+    assert config.weight_decay == 0.01
+    wanted = {"dropout": 0.1, "layer_norm": True, "heads": 8, "attention_dropout": 0.1, "scale_attention": True}
+    assert config.network == wanted
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"epochs": 0}, "epochs must be a whole number from 1"),
+        ({"epochs": True}, "epochs must be"),
+        ({"batch-size": 1.5}, "batch-size must be"),
+        ({"learning-rate": {"initial": 0}}, "learning-rate.initial must be"),
+        ({"learning-rate": {"initial": math.nan}}, "learning-rate.initial must be"),
+        ({"learning-rate": {"schedule": "wild"}}, "cosine-annealing"),
+        ({"optimizer": "Lion"}, "AdamW"),
+        ({"model-architecture": "lstm-attention"}, "coordination is a transformer"),
+        ({"regularisation": {}}, "did you mean regularization"),
+        ({"early-stopping": {"patience": -1}}, "patience must be"),
+        ({"network": 3}, "network must be an object"),
+    ],
+)
+def test_wrong_configurations_name_the_field(change: dict[str, Any], word: str) -> None:
+    with pytest.raises(InputError, match="coordination-training") as caught:
+        _config(**change)
+    assert word in str(caught.value)
+
+
+def test_learning_rate_warms_up_and_anneals() -> None:
+    config = TrainingConfig(learning_rate=1.0, warmup_steps=10)
+    rates = [loop.learning_rate(config, step, 110) for step in range(110)]
+    assert rates[:10] == pytest.approx([0.1 * (i + 1) for i in range(10)])
+    assert rates[10] == 1.0
+    assert rates[60] == pytest.approx(0.5)
+    assert rates == sorted(rates[:10]) + sorted(rates[10:], reverse=True)
+    assert loop.learning_rate(config, 9, 20) == 1.0, "a warm-up longer than half the run is cut"
+
+
+def test_training_writes_a_model_that_learned(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    preprocess(tmp_path, data, {"simulate": 1000})
+    seen: list[tuple[int, float]] = []
+    rate = {"initial": 0.003, "warmup-steps": 20}
+    config = _config(epochs=12, **{"learning-rate": rate}, network=TINY | {"width": 64, "output-width": 64})
+    card = loop.fit(
+        "coordination", config, data, tmp_path / "run", tensorboard=True,
+        progress=lambda epoch, epochs, share, values: seen.append((epoch, share)),
+    )  # fmt: skip
+    assert seen[-1] == (12, 1.0)
+    held_out, random = card["held_out"], card["baselines"]["random"]
+    assert held_out["split"] == "test"
+    assert not held_out["used_for_early_stopping"]
+    assert held_out["metrics"]["regret"] < 0.9 * random["regret"]
+    assert set(card["baselines"]) == {"random", "rule-based", "best-single-agent"}
+    assert json.loads((tmp_path / "run/card.json").read_text()) == card
+    assert len((tmp_path / "run/metrics.jsonl").read_text().splitlines()) == 12
+    assert list((tmp_path / "run/tensorboard").iterdir())
+    model = cf.load(tmp_path / "run/model.safetensors")
+    assert model.provenance["data"]["sha256"] == loop.data_hash(data)
+    assert model.features["encoder"] == "coordination"
+    assert model.calibration["temperature"] > 0
+
+
+def test_the_seed_decides(data: Path, tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        loop.fit("coordination", _config(), data, tmp_path / name, seed=seed)
+    assert _same(tmp_path / "a", tmp_path / "b")
+    assert not _same(tmp_path / "a", tmp_path / "c")
+
+
+def test_resume_repeats_an_uninterrupted_run(data: Path, tmp_path: Path) -> None:
+    config = _config(epochs=6, network=TINY | {"dropout": 0.3})
+    loop.fit("coordination", config, data, tmp_path / "whole")
+
+    def interrupt(epoch: int, epochs: int, share: float, values: dict[str, float]) -> None:
+        if epoch == 4 and share > 0:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        loop.fit("coordination", config, data, tmp_path / "cut", progress=interrupt)
+    assert sorted(p.name for p in (tmp_path / "cut").iterdir()) == ["checkpoint.pt"]
+    loop.fit("coordination", config, data, tmp_path / "cut", resume=True)
+    assert _same(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_resume_refuses_another_run(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nothing to resume"):
+        loop.fit("coordination", _config(), data, tmp_path / "run", resume=True)
+    loop.fit("coordination", _config(), data, tmp_path / "run")
+    with pytest.raises(InputError, match="seed differs"):
+        loop.fit("coordination", _config(), data, tmp_path / "run", resume=True, seed=5)
+    (tmp_path / "run/checkpoint.pt").write_bytes(b"garbage")
+    with pytest.raises(InputError, match="cannot be read"):
+        loop.fit("coordination", _config(), data, tmp_path / "run", resume=True)
+
+
+def test_the_time_budget_ends_at_the_best_epoch(data: Path, tmp_path: Path) -> None:
+    def slow(epoch: int, epochs: int, share: float, values: dict[str, float]) -> None:
+        if epoch == 2 and share < 1:
+            time.sleep(4)
+
+    card = loop.fit("coordination", _config(epochs=1000), data, tmp_path / "run", time_budget=4, progress=slow)
+    assert card["stopped"] == "time budget used up"
+    assert card["best_epoch"] >= 1
+    assert cf.load(tmp_path / "run/model.safetensors").network == "coordination"
+    with pytest.raises(ClaudeFlowError, match="before the first epoch"):
+        loop.fit("coordination", _config(), data, tmp_path / "none", time_budget=0)
+    assert not (tmp_path / "none/model.safetensors").exists()
+
+
+def test_early_stopping_counts_epochs_without_improvement(data: Path, tmp_path: Path) -> None:
+    config = _config(epochs=50, **{"early-stopping": {"patience": 2, "monitor": "validation-regret"}})
+    config.learning_rate = 1e-30  # nothing can improve
+    card = loop.fit("coordination", config, data, tmp_path / "run")
+    assert (card["epochs"], card["best_epoch"]) == (3, 1)
+    assert "no better validation-regret for 2 epochs" in card["stopped"]
+    config.monitor = "validation-fun"
+    with pytest.raises(InputError, match="validation-regret"):
+        loop.fit("coordination", config, data, tmp_path / "other")
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_batch(data: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "manifest.json").write_text((data / "manifest.json").read_text())
+    tensors = load_file(data / "pools.safetensors")
+    tensors["tasks"][:] = np.inf
+    from safetensors.numpy import save_file
+
+    save_file(tensors, broken / "pools.safetensors")
+    with pytest.raises(ClaudeFlowError, match=r"epoch 1, step 1.*bad_batch"):
+        loop.fit("coordination", _config(), broken, tmp_path / "run")
+    assert np.isinf(load_file(tmp_path / "run/bad_batch.safetensors")["x"]).any()
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"validation_split": 0.0}, "between 0 and 1"),
+        ({"validation_split": 1.0}, "between 0 and 1"),
+        ({"device": "tpu"}, "auto, cpu or cuda"),
+        ({"distributed": "maybe"}, "auto or off"),
+    ],
+)
+def test_options_are_checked(options: dict[str, Any], word: str, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=word):
+        loop.fit("coordination", _config(), data, tmp_path / "run", **options)
+
+
+def test_history_never_contains_the_task_itself(data: Path) -> None:
+    source = coordination.CoordinationData.load(data, 0.2, 0, {})
+    splits = [set() for _ in range(3)]  # type: list[set[bytes]]
+    for pool in source._pools:
+        for row, code in zip(pool.tasks, pool.split, strict=True):
+            splits[code].add(pool.name.encode() + row.tobytes())
+    assert all(splits)
+    assert not (splits[0] & splits[1] | splits[0] & splits[2] | splits[1] & splits[2])
+
+
+_WORKER = """
+import sys
+from pathlib import Path
+from claude_flow.train import loop
+from claude_flow.train.config import parse
+config = parse({"coordination-training": {"epochs": 2, "batch-size": 16, "network": %r}}, "coordination")
+loop.fit("coordination", config, Path(sys.argv[1]), Path(sys.argv[2]))
+""" % (TINY,)  # noqa: UP031
+
+
+def test_two_processes_train_one_model(data: Path, tmp_path: Path) -> None:
+    script = tmp_path / "worker.py"
+    script.write_text(_WORKER)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, str(data), str(tmp_path / "run")], env=environment, capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert cf.load(tmp_path / "run/model.safetensors").network == "coordination"
+
+
+def test_ctrl_c_in_a_real_process_leaves_a_checkpoint(data: Path, tmp_path: Path) -> None:
+    script = tmp_path / "worker.py"
+    script.write_text(_WORKER.replace('"epochs": 2', '"epochs": 100000'))
+    worker = subprocess.Popen([sys.executable, str(script), str(data), str(tmp_path / "run")], stderr=subprocess.PIPE)
+    for _ in range(600):
+        if (tmp_path / "run/checkpoint.pt").exists():
+            break
+        time.sleep(0.1)
+    worker.send_signal(signal.SIGINT)
+    assert worker.wait(30) != 0
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["checkpoint.pt"]
+    state = torch.load(tmp_path / "run/checkpoint.pt", weights_only=True)
+    assert state["epoch"] >= 10
