@@ -23,6 +23,10 @@ struct Sigmoid {
   static CF_INLINE F of(F x) { return sigmoid(x); }
 };
 
+struct Exp {
+  static CF_INLINE F of(F x) { return exp(x); }
+};
+
 template <class Act>
 void activate(const float* x, float* y, int n) {
   sweep(n, [&](int i, int, auto lanes) { store(y + i, Act::of(load(x + i, lanes)), lanes); });
@@ -40,6 +44,8 @@ void activation_f32(const ActivationF32& a) {
       return activate<Tanh>(a.x, a.y, a.n);
     case Activation::kSigmoid:
       return activate<Sigmoid>(a.x, a.y, a.n);
+    case Activation::kExp:
+      return activate<Exp>(a.x, a.y, a.n);
   }
 }
 

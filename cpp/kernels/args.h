@@ -8,8 +8,8 @@
 
 namespace claude_flow {
 
-enum class Activation : int32_t { kNone = 0, kRelu = 1, kGelu = 2, kTanh = 3, kSigmoid = 4 };
-constexpr int kActivationCount = 5;
+enum class Activation : int32_t { kNone = 0, kRelu = 1, kGelu = 2, kTanh = 3, kSigmoid = 4, kExp = 5 };
+constexpr int kProgramActivations = 5;  // a program names those below; kExp serves single kernels only
 
 // c[rows, columns] = act(a[rows, depth] w[columns, depth]^T + bias) + residual
 struct GemmF32 {

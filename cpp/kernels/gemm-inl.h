@@ -92,7 +92,12 @@ void tile(const TileArgs& t) {
 }
 
 // Few rows leave registers free: they take up to four panels at once, which hides the latency of the sums.
-constexpr int panels_at_once(int rows) { return kTileRows / rows < 4 ? kTileRows / rows : 4; }
+// Besides the sums, each row's broadcast wants a register: 7 rows x 2 panels of AVX-512 spilled 130 times.
+constexpr int panels_at_once(int rows) {
+  int panels = 1;
+  while (panels < 4 && rows * ((panels + 1) * kTileVectors + 1) <= kRegisters) ++panels;
+  return panels;
+}
 
 using TileFunction = void (*)(const TileArgs&);
 

@@ -1,5 +1,6 @@
 // Every generic algorithm, and the table of them for the instruction set of the file that includes this.
 // That file has included one simd/vec_*.h and defined, in the anonymous namespace of claude_flow:
+//   kRegisters                vector registers
 //   kTileRows, kTileVectors   the GEMM tile: rows, and native vectors side by side
 //   kTileDepth                how much of the depth is multiplied before the sums go back to memory
 //   kLstmRows                 rows of the LSTM tile, each of four vectors

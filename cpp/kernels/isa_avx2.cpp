@@ -6,6 +6,7 @@
 namespace claude_flow {
 namespace {
 
+constexpr int kRegisters = 16;
 constexpr int kTileRows = 6;
 constexpr int kTileVectors = 2;
 constexpr int kLstmRows = 3;

@@ -6,6 +6,7 @@
 namespace claude_flow {
 namespace {
 
+constexpr int kRegisters = 32;
 constexpr int kTileRows = 14;
 constexpr int kTileVectors = 2;
 constexpr int kLstmRows = 6;

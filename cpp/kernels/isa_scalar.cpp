@@ -6,6 +6,7 @@
 namespace claude_flow {
 namespace {
 
+constexpr int kRegisters = 16;
 constexpr int kTileRows = 4;
 constexpr int kTileVectors = 4;
 constexpr int kLstmRows = 2;

@@ -64,7 +64,7 @@ class Checker {
       if (value(op.second).width != op.width)
         return bad("residual is %d wide, not %d", value(op.second).width, op.width);
     }
-    if (operands_[6] < 0 || operands_[6] >= kActivationCount)
+    if (operands_[6] < 0 || operands_[6] >= kProgramActivations)
       return bad("unknown activation %d", operands_[6]);
     op.activation = static_cast<Activation>(operands_[6]);
     return write(op, value(op.in).per_token, operands_[1], operands_[2], op.width);

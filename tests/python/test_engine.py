@@ -147,10 +147,7 @@ def test_attention(isa: str, tokens: int, heads: int, head_width: int) -> None:
         for part in torch.from_numpy(x).split(width, dim=2)
     )
     for given in (None, lengths):
-        real = (
-            torch.arange(tokens)
-            < torch.from_numpy(lengths if given is not None else np.full(3, tokens))[:, None]
-        )
+        real = torch.arange(tokens) < torch.from_numpy(lengths if given is not None else np.full(3, tokens))[:, None]
         mask = real[:, None, None, :].expand(3, heads, tokens, tokens)
         want = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         want = want.transpose(1, 2).reshape(3, tokens, width) * real[:, :, None]

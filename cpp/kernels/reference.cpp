@@ -1,0 +1,152 @@
+#include "kernels/reference.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+namespace claude_flow::reference {
+
+namespace {
+
+double sigmoid(double x) { return 1.0 / (1.0 + std::exp(-x)); }
+double softplus(double x) { return std::max(x, 0.0) + std::log1p(std::exp(-std::fabs(x))); }
+
+std::vector<double> softmax(const std::vector<double>& x) {
+  const double largest = *std::max_element(x.begin(), x.end());
+  std::vector<double> y;
+  double sum = 0;
+  for (const double v : x) sum += std::exp(v - largest);
+  for (const double v : x) y.push_back(std::exp(v - largest) / sum);
+  return y;
+}
+
+double dot(const float* a, const float* b, int n) {
+  double sum = 0;
+  for (int i = 0; i < n; ++i) sum += double{a[i]} * double{b[i]};
+  return sum;
+}
+
+}  // namespace
+
+double activation(double x, Activation activation) {
+  switch (activation) {
+    case Activation::kNone:
+      return x;
+    case Activation::kRelu:
+      return std::max(x, 0.0);
+    case Activation::kGelu:
+      return 0.5 * x * std::erfc(-x / std::sqrt(2.0));
+    case Activation::kTanh:
+      return std::tanh(x);
+    case Activation::kSigmoid:
+      return sigmoid(x);
+    case Activation::kExp:
+      return std::exp(x);
+  }
+  return NAN;
+}
+
+void gemm_f32(const GemmF32& g) {
+  for (int row = 0; row < g.rows; ++row) {
+    for (int column = 0; column < g.columns; ++column) {
+      double sum = dot(g.a + row * g.ld_a, g.packed + static_cast<ptrdiff_t>(column) * g.depth, g.depth);
+      if (g.bias != nullptr) sum += double{g.bias[column]};
+      sum = activation(sum, g.activation);
+      if (g.residual != nullptr) sum += double{g.residual[row * g.ld_residual + column]};
+      g.c[row * g.ld_c + column] = static_cast<float>(sum);
+    }
+  }
+}
+
+void activation_f32(const ActivationF32& a) {
+  for (int i = 0; i < a.n; ++i) a.y[i] = static_cast<float>(activation(double{a.x[i]}, a.activation));
+}
+
+void layer_norm_f32(const LayerNormF32& a) {
+  for (int row = 0; row < a.rows; ++row) {
+    const float* x = a.x + row * a.ld_x;
+    double mean = 0, variance = 0;
+    for (int i = 0; i < a.columns; ++i) mean += double{x[i]} / a.columns;
+    for (int i = 0; i < a.columns; ++i) variance += (double{x[i]} - mean) * (double{x[i]} - mean) / a.columns;
+    for (int i = 0; i < a.columns; ++i) {
+      const double normal = (double{x[i]} - mean) / std::sqrt(variance + double{a.epsilon});
+      a.y[row * a.ld_y + i] = static_cast<float>(normal * double{a.gamma[i]} + double{a.beta[i]});
+    }
+  }
+}
+
+void softmax_f32(const SoftmaxF32& a) {
+  for (int row = 0; row < a.rows; ++row) {
+    const float* x = a.x + row * a.ld_x;
+    const std::vector<double> y = softmax({x, x + a.columns});
+    for (int i = 0; i < a.columns; ++i) a.y[row * a.ld_y + i] = static_cast<float>(y[static_cast<size_t>(i)]);
+  }
+}
+
+void attention_f32(const AttentionF32& a) {
+  for (int query = 0; query < a.tokens; ++query) {
+    std::vector<double> scores;
+    for (int key = 0; key < a.tokens; ++key) {
+      const double product = dot(a.q + query * a.ld_qkv, a.k + key * a.ld_qkv, a.width);
+      scores.push_back(product / std::sqrt(static_cast<double>(a.width)));
+    }
+    scores = softmax(scores);
+    for (int i = 0; i < a.width; ++i) {
+      double sum = 0;
+      for (int key = 0; key < a.tokens; ++key) {
+        sum += scores[static_cast<size_t>(key)] * double{a.v[key * a.ld_qkv + i]};
+      }
+      a.y[query * a.ld_y + i] = static_cast<float>(sum);
+    }
+  }
+}
+
+void lstm_step_f32(const LstmStepF32& a) {
+  for (int item = 0; item < a.items; ++item) {
+    const ptrdiff_t row = a.first_row[item] + a.step;
+    for (int unit = 0; unit < a.units; ++unit) {
+      double gate[4];
+      for (int g = 0; g < 4; ++g) {
+        const ptrdiff_t r = static_cast<ptrdiff_t>(g) * a.units + unit;
+        gate[g] = double{a.inputs[row * a.ld_inputs + r]};
+        if (a.step > 0) gate[g] += dot(a.h + (row - 1) * a.ld_h, a.packed + r * a.units, a.units);
+      }
+      float& memory = a.cell[static_cast<ptrdiff_t>(item) * a.units + unit];
+      const double before = a.step > 0 ? double{memory} : 0.0;
+      const double cell = sigmoid(gate[1]) * before + sigmoid(gate[0]) * std::tanh(gate[2]);
+      memory = static_cast<float>(cell);
+      a.h[row * a.ld_h + unit] = static_cast<float>(sigmoid(gate[3]) * std::tanh(cell));
+    }
+  }
+}
+
+void attention_pool_f32(const AttentionPoolF32& a) {
+  std::vector<double> scores;
+  for (int t = 0; t < a.tokens; ++t) scores.push_back(dot(a.keys + t * a.ld_keys, a.vector, a.key_width));
+  scores = softmax(scores);
+  for (int i = 0; i < a.width; ++i) {
+    double sum = 0;
+    for (int t = 0; t < a.tokens; ++t)
+      sum += scores[static_cast<size_t>(t)] * double{a.values[t * a.ld_values + i]};
+    a.y[i] = static_cast<float>(sum);
+  }
+}
+
+void monotone_f32(const MonotoneF32& a) {
+  const int middle = a.quantiles / 2;
+  for (int row = 0; row < a.rows; ++row) {
+    for (int first = 0; first < a.columns; first += a.group) {
+      const float* x = a.x + row * a.ld_x + first;
+      float* y = a.y + row * a.ld_y + first;
+      double q = double{x[middle]};
+      for (int i = middle; i < a.quantiles; y[i++] = static_cast<float>(q)) {
+        if (i > middle) q += softplus(double{x[i]});
+      }
+      q = double{x[middle]};
+      for (int i = middle - 1; i >= 0; --i) y[i] = static_cast<float>(q -= softplus(double{x[i]}));
+      for (int i = a.quantiles; i < a.group; ++i) y[i] = x[i];
+    }
+  }
+}
+
+}  // namespace claude_flow::reference

@@ -1,0 +1,84 @@
+// What the C++ tests share: guarded buffers, random fill, a count of failures.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include "kernels/table.h"
+
+namespace claude_flow::test {
+
+inline int failures = 0;
+inline int checks = 0;
+
+inline void expect(bool holds, const char* what) {
+  ++checks;
+  if (holds) return;
+  if (++failures <= 20) std::fprintf(stderr, "FAILED: %s\n", what);
+}
+
+inline std::vector<const Table*> tables() {
+  const Table* const* first = nullptr;
+  const size_t count = available_tables(&first);
+  return {first, first + count};
+}
+
+// Floats at a chosen distance from a cache line, with canaries on both sides.
+class Buffer {
+ public:
+  explicit Buffer(size_t size, size_t misalign = 0) : memory_(size + 64, kCanary), size_(size) {
+    const size_t line = (64 - reinterpret_cast<uintptr_t>(memory_.data()) % 64) % 64 / sizeof(float);
+    start_ = line + 16 + misalign;
+    std::fill_n(data(), size, 0.0f);
+  }
+  float* data() { return memory_.data() + start_; }
+  size_t size() const { return size_; }
+  float& operator[](size_t i) { return data()[i]; }
+
+  Buffer& randomize(std::mt19937& generator, float scale = 1.0f) {
+    std::uniform_real_distribution<float> uniform(-scale, scale);
+    for (size_t i = 0; i < size_; ++i) data()[i] = uniform(generator);
+    return *this;
+  }
+
+  bool intact() {
+    for (size_t i = 0; i < memory_.size(); ++i) {
+      if (i >= start_ && i < start_ + size_) continue;
+      if (std::memcmp(&memory_[i], &kCanary, sizeof(float)) != 0) return false;
+    }
+    return true;
+  }
+
+ private:
+  static constexpr float kCanary = -1.2345e30f;
+  std::vector<float> memory_;
+  size_t size_, start_ = 0;
+};
+
+// |got - want| <= epsilon (terms + 16) max(1, max|want|), and the canaries of `got` stand.
+inline void expect_close(Buffer& got, Buffer& want, int terms, const char* what) {
+  float scale = 1.0f, worst = 0.0f;
+  for (size_t i = 0; i < got.size(); ++i) {
+    scale = std::fmax(scale, std::fabs(want[i]));
+    const float error = std::fabs(got[i] - want[i]);
+    worst = error >= worst || std::isnan(error) ? error : worst;
+    if (std::isnan(worst)) break;
+  }
+  char text[300];
+  const float bound = 1.2e-7f * static_cast<float>(terms + 16) * scale;
+  std::snprintf(text, sizeof text, "%s: error %g, bound %g", what, double{worst}, double{bound});
+  expect(worst <= bound, text);
+  std::snprintf(text, sizeof text, "%s: wrote outside its output", what);
+  expect(got.intact(), text);
+}
+
+inline int report(const char* name) {
+  std::printf("%s: %d checks, %d failed\n", name, checks, failures);
+  return failures == 0 ? 0 : 1;
+}
+
+}  // namespace claude_flow::test
