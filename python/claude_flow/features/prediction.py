@@ -1,0 +1,285 @@
+"""Runs and their history to the input of the prediction network, and its output back to units.
+
+A sequence is the task's history, oldest first, then the open task itself. Every token has the same 128 slots
+(:func:`slots`); those that make no sense for a token (the outcome of the open task, the aggregates of a past
+run) are 0. All quantities are log1p. The network does not predict log1p(y) itself but its distance from an
+**anchor**, the mean of the task's history shrunk from the whole source to ever narrower scopes: so one network
+serves seconds and days, and without any history it starts from the training data's own mean.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from claude_flow.errors import InputError
+from claude_flow.features.history import KEYS, NO_TIME, NUMBERS, SCOPES, TARGETS, History, Runs
+
+__all__ = ["LEVELS", "OUTPUTS", "QUANTILES", "TARGETS", "UNITS", "WIDTH", "Encoder", "slots"]
+
+Array = NDArray[Any]
+
+WIDTH = 128
+QUANTILES = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
+LEVELS = (0.5, 0.8, 0.95)  # central intervals that two of the quantiles bound
+UNITS = ("s", "steps", "s", "MB", "USD", "tokens", "retries", "s")
+OUTPUTS = len(TARGETS) * (len(QUANTILES) + 1)
+NORMALIZATIONS = ("z-score", "robust", "quantile", "log")
+
+_SHRINKAGE = 5.0  # a scope's mean weighs n, its parent's 5
+_PAST = 9  # numbers that only a finished run has: the targets and its tool calls
+_TRAINED = 50  # known training values below which a target counts as never seen
+_AGGREGATES = ("count", "mean", "q10", "median", "q90", "last two", "failures")
+_LIKENESS = ("age", *(f"same {key}" for key in KEYS[1:]), "text", "requested apart", "processors apart", "same request")
+
+
+def slots() -> list[str]:
+    """Names of the 128 slots of a token, in order.
+
+    >>> len(slots()), slots()[0], slots().index("past duration")
+    (128, 'open', 1)
+    """
+    names = ["open"]
+    names += [f"past {name}" for name in NUMBERS[:_PAST]]
+    names += [f"past {name} known" for name in TARGETS]
+    names += [f"past {name} - anchor" for name in TARGETS]
+    names += ["past succeeded", "past failed", "past stopped"]
+    names += ["requested", "requested known", "requested - anchor", "processors", "processors known"]
+    names += ["prompt", "prompt known", "batch"]
+    names += ["hour sin", "hour cos", "weekday sin", "weekday cos"]
+    names += [f"agent {i}" for i in range(4)] + [f"task_type {i}" for i in range(8)]
+    names += [f"description {i}" for i in range(16)]
+    names += list(_LIKENESS)
+    names += [f"{scope}: {what}" for scope in SCOPES for what in _AGGREGATES]
+    return names + [f"anchor {name}" for name in TARGETS]
+
+
+_AT = {name: i for i, name in enumerate(slots())}
+
+
+def _range(first: str, size: int) -> slice:
+    return slice(_AT[first], _AT[first] + size)
+
+
+class Encoder:
+    """Turns runs and history into network input, and network output into log1p quantiles.
+
+    ``fit`` learns the numbers that it needs from the training part; ``schema`` stores them in the model file.
+    """
+
+    def __init__(self, normalization: str = "z-score") -> None:
+        if normalization not in NORMALIZATIONS:
+            raise InputError(f"normalization {normalization!r}: use one of {', '.join(NORMALIZATIONS)}")
+        self.normalization = normalization
+        self.knots = np.zeros((len(NUMBERS), 3))  # per number: the values that normalization needs
+        self.prior = np.zeros(len(TARGETS))
+        self.spread = np.ones(len(TARGETS))  # of a target around its anchor: one unit of the output
+        self.failure_rate = 0.0
+        self.rows = np.zeros(len(TARGETS), np.int64)  # training values per target
+        self.experience = np.zeros(3)  # quartiles of how many runs an agent had finished
+
+    def fit(self, runs: Runs, history: History, rows: Array) -> Encoder:
+        """Learn priors and scales from the rows ``rows`` of ``runs`` (the training part and nothing else)."""
+        numbers = runs.numbers[rows].astype(np.float64)
+        targets = numbers[:, : len(TARGETS)]
+        self.rows = (~np.isnan(targets)).sum(0)
+        self.prior = np.array([np.nanmean(c) if n else 0.0 for c, n in zip(targets.T, self.rows)])
+        known = runs.failed[rows]
+        known = known[~np.isnan(known)]
+        self.failure_rate = float(known.mean()) if len(known) else 0.0
+        self.knots = np.stack([_knots(column[~np.isnan(column)], self.normalization) for column in numbers.T])
+        residual = targets - self.anchors(history.take(rows))
+        self.spread = np.array(
+            [max(float(np.nanstd(c)), 0.05) if n else 1.0 for c, n in zip(residual.T, self.rows)]
+        )
+        agents = history.count[rows, SCOPES.index("agent")].max(1)
+        self.experience = np.quantile(agents[runs.keys[rows, KEYS.index("agent")] != 0], [0.25, 0.5, 0.75]) if (
+            runs.keys[rows, KEYS.index("agent")] != 0
+        ).any() else np.zeros(3)
+        return self
+
+    def schema(self) -> dict[str, Any]:
+        """Everything that inference needs, as JSON values."""
+        return {
+            "network": "prediction",
+            "version": 1,
+            "width": WIDTH,
+            "targets": list(TARGETS),
+            "units": list(UNITS),
+            "quantiles": list(QUANTILES),
+            "normalization": self.normalization,
+            "knots": self.knots.tolist(),
+            "prior": self.prior.tolist(),
+            "spread": self.spread.tolist(),
+            "failure-rate": self.failure_rate,
+            "training-rows": self.rows.tolist(),
+            "agent-experience": self.experience.tolist(),
+        }
+
+    @classmethod
+    def from_schema(cls, schema: dict[str, Any]) -> Encoder:
+        """The encoder that wrote ``schema``.
+
+        >>> Encoder.from_schema(Encoder("robust").schema()).schema() == Encoder("robust").schema()
+        True
+        """
+        if schema.get("network") != "prediction" or schema.get("version") != 1:
+            raise InputError("the feature schema is not one of prediction, version 1: train or download the model again")
+        encoder = cls(schema["normalization"])
+        encoder.knots = np.array(schema["knots"], np.float64)
+        encoder.prior = np.array(schema["prior"], np.float64)
+        encoder.spread = np.array(schema["spread"], np.float64)
+        encoder.failure_rate = float(schema["failure-rate"])
+        encoder.rows = np.array(schema["training-rows"], np.int64)
+        encoder.experience = np.array(schema["agent-experience"], np.float64)
+        return encoder
+
+    def trained(self) -> Array:
+        """bool [targets]: whether the training data had at least 50 known values of the target."""
+        return self.rows >= _TRAINED
+
+    def anchors(self, history: History) -> Array:
+        """float64 [n, targets]: the mean of log1p in the history, shrunk: training > source > type > ... > request."""
+        return self._shrunk(history)[-1]
+
+    def _shrunk(self, history: History) -> list[Array]:
+        """Shrunken means [n, targets] per scope, each with the one before as its parent; "similar" has no part."""
+        mean = np.broadcast_to(self.prior, (len(history.count), len(TARGETS)))
+        result = []
+        for scope in range(len(SCOPES) - 1):
+            count = history.count[:, scope]
+            own = np.where(count > 0, history.mean[:, scope], 0)
+            mean = (count * own + _SHRINKAGE * mean) / (count + _SHRINKAGE)
+            result.append(mean)
+        return result
+
+    def normalize(self, numbers: Array) -> Array:
+        """log1p numbers [n, NUMBERS] to inputs around 0; unknown ones become 0."""
+        columns = [_normalize(column, knots, self.normalization) for column, knots in zip(numbers.T, self.knots)]
+        return np.nan_to_num(np.stack(columns, 1)).astype(np.float32)
+
+    def records(self, runs: Runs) -> Array:
+        """float32 [N, 128]: what a past run shows of itself, whoever looks back at it."""
+        x = np.zeros((len(runs), WIDTH), np.float32)
+        self._submission(x, runs)
+        x[:, _range("past duration", _PAST)] = self.normalize(runs.numbers)[:, :_PAST]
+        x[:, _range("past duration known", len(TARGETS))] = ~np.isnan(runs.numbers[:, : len(TARGETS)])
+        x[:, _AT["past succeeded"]] = runs.failed == 0
+        x[:, _AT["past failed"]] = runs.failed == 1
+        x[:, _AT["past stopped"]] = runs.stopped
+        return x
+
+    def openings(self, tasks: Runs, history: History) -> tuple[Array, Array]:
+        """The open tasks' own tokens float32 [n, 128] and their anchors float64 [n, targets]."""
+        x = np.zeros((len(tasks), WIDTH), np.float32)
+        self._submission(x, tasks)
+        x[:, _AT["open"]] = 1
+        shrunk = self._shrunk(history)
+        anchors, unit = shrunk[-1], self.spread[0]
+        x[:, _AT["requested - anchor"]] = _known(tasks.numbers[:, NUMBERS.index("requested")] - anchors[:, 0]) / unit
+        rate = np.full(len(tasks), self.failure_rate)
+        for i, scope in enumerate(SCOPES):
+            at = _AT[f"{scope}: count"]
+            count, duration = history.count[:, i, 0], anchors[:, 0]
+            own = shrunk[i][:, 0] if i < len(shrunk) else history.mean[:, i, 0]
+            known, failed = history.failures[:, i].T
+            rate = (failed + _SHRINKAGE * rate) / (known + _SHRINKAGE)
+            x[:, at] = np.log1p(count) / 3
+            x[:, at + 1] = _known(own - duration) / unit
+            x[:, at + 2 : at + 6] = _known(history.spread[:, i] - duration[:, None]) / unit
+            x[:, at + 6] = (rate - self.failure_rate) * 3
+        numbers = np.full((len(tasks), len(NUMBERS)), np.nan)
+        numbers[:, : len(TARGETS)] = anchors
+        x[:, _range("anchor duration", len(TARGETS))] = self.normalize(numbers)[:, : len(TARGETS)] * self.trained()
+        return x, anchors
+
+    def sequences(
+        self, past: Runs, records: Array, tasks: Runs, openings: Array, anchors: Array, index: Array
+    ) -> tuple[Array, Array]:
+        """Tokens float32 [n, T, 128] and lengths int32 [n] from ``index`` int [n, T - 1] into ``past`` (-1 = none).
+
+        The history comes oldest first, the open task directly after it, then padding.
+        """
+        size, width = index.shape
+        end = np.where(index >= 0, past.end[index], np.iinfo(np.int64).max)
+        index = np.take_along_axis(index, np.argsort(end, axis=1, kind="stable"), 1)
+        there = index >= 0
+        lengths = (there.sum(1) + 1).astype(np.int32)
+        x = np.zeros((size, width + 1, WIDTH), np.float32)
+        x[:, :width] = records[index]
+        distance = past.numbers[index, : len(TARGETS)] - anchors[:, None].astype(np.float32)
+        x[:, :width, _range("past duration - anchor", len(TARGETS))] = _known(distance / self.spread)
+        requested = past.numbers[index, NUMBERS.index("requested")] - anchors[:, None, 0]
+        x[:, :width, _AT["requested - anchor"]] = _known(requested) / self.spread[0]
+        x[:, :width, _range("age", len(_LIKENESS))] = _likeness(past, tasks, index)
+        x[:, :width] *= there[..., None]
+        x[np.arange(size), lengths - 1] = openings
+        return x, lengths
+
+    def decode(self, raw: Array, anchors: Array) -> tuple[Array, Array]:
+        """Network output float32 [n, 64] to log1p quantiles float64 [n, targets, 7] and probabilities [n, targets].
+
+        The probability of ``duration`` is that the run fails; of any other target that it is above 0.
+        """
+        raw = np.asarray(raw, np.float64).reshape(-1, len(TARGETS), len(QUANTILES) + 1)
+        quantiles = anchors[:, :, None] + self.spread[:, None] * raw[:, :, :-1]
+        return np.maximum(quantiles, 0), 1 / (1 + np.exp(-np.clip(raw[:, :, -1], -30, 30)))
+
+    def _submission(self, x: Array, runs: Runs) -> None:
+        """The slots that are known when a task is submitted: request, time, names, description."""
+        numbers = self.normalize(runs.numbers)
+        for name in ("requested", "processors", "prompt", "batch"):
+            column = NUMBERS.index(name)
+            x[:, _AT[name]] = numbers[:, column]
+            if name != "batch":
+                x[:, _AT[f"{name} known"]] = ~np.isnan(runs.numbers[:, column])
+        timed = runs.decision != NO_TIME
+        hours = np.where(timed, runs.decision, 0) / 3600e6
+        for i, period in enumerate((24, 168)):
+            turn = 2 * np.pi * (hours % period) / period
+            x[:, _AT["hour sin"] + 2 * i] = np.sin(turn) * timed
+            x[:, _AT["hour sin"] + 2 * i + 1] = np.cos(turn) * timed
+        for name, bits in (("agent", 4), ("task_type", 8)):
+            code = runs.keys[:, KEYS.index(name), None]
+            x[:, _range(f"{name} 0", bits)] = np.where(code != 0, (code >> np.arange(bits)) % 2 * 2 - 1, 0)
+        x[:, _range("description 0", 16)] = runs.text.reshape(len(runs), -1, 16).sum(1)
+
+
+def _likeness(past: Runs, tasks: Runs, index: Array) -> Array:
+    """How each run of the history [n, T - 1] relates to the open task: [n, T - 1, 9], in the order of _LIKENESS."""
+    requested, processors = NUMBERS.index("requested"), NUMBERS.index("processors")
+    age = np.maximum((tasks.decision[:, None] - past.end[index]) / 1e6, 0)
+    theirs, ours = past.keys[index], tasks.keys[:, None]
+    same = (theirs == ours) & (ours != 0)
+    apart = past.numbers[index] - tasks.numbers[:, None]
+    apart = apart[..., [requested, processors]]
+    columns = [np.log1p(np.where(index >= 0, age, 0))[..., None] / 8, same[..., 1:]]
+    columns += [np.einsum("nct,nt->nc", past.text[index], tasks.text)[..., None], _known(apart)]
+    columns += [(np.nan_to_num(apart) == 0).all(-1, keepdims=True) & same[..., KEYS.index("agent"), None]]
+    return np.concatenate(columns, axis=-1).astype(np.float32)
+
+
+def _known(values: Array) -> Array:
+    """Unknown to 0; the rest cut at +-10 so that one absurd record cannot drown the others."""
+    return np.clip(np.nan_to_num(values), -10, 10)
+
+
+def _knots(values: Array, kind: str) -> Array:
+    """Numbers that :func:`_normalize` needs, from the known training values of one column."""
+    if kind == "quantile":
+        return np.quantile(values, np.linspace(0, 1, 33)) if len(values) else np.zeros(33)
+    if kind == "log" or not len(values):
+        return np.array([0.0, 1.0])
+    if kind == "robust":
+        low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
+        return np.array([middle, max((high - low) / 1.349, 0.05)])
+    return np.array([values.mean(), max(values.std(), 0.05)])
+
+
+def _normalize(values: Array, knots: Array, kind: str) -> Array:
+    if kind == "quantile":
+        rank = np.interp(values, knots, np.linspace(-1.75, 1.75, len(knots)))
+        return np.where(np.isnan(values), np.nan, rank)
+    return (values - knots[0]) / knots[1]
