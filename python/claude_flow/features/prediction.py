@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from claude_flow.errors import InputError
 from claude_flow.features.history import KEYS, NO_TIME, NUMBERS, SCOPES, TARGETS, History, Runs
+from claude_flow.features.scale import Scaler
 
-__all__ = ["LEVELS", "OUTPUTS", "QUANTILES", "TARGETS", "UNITS", "WIDTH", "Encoder", "slots"]
+__all__ = ["LEVELS", "OUTPUTS", "QUANTILES", "TARGETS", "UNITS", "WIDTH", "Encoder", "conformal", "slots"]
 
 Array = NDArray[Any]
 
@@ -26,13 +27,12 @@ QUANTILES = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
 LEVELS = (0.5, 0.8, 0.95)  # central intervals that two of the quantiles bound
 UNITS = ("s", "steps", "s", "MB", "USD", "tokens", "retries", "s")
 OUTPUTS = len(TARGETS) * (len(QUANTILES) + 1)
-NORMALIZATIONS = ("z-score", "robust", "quantile", "log")
 
-_SHRINKAGE = 5.0  # a scope's mean weighs n, its parent's 5
+_SHRINKAGE = 2.0  # a scope's mean weighs as many as it has values, its parent's mean 2
 _PAST = 9  # numbers that only a finished run has: the targets and its tool calls
 _TRAINED = 50  # known training values below which a target counts as never seen
 _AGGREGATES = ("count", "mean", "q10", "median", "q90", "last two", "failures")
-_LIKENESS = ("age", *(f"same {key}" for key in KEYS[1:]), "text", "requested apart", "processors apart", "same request")
+_LIKENESS = ("age", *(f"same {key}" for key in KEYS[1:5]), "text", "requested apart", "processors apart", "same request")
 
 
 def slots() -> list[str]:
@@ -70,15 +70,18 @@ class Encoder:
     """
 
     def __init__(self, normalization: str = "z-score") -> None:
-        if normalization not in NORMALIZATIONS:
-            raise InputError(f"normalization {normalization!r}: use one of {', '.join(NORMALIZATIONS)}")
         self.normalization = normalization
-        self.knots = np.zeros((len(NUMBERS), 3))  # per number: the values that normalization needs
+        self.scalers = [Scaler.fit(self._kind, []) for _ in NUMBERS]
         self.prior = np.zeros(len(TARGETS))
         self.spread = np.ones(len(TARGETS))  # of a target around its anchor: one unit of the output
         self.failure_rate = 0.0
         self.rows = np.zeros(len(TARGETS), np.int64)  # training values per target
         self.experience = np.zeros(3)  # quartiles of how many runs an agent had finished
+
+    @property
+    def _kind(self) -> str:
+        # All numbers are log1p already, so "log" has nothing left to do but the z-score.
+        return "z-score" if self.normalization == "log" else self.normalization
 
     def fit(self, runs: Runs, history: History, rows: Array) -> Encoder:
         """Learn priors and scales from the rows ``rows`` of ``runs`` (the training part and nothing else)."""
@@ -89,15 +92,14 @@ class Encoder:
         known = runs.failed[rows]
         known = known[~np.isnan(known)]
         self.failure_rate = float(known.mean()) if len(known) else 0.0
-        self.knots = np.stack([_knots(column[~np.isnan(column)], self.normalization) for column in numbers.T])
+        self.scalers = [Scaler.fit(self._kind, column) for column in numbers.T]
         residual = targets - self.anchors(history.take(rows))
         self.spread = np.array(
             [max(float(np.nanstd(c)), 0.05) if n else 1.0 for c, n in zip(residual.T, self.rows)]
         )
-        agents = history.count[rows, SCOPES.index("agent")].max(1)
-        self.experience = np.quantile(agents[runs.keys[rows, KEYS.index("agent")] != 0], [0.25, 0.5, 0.75]) if (
-            runs.keys[rows, KEYS.index("agent")] != 0
-        ).any() else np.zeros(3)
+        agents = history.seen[rows, SCOPES.index("agent")]
+        named = agents[runs.keys[rows, KEYS.index("agent")] != 0]
+        self.experience = np.quantile(named, [0.25, 0.5, 0.75]) if len(named) else np.zeros(3)
         return self
 
     def schema(self) -> dict[str, Any]:
@@ -110,7 +112,7 @@ class Encoder:
             "units": list(UNITS),
             "quantiles": list(QUANTILES),
             "normalization": self.normalization,
-            "knots": self.knots.tolist(),
+            "scalers": [scaler.to_json() for scaler in self.scalers],
             "prior": self.prior.tolist(),
             "spread": self.spread.tolist(),
             "failure-rate": self.failure_rate,
@@ -128,7 +130,7 @@ class Encoder:
         if schema.get("network") != "prediction" or schema.get("version") != 1:
             raise InputError("the feature schema is not one of prediction, version 1: train or download the model again")
         encoder = cls(schema["normalization"])
-        encoder.knots = np.array(schema["knots"], np.float64)
+        encoder.scalers = [Scaler.from_json(stored) for stored in schema["scalers"]]
         encoder.prior = np.array(schema["prior"], np.float64)
         encoder.spread = np.array(schema["spread"], np.float64)
         encoder.failure_rate = float(schema["failure-rate"])
@@ -150,15 +152,13 @@ class Encoder:
         result = []
         for scope in range(len(SCOPES) - 1):
             count = history.count[:, scope]
-            own = np.where(count > 0, history.mean[:, scope], 0)
-            mean = (count * own + _SHRINKAGE * mean) / (count + _SHRINKAGE)
+            mean = (count * history.mean[:, scope] + _SHRINKAGE * mean) / (count + _SHRINKAGE)
             result.append(mean)
         return result
 
     def normalize(self, numbers: Array) -> Array:
         """log1p numbers [n, NUMBERS] to inputs around 0; unknown ones become 0."""
-        columns = [_normalize(column, knots, self.normalization) for column, knots in zip(numbers.T, self.knots)]
-        return np.nan_to_num(np.stack(columns, 1)).astype(np.float32)
+        return np.nan_to_num(np.stack([s.apply(column) for s, column in zip(self.scalers, numbers.T)], 1))
 
     def records(self, runs: Runs) -> Array:
         """float32 [N, 128]: what a past run shows of itself, whoever looks back at it."""
@@ -182,11 +182,12 @@ class Encoder:
         rate = np.full(len(tasks), self.failure_rate)
         for i, scope in enumerate(SCOPES):
             at = _AT[f"{scope}: count"]
-            count, duration = history.count[:, i, 0], anchors[:, 0]
-            own = shrunk[i][:, 0] if i < len(shrunk) else history.mean[:, i, 0]
+            duration = anchors[:, 0]
+            similar = np.where(history.count[:, i, 0] > 0, history.mean[:, i, 0], np.nan)
+            own = shrunk[i][:, 0] if i < len(shrunk) else similar
             known, failed = history.failures[:, i].T
             rate = (failed + _SHRINKAGE * rate) / (known + _SHRINKAGE)
-            x[:, at] = np.log1p(count) / 3
+            x[:, at] = np.log1p(history.seen[:, i]) / 3
             x[:, at + 1] = _known(own - duration) / unit
             x[:, at + 2 : at + 6] = _known(history.spread[:, i] - duration[:, None]) / unit
             x[:, at + 6] = (rate - self.failure_rate) * 3
@@ -255,7 +256,7 @@ def _likeness(past: Runs, tasks: Runs, index: Array) -> Array:
     same = (theirs == ours) & (ours != 0)
     apart = past.numbers[index] - tasks.numbers[:, None]
     apart = apart[..., [requested, processors]]
-    columns = [np.log1p(np.where(index >= 0, age, 0))[..., None] / 8, same[..., 1:]]
+    columns = [np.log1p(np.where(index >= 0, age, 0))[..., None] / 8, same[..., 1:5]]
     columns += [np.einsum("nct,nt->nc", past.text[index], tasks.text)[..., None], _known(apart)]
     columns += [(np.nan_to_num(apart) == 0).all(-1, keepdims=True) & same[..., KEYS.index("agent"), None]]
     return np.concatenate(columns, axis=-1).astype(np.float32)
@@ -266,20 +267,33 @@ def _known(values: Array) -> Array:
     return np.clip(np.nan_to_num(values), -10, 10)
 
 
-def _knots(values: Array, kind: str) -> Array:
-    """Numbers that :func:`_normalize` needs, from the known training values of one column."""
-    if kind == "quantile":
-        return np.quantile(values, np.linspace(0, 1, 33)) if len(values) else np.zeros(33)
-    if kind == "log" or not len(values):
-        return np.array([0.0, 1.0])
-    if kind == "robust":
-        low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
-        return np.array([middle, max((high - low) / 1.349, 0.05)])
-    return np.array([values.mean(), max(values.std(), 0.05)])
+def conformal(quantiles: Array, truth: Array) -> Array:
+    """Shifts [targets, 7] that give the intervals of LEVELS their coverage (Romano et al. 2019, one per interval).
+
+    ``quantiles`` [n, targets, 7] and ``truth`` [n, targets] (NaN = unknown) are log1p values of rows that nothing
+    was fitted on. An interval grows (or shrinks) on both sides by the ceil((n + 1) level)-th smallest of
+    max(low - y, y - high). A target with fewer than 40 rows keeps its quantiles: 95 % needs 39 to be defined.
+
+    >>> y = np.linspace(0, 1, 99)[:, None]
+    >>> conformal(np.tile(np.linspace(0.4, 0.6, 7), (99, 1, 1)), y)[0].round(2).tolist()
+    [-0.38, -0.33, -0.28, 0.0, 0.28, 0.33, 0.38]
+    """
+    shifts = np.zeros((truth.shape[1], len(QUANTILES)))
+    for target, values in enumerate(truth.T):
+        known = np.isfinite(values)
+        count = int(known.sum())
+        if count < 40:
+            continue
+        for level in LEVELS:
+            low, high = _bounds(level)
+            below, above = quantiles[known, target, low], quantiles[known, target, high]
+            misses = np.sort(np.maximum(below - values[known], values[known] - above))
+            grow = misses[min(int(np.ceil((count + 1) * level)), count) - 1]
+            shifts[target, low], shifts[target, high] = -grow, grow
+    return shifts
 
 
-def _normalize(values: Array, knots: Array, kind: str) -> Array:
-    if kind == "quantile":
-        rank = np.interp(values, knots, np.linspace(-1.75, 1.75, len(knots)))
-        return np.where(np.isnan(values), np.nan, rank)
-    return (values - knots[0]) / knots[1]
+def _bounds(level: float) -> tuple[int, int]:
+    """Indices of the two quantiles that bound a central interval of one of LEVELS."""
+    low = [i for i, q in enumerate(QUANTILES) if abs(q - (1 - level) / 2) < 1e-9][0]
+    return low, len(QUANTILES) - 1 - low

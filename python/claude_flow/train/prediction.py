@@ -1,0 +1,294 @@
+"""Training data of the prediction network: sequences of runs, quantile loss, and how its forecasts are judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from claude_flow.data import prepare_prediction
+from claude_flow.errors import InputError
+from claude_flow.features.history import KEYS, NUMBERS, SCOPES, History
+from claude_flow.features.prediction import LEVELS, QUANTILES, TARGETS, Encoder, conformal
+from claude_flow.nets import PredictionConfig, PredictionNet
+
+__all__ = ["PredictionData", "interval_scores", "point_scores"]
+
+Array = NDArray[Any]
+
+_JUDGED = (0.025, 0.1, 0.5, 0.9, 0.975)  # the quantiles of the published comparison
+_OCCURRENCE_WEIGHT = 0.25
+_DURATION = TARGETS.index("duration")
+
+
+class PredictionData:
+    """Sequences of past runs, each ending in an open task whose outcome is known by now.
+
+    The validation part is the latest share of each source. Its first half chooses the epoch; its second half, the
+    calibration part, sets the widths of the intervals and is never used for anything else. Options (``data`` in
+    the configuration): ``forget`` (default 0.1), the share of training sequences that are shown without any
+    history, so that the network has a prior for a user's first task.
+    """
+
+    name = "prediction"
+
+    def __init__(
+        self, manifest: dict[str, Any], folder_parts: tuple[Any, Array, History], split: Array, length: int, forget: float
+    ) -> None:
+        self.manifest, self.split, self.length, self.forget = manifest, split, length, forget
+        self.runs, samples, self.history = folder_parts
+        self.tasks = self.runs.take(samples)
+        self.encoder = Encoder(manifest["schema"]["normalization"])
+        self.encoder.fit(self.tasks, self.history, np.flatnonzero(split == 0))
+        self.targets = self.tasks.numbers[:, : len(TARGETS)].astype(np.float64)
+        self.splits: tuple[str, ...] = ("train", "validation", "test") if (split == 2).any() else ("train", "validation")
+        self._use(self.encoder)
+
+    def _use(self, encoder: Encoder) -> None:
+        self.encoder = encoder
+        self._records = encoder.records(self.runs)
+        self._openings, self.anchors = encoder.openings(self.tasks, self.history)
+        nothing = self.history.forgotten()
+        self._bare_openings, self._bare_anchors = encoder.openings(self.tasks, nothing)
+
+    @classmethod
+    def load(cls, path: Path, validation_split: float, seed: int, config: dict[str, Any]) -> PredictionData:
+        """Read a preprocessed folder. Raises :class:`InputError` for damaged data or a part without rows."""
+        manifest, *parts = prepare_prediction.load(path)
+        options = {"forget": 0.1, **config.get("data", {})}
+        if unknown := set(options) - {"forget"}:
+            raise InputError(f"data.{min(unknown)}: no such field; known fields: forget")
+        runs, samples, _ = parts
+        split = prepare_prediction.split_rows(runs.take(samples), validation_split, manifest["split"]["test"])
+        for label, part in enumerate(("training", "validation")):
+            if (split == label).sum() < 4:
+                raise InputError(f"{path}: fewer than 4 rows in the {part} part; collect more or change --validation-split")
+        length = min(int(config.get("sequence_length", 128)) - 1, parts[2].index.shape[1])
+        return cls(manifest, tuple(parts), split, length, float(options["forget"]))
+
+    def module(self, config: dict[str, Any]) -> nn.Module:
+        """A network of the configured sizes."""
+        return PredictionNet(PredictionConfig(**config))
+
+    def rows(self, split: str) -> Array:
+        """Rows of a part: train, validation (its first half), calibration (its second half) or test."""
+        if split in ("validation", "calibration"):
+            rows = np.flatnonzero(self.split == 1)
+            late = np.zeros(len(rows), bool)
+            sources = self.tasks.keys[rows, KEYS.index("source")]
+            for source in np.unique(sources):
+                own = np.flatnonzero(sources == source)
+                late[own[len(own) // 2 :]] = True
+            return rows[late == (split == "calibration")]
+        return np.flatnonzero(self.split == {"train": 0, "test": 2}[split])
+
+    def batches(self, split: str, batch_size: int, generator: np.random.Generator) -> Iterator[dict[str, Tensor]]:
+        """One epoch: ``x`` [B, T, 128], ``lengths`` [B], ``residual`` [B, 8] (NaN = unknown), ``occurrence`` [B, 8]."""
+        rows = self.rows(split)
+        if split == "train":
+            rows = generator.permutation(rows)
+        for first in range(0, len(rows), batch_size):
+            part = rows[first : first + batch_size]
+            bare = generator.random(len(part)) < (self.forget if split == "train" else 0.0)
+            yield self._batch(part, bare)
+
+    def _batch(self, rows: Array, bare: Array) -> dict[str, Tensor]:
+        openings = np.where(bare[:, None], self._bare_openings[rows], self._openings[rows])
+        anchors = np.where(bare[:, None], self._bare_anchors[rows], self.anchors[rows])
+        index = np.where(bare[:, None], -1, self.history.index[rows, : self.length])
+        x, lengths = self.encoder.sequences(self.runs, self._records, self.tasks.take(rows), openings, anchors, index)
+        longest = int(lengths.max())
+        targets = self.targets[rows]
+        occurrence = np.where(np.isnan(targets), np.nan, targets > 0)
+        occurrence[:, _DURATION] = self.tasks.failed[rows]
+        return {
+            "x": torch.from_numpy(np.ascontiguousarray(x[:, :longest])),
+            "lengths": torch.from_numpy(lengths.astype(np.int64)),
+            "residual": torch.from_numpy(((targets - anchors) / self.encoder.spread).astype(np.float32)),
+            "occurrence": torch.from_numpy(occurrence.astype(np.float32)),
+        }
+
+    def loss(self, module: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        """Mean pinball loss of the known targets (in units of their spread) plus a quarter of the occurrences' BCE."""
+        raw = module(batch["x"], batch["lengths"]).unflatten(1, (len(TARGETS), len(QUANTILES) + 1))
+        residual, occurrence = batch["residual"], batch["occurrence"]
+        levels = torch.tensor(QUANTILES, device=raw.device)
+        gap = torch.nan_to_num(residual)[..., None] - raw[..., :-1]
+        pinball = torch.maximum(levels * gap, (levels - 1) * gap).mean(-1)
+        known = ~torch.isnan(residual)
+        told = ~torch.isnan(occurrence)
+        crossed = functional.binary_cross_entropy_with_logits(
+            raw[..., -1], torch.nan_to_num(occurrence), reduction="none"
+        )
+        return _masked_mean(pinball, known) + _OCCURRENCE_WEIGHT * _masked_mean(crossed, told)
+
+    def predict(self, module: nn.Module, rows: Array) -> tuple[Array, Array]:
+        """Quantiles of log1p [n, 8, 7] and probabilities [n, 8], before calibration."""
+        raw = []
+        place = next(module.parameters()).device
+        with torch.no_grad():
+            for first in range(0, len(rows), 1024):
+                part = rows[first : first + 1024]
+                batch = self._batch(part, np.zeros(len(part), bool))
+                raw.append(module(batch["x"].to(place), batch["lengths"].to(place)).cpu().numpy())
+        width = len(TARGETS) * (len(QUANTILES) + 1)
+        output = np.concatenate(raw) if raw else np.zeros((0, width), np.float32)
+        return self.encoder.decode(output, self.anchors[rows])
+
+    def metrics(self, module: nn.Module, split: str) -> dict[str, float]:
+        """Scores on a part; of log1p seconds where they say ``duration``, and per source where there are several."""
+        rows = self.rows(split)
+        quantiles, chances = self.predict(module, rows)
+        if split == "test":
+            quantiles = quantiles + self.offsets(module)
+        scores = {"loss": self._loss_on(module, rows)}
+        for name, part in self._sources(rows):
+            truth = self.targets[rows[part], _DURATION]
+            found = interval_scores(truth, quantiles[part, _DURATION])
+            found["failure-auc"] = auc(self.tasks.failed[rows[part]], chances[part, _DURATION])
+            scores |= {f"{name}{key}": value for key, value in found.items() if np.isfinite(value)}
+        for i, target in enumerate(TARGETS):
+            if i != _DURATION and self.encoder.trained()[i]:
+                error = np.abs(self.targets[rows, i] - quantiles[:, i, len(QUANTILES) // 2])
+                if np.isfinite(error).any():
+                    scores[f"{target}-mae-log"] = float(np.nanmean(error))
+        return scores
+
+    def _loss_on(self, module: nn.Module, rows: Array) -> float:
+        total = 0.0
+        place = next(module.parameters()).device
+        for first in range(0, len(rows), 1024):
+            part = rows[first : first + 1024]
+            batch = {k: v.to(place) for k, v in self._batch(part, np.zeros(len(part), bool)).items()}
+            total += float(self.loss(module, batch)) * len(part)
+        return total / max(len(rows), 1)
+
+    def _sources(self, rows: Array) -> list[tuple[str, Array]]:
+        """("", all rows) and, with several sources, ("<n>/", its rows) for each that has timed durations."""
+        sources = self.tasks.keys[rows, KEYS.index("source")]
+        parts = [("", np.ones(len(rows), bool))]
+        everything = np.unique(self.tasks.keys[:, KEYS.index("source")])
+        if len(everything) > 1:
+            names = self.manifest["source-names"]
+            parts += [(f"{names[str(s)]}/", sources == s) for s in everything if (sources == s).any()]
+        return parts
+
+    def baselines(self, split: str) -> dict[str, dict[str, float]]:
+        """What simple rules reach on a part, with the metric names of :meth:`metrics`.
+
+        Each rule is a point forecast of log1p seconds; its intervals are the quantiles of its errors in training.
+        """
+        rows, train = self.rows(split), self.rows("train")
+        result = {}
+        for name, forecast in self._rules().items():
+            point, scores = forecast(), {}
+            errors = (self.targets[:, _DURATION] - point)[train]
+            errors = errors[np.isfinite(errors)]
+            if not len(errors):
+                continue
+            for source, part in self._sources(rows):
+                use = rows[part][np.isfinite(point[rows[part]])]
+                quantiles = point[use, None] + np.quantile(errors, QUANTILES)
+                found = interval_scores(self.targets[use, _DURATION], np.maximum(quantiles, 0))
+                rate = self._openings[use, _slot("agent: failures")]
+                found["failure-auc"] = auc(self.tasks.failed[use], rate)
+                scores |= {f"{source}{key}": value for key, value in found.items() if np.isfinite(value)}
+            result[name] = scores
+        return result
+
+    def _rules(self) -> dict[str, Callable[[], Array]]:
+        history, size = self.history, len(self.tasks)
+        median, last_two = history.spread[:, :, 1], history.spread[:, :, 3]
+        whole = float(np.nanmedian(self.targets[self.split == 0, _DURATION]))
+
+        def first_known(values: Array, *scopes: str) -> Array:
+            point = np.full(size, whole)
+            for scope in reversed(scopes):
+                own = values[:, SCOPES.index(scope)]
+                point = np.where(np.isnan(own), point, own)
+            return point
+
+        return {
+            "global median": lambda: np.full(size, whole),
+            "median of the kind": lambda: first_known(median, "type"),
+            "median of the agent": lambda: first_known(median, "agent"),
+            "mean of the last two": lambda: first_known(last_two, "agent", "type in group", "type"),
+            "shrunken log-mean": lambda: self.anchors[:, _DURATION],
+            "requested time": lambda: self.tasks.numbers[:, NUMBERS.index("requested")].astype(np.float64),
+        }
+
+    def offsets(self, module: nn.Module) -> Array:
+        """Conformal shifts [8, 7] of the quantiles, from the calibration part."""
+        rows = self.rows("calibration")
+        return conformal(self.predict(module, rows)[0], self.targets[rows])
+
+    def metadata(self, module: nn.Module) -> dict[str, Any]:
+        """Feature schema and calibration for the model file."""
+        rows = self.rows("calibration")
+        schema = {**self.encoder.schema(), "history": self.length}
+        return {
+            "features": schema,
+            "calibration": {
+                "method": "split conformal quantile regression",
+                "levels": list(LEVELS),
+                "rows": (~np.isnan(self.targets[rows])).sum(0).tolist(),
+                "offsets": self.offsets(module).tolist(),
+            },
+        }
+
+
+def interval_scores(truth: Array, quantiles: Array) -> dict[str, float]:
+    """Scores of forecasts: ``truth`` [n] log1p seconds (NaN = unknown), ``quantiles`` [n, 7]."""
+    known = np.isfinite(truth)
+    if not known.any():
+        return {}
+    truth, quantiles = truth[known], quantiles[known]
+    scores = point_scores(truth, quantiles[:, QUANTILES.index(0.5)])
+    judged = np.array(_JUDGED)
+    gap = truth[:, None] - quantiles[:, [QUANTILES.index(level) for level in _JUDGED]]
+    scores["duration-pinball"] = float(np.maximum(judged * gap, (judged - 1) * gap).mean())
+    for level, low, high in ((80, 0.1, 0.9), (95, 0.025, 0.975)):
+        below, above = quantiles[:, QUANTILES.index(low)], quantiles[:, QUANTILES.index(high)]
+        scores[f"duration-coverage-{level}"] = float(((truth >= below) & (truth <= above)).mean())
+        scores[f"duration-width-{level}"] = float((above - below).mean())
+    return scores
+
+
+def point_scores(truth: Array, point: Array) -> dict[str, float]:
+    """Mean absolute errors of a point forecast: of log1p seconds and of seconds."""
+    return {
+        "duration-mae-log": float(np.abs(truth - point).mean()),
+        "duration-mae-s": float(np.abs(np.expm1(truth) - np.expm1(point)).mean()),
+    }
+
+
+def auc(truth: Array, score: Array) -> float:
+    """Area under the ROC curve (ties count half); NaN unless both classes occur.
+
+    >>> auc(np.array([0, 0, 1, 1, np.nan]), np.array([0.1, 0.4, 0.35, 0.8, 0.5]))
+    0.75
+    """
+    known = np.isfinite(truth)
+    positive = truth[known] > 0
+    if positive.all() or not positive.any():
+        return float("nan")
+    values, place, count = np.unique(score[known], return_inverse=True, return_counts=True)
+    rank = (np.cumsum(count) - (count - 1) / 2)[place]
+    pairs = positive.sum() * (~positive).sum()
+    return float((rank[positive].sum() - positive.sum() * (positive.sum() + 1) / 2) / pairs)
+
+
+def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    return (values * mask).sum() / mask.sum().clamp(min=1)
+
+
+def _slot(name: str) -> int:
+    from claude_flow.features.prediction import slots
+
+    return slots().index(name)
