@@ -28,10 +28,10 @@ Array = NDArray[Any]
 _SHARD_ROWS = 16_384
 _TIMES = ("submitted", "start", "end")
 _COLUMNS = (
-    ("source", "group", "agent", "agent_type", "task", "task_type", "description", "status", "user", "project")
-    + ("executable", "queue", "partition", "model", "duration_s", "active_s", "queue_s", "success", "cost", "tokens")
-    + ("tool_calls", "steps", "retries", "cpu_s", "memory_mb", "requested_s", "requested_processors")
-    + ("prompt_chars", "batch_size")
+    *("source", "group", "agent", "agent_type", "task", "task_type", "description", "status", "user", "project"),
+    *("executable", "queue", "partition", "model", "duration_s", "active_s", "queue_s", "success", "cost", "tokens"),
+    *("tool_calls", "steps", "retries", "cpu_s", "memory_mb", "requested_s", "requested_processors"),
+    *("prompt_chars", "batch_size"),
 )
 
 
@@ -73,7 +73,9 @@ def preprocess(tables_dir: Path, out_dir: Path, options: Mapping[str, Any]) -> d
     runs, names = read_runs(tables_dir)
     samples = np.flatnonzero(~np.isnan(runs.numbers[:, : TARGETS.index("queue")]).all(1))
     if len(samples) < 20:
-        raise InputError(f"{tables_dir}: {len(samples)} runs with a known duration, steps or cost; at least 20 are needed")
+        raise InputError(
+            f"{tables_dir}: {len(samples)} runs with a known duration, steps or cost; at least 20 are needed"
+        )
     tasks = runs.take(samples)
     history = as_of(runs, tasks, length)
     split = split_rows(tasks, float(options.get("validation_split", 0.2)), test_split)
@@ -141,7 +143,7 @@ def split_rows(tasks: Runs, validation: float, test: float) -> Array:
     for source in np.unique(sources[timed]):
         rows = np.flatnonzero(timed & (sources == source))
         cuts = [int(round((1 - test - validation) * len(rows), 6)), int(round((1 - test) * len(rows), 6))]
-        for label, cut in zip((1, 2), cuts):
+        for label, cut in zip((1, 2), cuts, strict=True):
             if cut < len(rows):
                 before = rows[:cut]
                 late = before[tasks.end[before] > tasks.decision[rows[cut]]]

@@ -172,16 +172,18 @@ def as_of(past: Runs, tasks: Runs, length: int) -> History:
     order = order[past.end[order] != NO_TIME]
     # How many runs had ended by the decision; none when its time is unknown.
     now = np.searchsorted(past.end[order], tasks.decision, side="right")
-    scopes = [_Scope(ours, theirs, order, now) for ours, theirs in zip(_scope_keys(past), _scope_keys(tasks))]
+    scopes = [
+        _Scope(ours, theirs, order, now) for ours, theirs in zip(_scope_keys(past), _scope_keys(tasks), strict=True)
+    ]
     chunks = [np.arange(i, min(i + _CHUNK, len(tasks))) for i in range(0, max(len(tasks), 1), _CHUNK)]
     parts = [_as_of(past, tasks.take(rows), scopes, now[rows], rows, length) for rows in chunks]
     return History(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(History)})
 
 
 def _as_of(past: Runs, tasks: Runs, scopes: list[_Scope], now: Array, rows: Array, length: int) -> History:
-    pools = [scope.latest(size, rows) for scope, size in zip(scopes, _POOL)]
+    pools = [scope.latest(size, rows) for scope, size in zip(scopes, _POOL, strict=True)]
     index, alike = _rank(past, tasks, np.concatenate(pools, axis=1), length)
-    windows = [pool[:, :size] for pool, size in zip(pools, _WINDOWS)] + [alike]
+    windows = [pool[:, :size] for pool, size in zip(pools, _WINDOWS, strict=True)] + [alike]
     seen = [scope.last[rows] - scope.first[rows] for scope in scopes] + [(alike >= 0).sum(1)]
     count, mean, failures = [], [], []
     for window in windows:
@@ -298,17 +300,18 @@ def _spread(duration: Array, window: Array) -> Array:
 def _names(text: Callable[[str], list[str]]) -> list[list[str]]:
     """The columns of a runs table that become KEYS.
 
-    User names mean something only inside their own log, so a run with a user belongs to the source (format, log);
-    a kind of task is whatever the log tells about it; the group is the project, or else the session.
+    User names mean something only inside their own log, so the runs of a log with users have the source (format,
+    log); a kind of task is whatever the log tells about it; the group is the project, or else the session.
     """
     source, user, agent, group, project = (text(name) for name in ("source", "user", "agent", "group", "project"))
-    kinds = zip(*(text(name) for name in ("task_type", "executable", "queue", "partition")))
+    shared = {(s, g) for s, u, g in zip(source, user, group, strict=True) if u}
+    kinds = zip(*(text(name) for name in ("task_type", "executable", "queue", "partition")), strict=True)
     return [
-        [f"{s}/{g}" if u else s or "-" for s, u, g in zip(source, user, group)],
+        [f"{s}/{g}" if (s, g) in shared else s or "-" for s, g in zip(source, group, strict=True)],
         [" ".join(kind).strip() for kind in kinds],
-        [u or a for u, a in zip(user, agent)],
-        [p or g for p, g in zip(project, group)],
-        [m or a for m, a in zip(text("model"), text("agent_type"))],
+        [u or a for u, a in zip(user, agent, strict=True)],
+        [p or g for p, g in zip(project, group, strict=True)],
+        [m or a for m, a in zip(text("model"), text("agent_type"), strict=True)],
         text("task"),
     ]
 
@@ -317,7 +320,7 @@ def source_names(columns: Mapping[str, Sequence[Any] | Array]) -> dict[str, str]
     """Names of the sources of a runs table by their key, as text (JSON has no integer keys)."""
     size = max(len(column) for column in columns.values())
     names = sorted(set(_names(lambda name: [str(v) if v else "" for v in columns.get(name, [""] * size)])[0]))
-    return {str(code): name for code, name in zip(_codes(names).tolist(), names)}
+    return {str(code): name for code, name in zip(_codes(names).tolist(), names, strict=True)}
 
 
 def _exact(numbers: Array) -> Array:
@@ -338,7 +341,8 @@ def _mix(*keys: Array) -> Array:
     for key in keys:
         result = (result ^ key.astype(np.int64).view(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
         result ^= result >> np.uint64(29)
-    return (result >> np.uint64(1)).astype(np.int64) + 1
+    mixed: Array = (result >> np.uint64(1)).astype(np.int64) + 1
+    return mixed
 
 
 def _hashed(texts: list[str]) -> Array:

@@ -32,7 +32,14 @@ _SHRINKAGE = 2.0  # a scope's mean weighs as many as it has values, its parent's
 _PAST = 9  # numbers that only a finished run has: the targets and its tool calls
 _TRAINED = 50  # known training values below which a target counts as never seen
 _AGGREGATES = ("count", "mean", "q10", "median", "q90", "last two", "failures")
-_LIKENESS = ("age", *(f"same {key}" for key in KEYS[1:5]), "text", "requested apart", "processors apart", "same request")
+_LIKENESS = (
+    "age",
+    *(f"same {key}" for key in KEYS[1:5]),
+    "text",
+    "requested apart",
+    "processors apart",
+    "same request",
+)
 
 
 def slots() -> list[str]:
@@ -74,7 +81,7 @@ class Encoder:
         self.scalers = [Scaler.fit(self._kind, []) for _ in NUMBERS]
         self.prior = np.zeros(len(TARGETS))
         self.spread = np.ones(len(TARGETS))  # of a target around its anchor: one unit of the output
-        self.failure_rate = 0.0
+        self.outcomes = (0, 0)  # training runs known to have succeeded, to have failed
         self.rows = np.zeros(len(TARGETS), np.int64)  # training values per target
         self.experience = np.zeros(3)  # quartiles of how many runs an agent had finished
 
@@ -88,14 +95,13 @@ class Encoder:
         numbers = runs.numbers[rows].astype(np.float64)
         targets = numbers[:, : len(TARGETS)]
         self.rows = (~np.isnan(targets)).sum(0)
-        self.prior = np.array([np.nanmean(c) if n else 0.0 for c, n in zip(targets.T, self.rows)])
-        known = runs.failed[rows]
-        known = known[~np.isnan(known)]
-        self.failure_rate = float(known.mean()) if len(known) else 0.0
+        self.prior = np.array([np.nanmean(c) if n else 0.0 for c, n in zip(targets.T, self.rows, strict=True)])
+        failed = runs.failed[rows]
+        self.outcomes = (int((failed == 0).sum()), int((failed == 1).sum()))
         self.scalers = [Scaler.fit(self._kind, column) for column in numbers.T]
         residual = targets - self.anchors(history.take(rows))
         self.spread = np.array(
-            [max(float(np.nanstd(c)), 0.05) if n else 1.0 for c, n in zip(residual.T, self.rows)]
+            [max(float(np.nanstd(c)), 0.05) if n else 1.0 for c, n in zip(residual.T, self.rows, strict=True)]
         )
         agents = history.seen[rows, SCOPES.index("agent")]
         named = agents[runs.keys[rows, KEYS.index("agent")] != 0]
@@ -115,7 +121,7 @@ class Encoder:
             "scalers": [scaler.to_json() for scaler in self.scalers],
             "prior": self.prior.tolist(),
             "spread": self.spread.tolist(),
-            "failure-rate": self.failure_rate,
+            "outcomes": list(self.outcomes),
             "training-rows": self.rows.tolist(),
             "agent-experience": self.experience.tolist(),
         }
@@ -128,15 +134,22 @@ class Encoder:
         True
         """
         if schema.get("network") != "prediction" or schema.get("version") != 1:
-            raise InputError("the feature schema is not one of prediction, version 1: train or download the model again")
+            raise InputError(
+                "the feature schema is not one of prediction, version 1: train or download the model again"
+            )
         encoder = cls(schema["normalization"])
         encoder.scalers = [Scaler.from_json(stored) for stored in schema["scalers"]]
         encoder.prior = np.array(schema["prior"], np.float64)
         encoder.spread = np.array(schema["spread"], np.float64)
-        encoder.failure_rate = float(schema["failure-rate"])
+        encoder.outcomes = (int(schema["outcomes"][0]), int(schema["outcomes"][1]))
         encoder.rows = np.array(schema["training-rows"], np.int64)
         encoder.experience = np.array(schema["agent-experience"], np.float64)
         return encoder
+
+    @property
+    def failure_rate(self) -> float:
+        """Share of failed runs in the training data."""
+        return self.outcomes[1] / max(sum(self.outcomes), 1)
 
     def trained(self) -> Array:
         """bool [targets]: whether the training data had at least 50 known values of the target."""
@@ -158,7 +171,7 @@ class Encoder:
 
     def normalize(self, numbers: Array) -> Array:
         """log1p numbers [n, NUMBERS] to inputs around 0; unknown ones become 0."""
-        return np.nan_to_num(np.stack([s.apply(column) for s, column in zip(self.scalers, numbers.T)], 1))
+        return np.nan_to_num(np.stack([s.apply(column) for s, column in zip(self.scalers, numbers.T, strict=True)], 1))
 
     def records(self, runs: Runs) -> Array:
         """float32 [N, 128]: what a past run shows of itself, whoever looks back at it."""
@@ -264,7 +277,8 @@ def _likeness(past: Runs, tasks: Runs, index: Array) -> Array:
 
 def _known(values: Array) -> Array:
     """Unknown to 0; the rest cut at +-10 so that one absurd record cannot drown the others."""
-    return np.clip(np.nan_to_num(values), -10, 10)
+    cut: Array = np.clip(np.nan_to_num(values), -10, 10)
+    return cut
 
 
 def conformal(quantiles: Array, truth: Array) -> Array:
@@ -276,7 +290,7 @@ def conformal(quantiles: Array, truth: Array) -> Array:
 
     >>> y = np.linspace(0, 1, 99)[:, None]
     >>> conformal(np.tile(np.linspace(0.4, 0.6, 7), (99, 1, 1)), y)[0].round(2).tolist()
-    [-0.38, -0.33, -0.28, 0.0, 0.28, 0.33, 0.38]
+    [-0.38, -0.34, -0.22, 0.0, 0.22, 0.34, 0.38]
     """
     shifts = np.zeros((truth.shape[1], len(QUANTILES)))
     for target, values in enumerate(truth.T):
@@ -295,5 +309,5 @@ def conformal(quantiles: Array, truth: Array) -> Array:
 
 def _bounds(level: float) -> tuple[int, int]:
     """Indices of the two quantiles that bound a central interval of one of LEVELS."""
-    low = [i for i, q in enumerate(QUANTILES) if abs(q - (1 - level) / 2) < 1e-9][0]
+    low = next(i for i, q in enumerate(QUANTILES) if abs(q - (1 - level) / 2) < 1e-9)
     return low, len(QUANTILES) - 1 - low

@@ -14,8 +14,8 @@ from torch.nn import functional
 
 from claude_flow.data import prepare_prediction
 from claude_flow.errors import InputError
-from claude_flow.features.history import KEYS, NUMBERS, SCOPES, History
-from claude_flow.features.prediction import LEVELS, QUANTILES, TARGETS, Encoder, conformal
+from claude_flow.features.history import KEYS, NUMBERS, SCOPES, History, Runs
+from claude_flow.features.prediction import LEVELS, QUANTILES, TARGETS, Encoder, conformal, slots
 from claude_flow.nets import PredictionConfig, PredictionNet
 
 __all__ = ["PredictionData", "interval_scores", "point_scores"]
@@ -39,38 +39,44 @@ class PredictionData:
     name = "prediction"
 
     def __init__(
-        self, manifest: dict[str, Any], folder_parts: tuple[Any, Array, History], split: Array, length: int, forget: float
+        self,
+        manifest: dict[str, Any],
+        runs: Runs,
+        samples: Array,
+        history: History,
+        split: Array,
+        length: int,
+        forget: float,
     ) -> None:
         self.manifest, self.split, self.length, self.forget = manifest, split, length, forget
-        self.runs, samples, self.history = folder_parts
+        self.runs, self.history = runs, history
         self.tasks = self.runs.take(samples)
         self.encoder = Encoder(manifest["schema"]["normalization"])
         self.encoder.fit(self.tasks, self.history, np.flatnonzero(split == 0))
         self.targets = self.tasks.numbers[:, : len(TARGETS)].astype(np.float64)
-        self.splits: tuple[str, ...] = ("train", "validation", "test") if (split == 2).any() else ("train", "validation")
-        self._use(self.encoder)
-
-    def _use(self, encoder: Encoder) -> None:
-        self.encoder = encoder
-        self._records = encoder.records(self.runs)
-        self._openings, self.anchors = encoder.openings(self.tasks, self.history)
+        self.splits: tuple[str, ...] = (
+            ("train", "validation", "test") if (split == 2).any() else ("train", "validation")
+        )
+        self._records = self.encoder.records(self.runs)
+        self._openings, self.anchors = self.encoder.openings(self.tasks, self.history)
         nothing = self.history.forgotten()
-        self._bare_openings, self._bare_anchors = encoder.openings(self.tasks, nothing)
+        self._bare_openings, self._bare_anchors = self.encoder.openings(self.tasks, nothing)
 
     @classmethod
     def load(cls, path: Path, validation_split: float, seed: int, config: dict[str, Any]) -> PredictionData:
         """Read a preprocessed folder. Raises :class:`InputError` for damaged data or a part without rows."""
-        manifest, *parts = prepare_prediction.load(path)
+        manifest, runs, samples, history = prepare_prediction.load(path)
         options = {"forget": 0.1, **config.get("data", {})}
         if unknown := set(options) - {"forget"}:
             raise InputError(f"data.{min(unknown)}: no such field; known fields: forget")
-        runs, samples, _ = parts
         split = prepare_prediction.split_rows(runs.take(samples), validation_split, manifest["split"]["test"])
         for label, part in enumerate(("training", "validation")):
             if (split == label).sum() < 4:
-                raise InputError(f"{path}: fewer than 4 rows in the {part} part; collect more or change --validation-split")
-        length = min(int(config.get("sequence_length", 128)) - 1, parts[2].index.shape[1])
-        return cls(manifest, tuple(parts), split, length, float(options["forget"]))
+                raise InputError(
+                    f"{path}: fewer than 4 rows in the {part} part; collect more or change --validation-split"
+                )
+        length = min(int(config.get("sequence_length", 128)) - 1, history.index.shape[1])
+        return cls(manifest, runs, samples, history, split, length, float(options["forget"]))
 
     def module(self, config: dict[str, Any]) -> nn.Module:
         """A network of the configured sizes."""
@@ -85,7 +91,8 @@ class PredictionData:
             for source in np.unique(sources):
                 own = np.flatnonzero(sources == source)
                 late[own[len(own) // 2 :]] = True
-            return rows[late == (split == "calibration")]
+            own_half: Array = rows[late == (split == "calibration")]
+            return own_half
         return np.flatnonzero(self.split == {"train": 0, "test": 2}[split])
 
     def batches(self, split: str, batch_size: int, generator: np.random.Generator) -> Iterator[dict[str, Tensor]]:
@@ -163,10 +170,11 @@ class PredictionData:
     def _loss_on(self, module: nn.Module, rows: Array) -> float:
         total = 0.0
         place = next(module.parameters()).device
-        for first in range(0, len(rows), 1024):
-            part = rows[first : first + 1024]
-            batch = {k: v.to(place) for k, v in self._batch(part, np.zeros(len(part), bool)).items()}
-            total += float(self.loss(module, batch)) * len(part)
+        with torch.no_grad():
+            for first in range(0, len(rows), 1024):
+                part = rows[first : first + 1024]
+                batch = {k: v.to(place) for k, v in self._batch(part, np.zeros(len(part), bool)).items()}
+                total += self.loss(module, batch).item() * len(part)
         return total / max(len(rows), 1)
 
     def _sources(self, rows: Array) -> list[tuple[str, Array]]:
@@ -185,9 +193,10 @@ class PredictionData:
         Each rule is a point forecast of log1p seconds; its intervals are the quantiles of its errors in training.
         """
         rows, train = self.rows(split), self.rows("train")
-        result = {}
+        result: dict[str, dict[str, float]] = {}
         for name, forecast in self._rules().items():
-            point, scores = forecast(), {}
+            point = forecast()
+            scores: dict[str, float] = {}
             errors = (self.targets[:, _DURATION] - point)[train]
             errors = errors[np.isfinite(errors)]
             if not len(errors):
@@ -196,7 +205,7 @@ class PredictionData:
                 use = rows[part][np.isfinite(point[rows[part]])]
                 quantiles = point[use, None] + np.quantile(errors, QUANTILES)
                 found = interval_scores(self.targets[use, _DURATION], np.maximum(quantiles, 0))
-                rate = self._openings[use, _slot("agent: failures")]
+                rate = self._openings[use, slots().index("agent: failures")]
                 found["failure-auc"] = auc(self.tasks.failed[use], rate)
                 scores |= {f"{source}{key}": value for key, value in found.items() if np.isfinite(value)}
             result[name] = scores
@@ -278,7 +287,7 @@ def auc(truth: Array, score: Array) -> float:
     positive = truth[known] > 0
     if positive.all() or not positive.any():
         return float("nan")
-    values, place, count = np.unique(score[known], return_inverse=True, return_counts=True)
+    _, place, count = np.unique(score[known], return_inverse=True, return_counts=True)
     rank = (np.cumsum(count) - (count - 1) / 2)[place]
     pairs = positive.sum() * (~positive).sum()
     return float((rank[positive].sum() - positive.sum() * (positive.sum() + 1) / 2) / pairs)
@@ -286,9 +295,3 @@ def auc(truth: Array, score: Array) -> float:
 
 def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     return (values * mask).sum() / mask.sum().clamp(min=1)
-
-
-def _slot(name: str) -> int:
-    from claude_flow.features.prediction import slots
-
-    return slots().index(name)

@@ -1,0 +1,347 @@
+"""Prediction: encoding, splits, calibration, training data and answers, on logs written here."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from datetime import datetime, timedelta, timezone
+
+import numpy as np
+import pytest
+
+from claude_flow.errors import InputError
+from claude_flow.features.history import KEYS, Runs, as_of
+from claude_flow.features.prediction import LEVELS, QUANTILES, TARGETS, WIDTH, Encoder, conformal, slots
+
+pa = pytest.importorskip("pyarrow", reason="reading tables needs claude-flow[data]")
+pytest.importorskip("torch", reason="training needs claude-flow[train]")
+
+from claude_flow.data.prepare_prediction import load, preprocess, split_rows  # noqa: E402
+from claude_flow.data.tables import DatasetWriter  # noqa: E402
+
+START = datetime(2026, 1, 1, tzinfo=timezone.utc)
+KINDS = {"review": 60.0, "build": 900.0, "plan": 240.0}
+
+
+def write_log(folder, size=400, seed=0):
+    """A log in which the kind of a task decides its duration, within a factor of about 1.5."""
+    from claude_flow.data.events import Run
+
+    rng = np.random.default_rng(seed)
+    with DatasetWriter(folder) as writer:
+        for i in range(size):
+            kind = str(rng.choice(list(KINDS)))
+            duration = float(KINDS[kind] * np.exp(rng.normal(0, 0.4)))
+            start = START + timedelta(minutes=30 * i)
+            writer.write(
+                Run(
+                    run_id=str(i),
+                    source="jsonl",
+                    group="team",
+                    agent=str(rng.choice(["ann", "bob"])),
+                    task=f"t{i}",
+                    task_type=kind,
+                    description=f"{kind} the parser",
+                    start=start,
+                    end=start + timedelta(seconds=duration),
+                    duration_s=duration,
+                    status="failed" if rng.random() < 0.3 else "completed",
+                    steps=int(duration / 10) + 1,
+                )
+            )
+        writer.commit({"format": 1, "kind": "tables", "name": folder.name, "sources": []})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    return write_log(tmp_path_factory.mktemp("tables") / "team")
+
+
+@pytest.fixture(scope="module")
+def data(tables, tmp_path_factory):
+    from claude_flow.train.prediction import PredictionData
+
+    folder = tmp_path_factory.mktemp("tensors") / "team"
+    preprocess(tables, folder, {"history": 15, "test_split": 0.2})
+    return PredictionData.load(folder, 0.2, 0, {"sequence_length": 12})
+
+
+@pytest.fixture(scope="module")
+def model_path(data, tmp_path_factory):
+    """A network that learned the log in a few seconds, as a model file."""
+    import torch
+
+    from claude_flow import export
+
+    torch.manual_seed(0)
+    module = data.module({"width": 32, "layers": 1, "dropout": 0.0})
+    optimizer = torch.optim.AdamW(module.parameters(), lr=5e-3)
+    for epoch in range(12):
+        for batch in data.batches("train", 32, np.random.default_rng(epoch)):
+            optimizer.zero_grad()
+            data.loss(module, batch).backward()
+            optimizer.step()
+    module.eval()
+    path = tmp_path_factory.mktemp("model") / "small.safetensors"
+    metadata = data.metadata(module)
+    export.save(module, path, metadata={**metadata, "provenance": {}})
+    return path, data.metrics(module, "test")
+
+
+def test_slots_are_unique_and_fill_the_width():
+    assert len(slots()) == len(set(slots())) == WIDTH
+
+
+def test_open_task_shows_nothing_of_its_outcome(tables):
+    from claude_flow.data.prepare_prediction import read_runs
+
+    runs, _ = read_runs(tables)
+    history = as_of(runs, runs, 5)
+    encoder = Encoder().fit(runs, history, np.arange(len(runs)))
+    openings, _ = encoder.openings(runs, history)
+    for i, name in enumerate(slots()):
+        if name.startswith("past "):
+            assert not openings[:, i].any(), name
+
+
+def test_outcomes_of_tasks_still_open_do_not_reach_the_input(tables):
+    """Change the outcome of one run: inputs of tasks that were decided before its end stay bit-identical."""
+    from dataclasses import replace
+
+    from claude_flow.data.prepare_prediction import read_runs
+
+    runs, _ = read_runs(tables)
+    numbers = runs.numbers.copy()
+    numbers[200] = 9.0
+    numbers[200, -4:] = runs.numbers[200, -4:]
+    changed = replace(runs, numbers=numbers, failed=np.where(np.arange(len(runs)) == 200, 1 - runs.failed, runs.failed))
+    encoder = Encoder().fit(runs, as_of(runs, runs, 5), np.arange(100))
+    inputs = []
+    for table in (runs, changed):
+        history = as_of(table, table, 5)
+        openings, anchors = encoder.openings(table, history)
+        inputs.append(encoder.sequences(table, encoder.records(table), table, openings, anchors, history.index)[0])
+    before = runs.decision < runs.end[200]
+    np.testing.assert_array_equal(inputs[0][before], inputs[1][before])
+    assert not np.array_equal(inputs[0][~before], inputs[1][~before])
+
+
+@pytest.mark.parametrize("normalization", ["z-score", "robust", "quantile", "log"])
+def test_schema_round_trip_gives_the_same_input(tables, normalization):
+    from claude_flow.data.prepare_prediction import read_runs
+
+    runs, _ = read_runs(tables)
+    history = as_of(runs, runs, 5)
+    encoder = Encoder(normalization).fit(runs, history, np.arange(200))
+    again = Encoder.from_schema(json.loads(json.dumps(encoder.schema())))
+    np.testing.assert_array_equal(encoder.records(runs), again.records(runs))
+    np.testing.assert_array_equal(encoder.openings(runs, history)[0], again.openings(runs, history)[0])
+    assert np.isfinite(encoder.records(runs)).all()
+
+
+def test_unknown_normalization_is_refused():
+    with pytest.raises(InputError, match="normalization"):
+        Encoder("min-max")
+
+
+def test_split_is_chronological_and_purged():
+    submitted = np.arange(100) * 10**6
+    runs = Runs.from_columns({"start": submitted, "duration_s": np.full(100, 3.5), "source": ["log"] * 100})
+    part = split_rows(runs, 0.1, 0.2)
+    assert part.tolist() == [0] * 67 + [-1] * 3 + [1] * 7 + [-1] * 3 + [2] * 20
+
+
+def test_attempts_of_one_untimed_task_stay_together():
+    names = [f"t{i // 4}" for i in range(400)]
+    runs = Runs.from_columns({"duration_s": np.ones(400), "task": names})
+    part = split_rows(runs, 0.2, 0.2)
+    assert {len(set(part[i : i + 4])) for i in range(0, 400, 4)} == {1}
+    assert set(part) == {0, 1, 2}
+
+
+def test_conformal_reaches_its_coverage():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(0, 1, (4000, 1))
+    narrow = np.tile(np.linspace(-0.3, 0.3, 7), (4000, 1, 1))
+    shifted = narrow[2000:] + conformal(narrow[:2000], truth[:2000])
+    for level in LEVELS:
+        low, high = (QUANTILES.index(round(q, 3)) for q in ((1 - level) / 2, (1 + level) / 2))
+        inside = (truth[2000:, 0] >= shifted[:, 0, low]) & (truth[2000:, 0] <= shifted[:, 0, high])
+        assert inside.mean() == pytest.approx(level, abs=0.025)
+    assert not conformal(narrow[:39], truth[:39]).any()  # too few rows to claim 95 %
+
+
+def test_preprocessed_folder_reads_back(tables, tmp_path):
+    manifest = preprocess(tables, tmp_path / "out", {"normalization": "robust"})
+    stored, runs, samples, history = load(tmp_path / "out")
+    assert stored == json.loads(json.dumps(manifest))
+    assert len(runs) == len(samples) == len(history.index) == 400
+    assert manifest["schema"]["normalization"] == "robust"
+
+
+def test_damaged_or_small_data_is_one_clear_line(tables, tmp_path):
+    folder = tmp_path / "out"
+    preprocess(tables, folder, {})
+    shard = next(folder.glob("runs-*.safetensors"))
+    shard.write_bytes(shard.read_bytes()[:1000])
+    with pytest.raises(InputError, match="data preprocess"):
+        load(folder)
+    with pytest.raises(InputError, match="at least 20"):
+        preprocess(write_log(tmp_path / "few", 5), tmp_path / "none", {})
+    assert not (tmp_path / "none").exists()
+
+
+def test_batches_hold_the_history_before_the_open_task(data):
+    batch = next(data.batches("validation", 16, np.random.default_rng(0)))
+    x, lengths = batch["x"].numpy(), batch["lengths"].numpy()
+    is_open = x[:, :, slots().index("open")] == 1
+    assert is_open.sum(1).tolist() == [1] * 16
+    assert (is_open.argmax(1) == lengths - 1).all()
+    for row, length in zip(x, lengths, strict=True):
+        assert not row[length:].any()
+        assert row[: length - 1, slots().index("past duration known")].all()
+
+
+def test_same_seed_same_batches(data):
+    a, b = (next(data.batches("train", 8, np.random.default_rng(3)))["x"].numpy() for _ in range(2))
+    np.testing.assert_array_equal(a, b)
+
+
+def test_parts_do_not_overlap(data):
+    rows = [data.rows(part) for part in ("train", "validation", "calibration", "test")]
+    assert len(np.concatenate(rows)) == len(set(np.concatenate(rows)))
+    assert data.tasks.end[rows[0]].max() <= data.tasks.decision[rows[1]].min()
+    assert data.tasks.end[np.concatenate(rows[1:3])].max() <= data.tasks.decision[rows[3]].min()
+
+
+def test_network_beats_the_rules_that_ignore_kinds(data, model_path):
+    scores, rules = model_path[1], data.baselines("test")
+    assert scores["duration-pinball"] < 0.6 * rules["global median"]["duration-pinball"]
+    assert scores["duration-mae-log"] < 1.1 * rules["median of the kind"]["duration-mae-log"]
+    assert 0.65 < scores["duration-coverage-80"] < 0.95
+    assert set(rules) == {
+        *("global median", "median of the kind", "median of the agent", "mean of the last two", "shrunken log-mean")
+    }  # nobody requested a time
+
+
+@pytest.fixture
+def ask(model_path, tables, monkeypatch, tmp_path):
+    import claude_flow as cf
+    from claude_flow.infer.prediction import answer
+
+    (tmp_path / "datasets").mkdir()
+    (tmp_path / "datasets" / "swarm-training-data").symlink_to(tables)
+    monkeypatch.setenv("CLAUDE_FLOW_HOME", str(tmp_path))
+    model = cf.load(model_path[0])
+
+    def run(explain=False, **fields):
+        request = {"task-description": "review the parser", "decision-time": "2026-02-01T00:00:00Z"}
+        return answer(model, request | {key.replace("_", "-"): value for key, value in fields.items()}, explain=explain)
+
+    return run
+
+
+def test_answer_knows_what_kinds_take(ask):
+    context = {"historical_context": "similar-tasks-last-6-months", "source": "jsonl"}
+    for kind, seconds in KINDS.items():
+        result = ask(task_description=f"{kind} the parser", task_type=kind, **context)
+        duration = result["predictions"]["duration"]
+        assert duration["unit"] == "s"
+        assert seconds / 1.7 < duration["median"] < seconds * 1.7
+        (low80, high80), (low95, high95) = duration["intervals"]["0.8"], duration["intervals"]["0.95"]
+        assert low95 <= low80 <= duration["median"] <= high80 <= high95
+        assert result["history"]["runs"] == 400
+    assert result["failure"]["probability"] == pytest.approx(0.3, abs=0.2)
+    json.dumps(result, allow_nan=False)
+
+
+def test_untrained_targets_are_said_to_be_untrained(ask):
+    predictions = ask()["predictions"]
+    assert [name for name in TARGETS if predictions[name]["status"] == "predicted"] == ["duration", "steps"]
+    assert predictions["cost"]["reason"].startswith("not trained")
+
+
+def test_no_history_is_said(ask, monkeypatch, tmp_path):
+    assert ask()["history"] == {
+        "runs": 0,
+        "finished": 0,
+        "shown": 0,
+        "note": "no historical-context given: the model's prior alone answers",
+    }
+    monkeypatch.setenv("CLAUDE_FLOW_HOME", str(tmp_path / "empty"))
+    history = ask(historical_context="similar-tasks-last-6-months")["history"]
+    assert history["runs"] == 0
+    assert "no dataset swarm-training-data" in history["note"]
+
+
+def test_only_the_asked_span_is_used(ask):
+    assert ask(historical_context="similar-tasks-last-2-days")["history"]["runs"] == 0
+    recent = ask(historical_context="similar-tasks-last-2-days", decision_time="2026-01-05T00:00:00Z")["history"]
+    assert recent["since"] == "2026-01-03T00:00:00Z"
+    assert recent["runs"] == 97  # one each half hour, both ends included
+
+
+def test_productivity_scales_durations_and_nothing_else(ask):
+    plain = ask()["predictions"]
+    fast = ask(current_team_capacity={"average-productivity": 2.0})["predictions"]
+    assert fast["duration"]["median"] == pytest.approx(plain["duration"]["median"] / 2, rel=1e-3)
+    assert fast["steps"] == plain["steps"]
+    team = ask(current_team_capacity={"available-agents": 4, "experience-level": "senior"})
+    assert team["capacity"]["tasks-per-hour"] == pytest.approx(
+        4 * 3600 / team["predictions"]["duration"]["median"], rel=1e-3
+    )
+
+
+def test_intervals_between_the_quantiles_nest(ask):
+    levels = [0.5, 0.6, 0.8, 0.9, 0.95]
+    intervals = ask(confidence_intervals=levels)["predictions"]["duration"]["intervals"]
+    spans = [intervals[f"{level:.4g}"] for level in levels]
+    assert all(a[0] >= b[0] and a[1] <= b[1] for a, b in itertools.pairwise(spans))
+    assert "intervals" not in ask(uncertainty_quantification=False)["predictions"]["duration"]
+
+
+def test_explanation_ranks_inputs(ask):
+    context = {"historical_context": "similar-tasks-last-6-months", "source": "jsonl", "task_type": "build"}
+    reasons = ask(explain=True, task_description="build the parser", **context)["explanation"]
+    effects = [abs(reason["effect"]) for reason in reasons]
+    assert effects == sorted(effects, reverse=True)
+    assert effects[0] > 0.02
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"task_description": " "}, "task-description"),
+        ({"confidence_intervals": [0.99]}, "0.95"),
+        ({"confidence_intervals": "80%"}, "list of shares"),
+        ({"confidence_intervals": [float("nan")]}, "confidence-intervals"),
+        ({"task_typo": "x"}, "did you mean task-type"),
+        ({"current_team_capacity": {"available-agents": 0}}, "available-agents"),
+        ({"current_team_capacity": {"average-productivity": True}}, "average-productivity"),
+        ({"current_team_capacity": {"experience-level": "guru"}}, "experience-level"),
+        ({"historical_context": "no-such-dataset"}, "no-such-dataset"),
+        ({"decision_time": "yesterday"}, "ISO 8601"),
+        ({"source": "elsewhere"}, "elsewhere"),
+        ({"requested_time": float("inf")}, "requested-time"),
+    ],
+)
+def test_bad_requests_are_one_clear_line(ask, fields, message):
+    with pytest.raises(InputError, match=message) as caught:
+        ask(**fields)
+    assert "\n" not in str(caught.value)
+
+
+def test_tables_of_an_answer_are_rectangular(ask):
+    from claude_flow.infer.prediction import render
+
+    for title, columns, rows in render(ask(explain=True, historical_context="swarm-training-data")):
+        assert title
+        assert {len(row) for row in rows} == {len(columns)}
+        assert all(isinstance(cell, str) for row in rows for cell in row)
+
+
+def test_one_source_per_shared_machine():
+    columns = {"start": [0, 1, 2], "duration_s": [1.0] * 3, "source": ["swf"] * 3, "group": ["a", "a", "b"]}
+    keys = Runs.from_columns(columns | {"user": ["7", None, "7"]}).keys[:, KEYS.index("source")]
+    assert keys[0] == keys[1] != keys[2]
