@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+NEURAL := CLAUDE_FLOW_HOME=build/models/home $(BIN)/claude-flow neural
 SOURCES := CMakeLists.txt pyproject.toml $(shell find cpp python/claude_flow -type f -not -name '*.pyc' -not -name '*.so')
 
-.PHONY: demo test lint docs models clean
+.PHONY: demo test lint docs tour models clean
 
 demo: $(VENV)/.installed  ## print assignments for the guide's example swarm, by the model that ships with the package
 	$(BIN)/claude-flow neural infer coordination --input docs/examples/swarm.json --explain-decision true
@@ -26,13 +27,24 @@ lint: $(VENV)/.tools  ## formatting, static checks, and the generated pages of d
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run --Werror $$(find cpp -name '*.h' -o -name '*.cpp' -o -name '*.inc')
-	$(BIN)/python -m claude_flow.cli.reference --check docs/cli
+	$(BIN)/python -m claude_flow.cli.reference --check
 
 docs: $(VENV)/.tools  ## regenerate the pages of docs/ that come from the code
-	$(BIN)/python -m claude_flow.cli.reference docs/cli
+	$(BIN)/python -m claude_flow.cli.reference
 
-models: $(VENV)/.tools  ## train the models that ship with the package (DATA=folder of the public data sets)
-	$(BIN)/python python/claude_flow/models/train.py $(DATA)
+tour: $(VENV)/.tools  ## run the README's tour and paste its output: make tour DATA=folder of the public data sets
+	$(BIN)/python docs/tour.py $(DATA)
+
+# Models that ship with the package, from data whose licence allows it. The public SWE-bench Pro files under MIT are
+# copied apart, so that nothing else of that folder can enter.
+models: $(VENV)/.tools  ## train the shipped models again: make models DATA=folder of the public data sets
+	rm -rf build/models && mkdir -p build/models/swebench-pro
+	cp -r $(DATA)/agent-runs/swebench_pro_eval_results $(DATA)/agent-runs/swebench_pro_instance_info.jsonl.gz build/models/swebench-pro
+	$(NEURAL) data collect --source build/models/swebench-pro --source $(DATA)/claude-code/sessions \
+	  --timeframe all --quality-filter low --output coordination-runs
+	$(NEURAL) data preprocess --dataset coordination-runs --simulate 6000
+	$(NEURAL) train coordination --config coordination-v3 --data preprocessed-coordination-data --output coordination-v3
+	cp build/models/home/models/coordination-v3/*/model.safetensors python/claude_flow/models/coordination-v3.safetensors
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

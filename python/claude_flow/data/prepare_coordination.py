@@ -34,7 +34,7 @@ TEST_SHARE = 0.2
 TRAIN, TEST = 0, 1
 #: Success probability below which a task should rather be escalated to a person (measured pools).
 ESCALATION_UTILITY = 0.15
-_COLUMNS = ("source", "group", "project", "agent", "agent_type", "task", "task_type", "description")
+_COLUMNS: tuple[str, ...] = ("source", "group", "project", "agent", "agent_type", "task", "task_type", "description")
 _COLUMNS += ("start", "end", "status", "success", "utility")
 _ENDED_WELL = {"completed": 1.0, "failed": 0.0, "killed": 0.0, "timeout": 0.0}
 
@@ -54,7 +54,13 @@ class _Pool:
         split: NDArray[np.int32],
     ) -> None:
         self.name, self.mode = name, mode
-        self.arrays = {"agents": agents, "tasks": tasks, "utility": utility, "times": times, "split": split}
+        self.arrays: dict[str, NDArray[Any]] = {
+            "agents": agents,
+            "tasks": tasks,
+            "utility": utility,
+            "times": times,
+            "split": split,
+        }
         self.arrays["state"] = state[None]
 
 

@@ -3,8 +3,8 @@
 The rules, all of them. An agent that has the very skill a task needs does it with quality 1, one of the role that the
 skill belongs to 0.8, any other 0.1; difficulty costs the weaker ones more; load costs in proportion to its square, more
 for urgent tasks. Commands have a utility too: *defer* while nothing presses, *split* for very complex work, *spawn*
-when nobody has the skill and memory is free, *escalate* when nobody has the skill and it is urgent. Half of the swarms name
-their skills in invented words, so that a network has to learn to match words instead of learning the words.
+when nobody has the skill and memory is free, *escalate* when nobody has the skill and it is urgent. Half of the swarms
+name their skills in invented words, so that a network has to learn to match words instead of learning the words.
 """
 
 from __future__ import annotations

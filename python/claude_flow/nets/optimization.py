@@ -32,7 +32,8 @@ class _Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut: Tensor = self.shortcut(x)
-        return shortcut + self.dropout(torch.relu(self.linear(x)))
+        h: Tensor = shortcut + self.dropout(torch.relu(self.linear(x)))
+        return h
 
 
 class OptimizationNet(nn.Module):

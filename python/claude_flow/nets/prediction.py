@@ -63,7 +63,7 @@ class PredictionNet(nn.Module):
 
     def _monotone(self, raw: Tensor) -> Tensor:
         q = self.config.quantiles
-        raw = raw.unflatten(1, (self.config.targets, q + 1))
+        raw = raw.reshape(-1, self.config.targets, q + 1)
         middle = raw[..., q // 2 : q // 2 + 1]
         below = middle - functional.softplus(raw[..., : q // 2]).flip(-1).cumsum(-1).flip(-1)
         above = middle + functional.softplus(raw[..., q // 2 + 1 : q]).cumsum(-1)

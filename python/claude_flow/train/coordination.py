@@ -18,12 +18,15 @@ from claude_flow import nets
 from claude_flow.data.prepare_coordination import TEST, TRAIN
 from claude_flow.data.scenarios import COMMANDS
 from claude_flow.errors import InputError
-from claude_flow.features.coordination import NUMBERS, TEXT, Encoder, History
+from claude_flow.features.coordination import FEATURES, NUMBERS, PAST, TEXT, Encoder, History
 
 __all__ = ["CoordinationData"]
 
 VALIDATION = 2
 _MOST_TASKS = 12
+#: Share of measured training episodes without texts and numbers: a few hundred tasks are soon learnt by heart.
+BLANKED = 0.5
+_TEXTS = range(TEXT.start, PAST.stop)
 #: Of the Boltzmann distribution that the cross-entropy aims at: utilities 0.1 apart differ by a factor e.
 TEMPERATURE = 0.1
 Array = NDArray[np.float32]
@@ -53,7 +56,7 @@ class _Episode:
 
     @property
     def agents(self) -> int:
-        return self.utility.shape[1] - len(COMMANDS)
+        return int(self.utility.shape[1]) - len(COMMANDS)
 
 
 class CoordinationData:
@@ -130,7 +133,11 @@ class CoordinationData:
             rest = generator.permutation(np.setdiff1d(train, query))
             context = rest[: int(len(rest) * max(0.0, generator.uniform(-0.2, 1.0)))]
             width = int(generator.integers(2, min(len(pool.agents), self._most_tokens - 1 - size) + 1))
-            yield self._episode(pool, query, np.sort(generator.permutation(len(pool.agents))[:width]), context)
+            agents = np.sort(generator.permutation(len(pool.agents))[:width])
+            episode = self._episode(pool, query, agents, context)
+            if generator.random() < BLANKED:
+                episode.tokens[1 + width :, [*range(FEATURES.start, FEATURES.stop), *_TEXTS]] = 0
+            yield episode
 
     def _logged(self, pool: _Pool, tasks: NDArray[np.intp]) -> Iterator[_Episode]:
         """Each task at its own moment: the candidates are the agents seen by then, the history what had ended."""

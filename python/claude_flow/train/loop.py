@@ -304,8 +304,8 @@ def _epoch(
     run.module.train()
     total_loss, batch_count = 0.0, 0
     # Each process takes its own of every `world` batches; an incomplete last group is left out, so all stay in step.
-    for group in zip(*[batches] * world, strict=False):
-        batch = {name: t.to(place) for name, t in group[rank].items()}
+    for together in zip(*[batches] * world, strict=False):
+        batch = {name: t.to(place) for name, t in together[rank].items()}
         for group in run.optimizer.param_groups:
             group["lr"] = learning_rate(config, run.step, steps * config.epochs)
         loss = source.loss(run.module, batch)
