@@ -54,8 +54,8 @@ _HOME = re.compile(
 )
 _IPV4 = re.compile(r"(?<![\d.])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\d.]*\d)")
 _IPV6 = re.compile(r"(?<![\w:])(?=[\w:.]*:[\w:.]*:)[0-9A-Fa-f:]{2,39}(?:\d{1,3}(?:\.\d{1,3}){3})?(?:%\w+)?(?![\w:])")
-_RANDOM = re.compile(r"[A-Za-z0-9+_=-]{32,}")
-_RANDOM_BITS = 4.2  # per character: base64 secrets of 32 or more have about 4.5, hyphenated names below 4.1
+_RANDOM = re.compile(r"[A-Za-z0-9+_=]{32,}")
+_RANDOM_BITS = 4.2  # per character: base64 secrets of 32 or more have about 4.5, compound names below 4.1
 
 _FIXED = frozenset(("source", "status"))  # our own words
 _PROSE = frozenset(("description", "detail", "project"))
@@ -199,6 +199,8 @@ class Anonymizer:
 
 
 def _is_address(value: str) -> bool:
+    if not any(char.isdigit() for char in value) and value.count(":") < 4:
+        return False  # a::b is C++
     try:
         return ipaddress.ip_address(value.partition("%")[0]).version == 6
     except ValueError:

@@ -33,26 +33,24 @@ from claude_flow.values import parse_json
 KIND = "claude-code"
 
 _SPAWN_TOOLS = ("Task", "Agent")
-_TYPES = frozenset(
-    [
-        "assistant",
-        "user",
-        "system",
-        "progress",
-        "queue-operation",
-        "attachment",
-        "file-history-snapshot",
-        "last-prompt",
-        "summary",
-        "pr-link",
-        "custom-title",
-        "ai-title",
-        "agent-name",
-        "agent-color",
-        "mode",
-        "permission-mode",
-        "frame-link",
-    ]
+_TYPES = (
+    "assistant",
+    "user",
+    "system",
+    "progress",
+    "queue-operation",
+    "attachment",
+    "file-history-snapshot",
+    "last-prompt",
+    "summary",
+    "pr-link",
+    "custom-title",
+    "ai-title",
+    "agent-name",
+    "agent-color",
+    "mode",
+    "permission-mode",
+    "frame-link",
 )
 _RESULT_STATUS = {
     "completed": "completed",

@@ -6,8 +6,8 @@ describes a task.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -60,16 +60,13 @@ def read(path: Path, files: list[Path], log: Log) -> Iterator[Record]:
 def _records(event: dict[str, Any], open_runs: dict[str, tuple[Run, list[Step]]], log: Log) -> Iterator[Record]:
     kind = event.get("event")
     if kind == "run":
-        run = _fill(Run(run_id=_name(event, "run_id"), source=KIND), event, log)
-        _derive(run)
-        yield run
+        yield _updated(Run(run_id=_name(event, "run_id"), source=KIND), event, log)
     elif kind == "start":
         run_id = _name(event, "run_id")
         if run_id in open_runs:
             raise ValueError("this run has started already")
-        run = _fill(Run(run_id=run_id, source=KIND), event, log)
-        run.start = _time(event)
-        open_runs[run_id] = run, []
+        run = Run(run_id=run_id, source=KIND, start=_time(event))
+        open_runs[run_id] = _updated(run, event, log), []
     elif kind == "step":
         run, steps = _opened(event, open_runs)
         seconds = event.get("seconds")
@@ -79,12 +76,10 @@ def _records(event: dict[str, Any], open_runs: dict[str, tuple[Run, list[Step]]]
         steps.append(Step(run_id=run.run_id, index=len(steps), action=action, detail=detail, seconds=number(seconds)))
     elif kind == "end":
         run, steps = _opened(event, open_runs)
-        run.end = _time(event)
-        _fill(run, event, log)
+        counted = run.steps if run.steps is not None or not steps else len(steps)
+        run = _updated(dataclasses.replace(run, end=_time(event), steps=counted), event, log)
         if run.status is None:
             raise ValueError("status is missing")
-        _derive(run)
-        run.steps = len(steps) if run.steps is None and steps else run.steps
         del open_runs[run.run_id]
         yield run
         yield from steps
@@ -94,47 +89,49 @@ def _records(event: dict[str, Any], open_runs: dict[str, tuple[Run, list[Step]]]
         log.notes[f"event {str(kind)[:40]}"] += 1
 
 
-def _fill(run: Run, event: dict[str, Any], log: Log) -> Run:
-    """Copy an event's fields into the run. :raises ValueError: a field has the wrong type."""
+def _updated(run: Run, event: dict[str, Any], log: Log) -> Run:
+    """The run with the event's fields, and what follows from its times.
+
+    :raises ValueError: a field has the wrong type; the given run is as it was.
+    """
     columns = column_types(Run)
+    fields = {}
     for name, value in event.items():
-        if name in _ENVELOPE or value is None:
-            continue
-        if name not in columns:
+        if name in columns and name not in _ENVELOPE and value is not None:
+            fields[name] = _typed(name, columns[name], value)
+        elif name not in columns and name not in _ENVELOPE:
             log.notes[f"field {name[:40]}"] += 1
-            continue
-        setattr(run, name, _typed(name, columns[name], value))
+    run = dataclasses.replace(run, **fields)
     if run.status is not None and run.status not in STATUSES:
         raise ValueError(f"status: one of {', '.join(STATUSES)} is wanted")
-    return run
-
-
-def _typed(name: str, wanted: type, value: Any) -> Any:
-    result: Any
-    if name == "utility":
-        plain = isinstance(value, int | float) and not isinstance(value, bool)
-        result = float(value) if plain and abs(value) < 1e300 and math.isfinite(value) else None
-    elif wanted is bool:
-        result = value if isinstance(value, bool) else None
-    else:
-        result = {str: text, int: count, float: number, datetime: moment}[wanted](value)
-    if result is None:
-        kinds = {
-            str: "a text that is not empty",
-            int: "a whole number of 0 or more",
-            float: "a number of 0 or more" if name != "utility" else "a number",
-            bool: "true or false",
-            datetime: "an ISO 8601 time",
-        }
-        raise ValueError(f"{name}: {kinds[wanted]} is wanted")
-    return result
-
-
-def _derive(run: Run) -> None:
     if run.duration_s is None and run.start is not None and run.end is not None and run.end >= run.start:
         run.duration_s = (run.end - run.start).total_seconds()
     if run.queue_s is None and run.submitted is not None and run.start is not None and run.start >= run.submitted:
         run.queue_s = (run.start - run.submitted).total_seconds()
+    return run
+
+
+def _typed(name: str, wanted: type, value: Any) -> Any:
+    if name == "utility":
+        return _real(name, value)
+    read: dict[type, tuple[Callable[[Any], Any], str]] = {
+        str: (text, "a text that is not empty"),
+        int: (count, "a whole number of 0 or more"),
+        float: (number, "a number of 0 or more"),
+        bool: (lambda given: given if isinstance(given, bool) else None, "true or false"),
+        datetime: (moment, "an ISO 8601 time"),
+    }
+    parse, kind = read[wanted]
+    if (result := parse(value)) is None:
+        raise ValueError(f"{name}: {kind} is wanted")
+    return result
+
+
+def _real(name: str, value: Any) -> float:
+    """A number of either sign."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e300:
+        raise ValueError(f"{name}: a number is wanted")
+    return float(value)
 
 
 def _task(event: dict[str, Any], log: Log) -> Task:
@@ -144,9 +141,8 @@ def _task(event: dict[str, Any], log: Log) -> Task:
             if not isinstance(value, dict):
                 raise ValueError("features: an object of numbers is wanted")
             for feature, amount in value.items():
-                task.features[_name({"a feature's name": feature}, "a feature's name")] = (
-                    None if amount is None else _typed("utility", float, amount)
-                )
+                known = None if amount is None else _real(f"features.{feature[:40]}", amount)
+                task.features[_name({"features": feature}, "features")] = known
         elif name in column_types(Task):
             setattr(task, name, None if value is None else _typed(name, column_types(Task)[name], value))
         elif name not in _ENVELOPE:

@@ -189,8 +189,9 @@ def _trajectories(file: Path, log: Log) -> tuple[dict[_Key, dict[str, Any]], tup
     low = {str(k): str(v) for k, v in _object(content.get("char_to_low_level_intent")).items()}
     found = {}
     for row in rows:
-        if isinstance(row, dict) and row.get("model") in _TRAJECTORIES and isinstance(row.get("task"), str):
-            found[_TRAJECTORIES[row["model"]], row["task"]] = row
+        agent = _TRAJECTORIES.get(str(row.get("model"))) if isinstance(row, dict) else None
+        if agent is not None and isinstance(row.get("task"), str):
+            found[agent, row["task"]] = row
         else:
             log.reject(file, 1, "a trajectory without a known model or a task")
     return found, (high, low)

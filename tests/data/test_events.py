@@ -1,0 +1,107 @@
+"""Our own event log, as docs/events.md documents it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from claude_flow.data.collect import collect
+from claude_flow.data.events import STATUSES, Run, column_types
+from claude_flow.data.quality import RULES
+from claude_flow.data.tables import read_table
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "events.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def events(tmp_path, gather):
+    def read(*lines: object):
+        path = tmp_path / "events.jsonl"
+        path.write_text("".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines))
+        return gather(path)
+
+    return read
+
+
+def test_the_documented_example_parses_to_what_it_says(tmp_path):
+    example = re.search(r"```jsonl\n(.*?)```", DOCUMENT, re.DOTALL).group(1)
+    (tmp_path / "events").mkdir()
+    (tmp_path / "events" / "day.jsonl").write_text(example)
+    manifest = collect([tmp_path / "events"], tmp_path / "d", quality_filter="high")
+    assert (manifest["rejected_total"], manifest["notes"]) == (0, {})
+    runs = {row["run_id"]: row for row in read_table(tmp_path / "d", "runs").to_pylist()}
+    assert (runs["r-1"]["duration_s"], runs["r-1"]["queue_s"], runs["r-1"]["steps"]) == (240.0, 2.0, 2)
+    assert (runs["r-1"]["success"], runs["r-1"]["tokens"], runs["r-1"]["cost"]) == (True, 48210, 0.31)
+    assert (runs["r-2"]["duration_s"], runs["r-2"]["status"]) == (30.0, "failed")
+    assert [s["action"] for s in read_table(tmp_path / "d", "steps").to_pylist()] == ["search", "edit"]
+    task = read_table(tmp_path / "d", "tasks").to_pylist()[0]
+    assert (task["x:files"], task["x:priority"]) == (3.0, 2.0)
+
+
+def test_the_document_lists_every_column_status_and_rule():
+    kinds = {"text": str, "count": int, "number": float, "yes/no": bool}
+    listed = dict(re.findall(r"^\| `(\w+)` \| (text|time|number|count|yes/no) \|", DOCUMENT, re.MULTILINE))
+    assert list(listed) == list(column_types(Run))
+    for name, kind in listed.items():
+        assert kind == "time" or kinds[kind] is column_types(Run)[name], name
+    status = re.search(r"^\| `status` .*$", DOCUMENT, re.MULTILINE).group()
+    assert set(re.findall(r"`(\w+)`", status)) == {"status", *STATUSES}
+    rules = re.findall(r"^\| `(low|medium|high)` \| (.+?) \| (.+?) \|$", DOCUMENT, re.MULTILINE)
+    assert rules == [(rule.level, rule.name, rule.why) for rule in RULES]
+
+
+START = {"event": "start", "run_id": "r", "time": "2026-03-02T09:00:00Z", "agent": "a", "task": "t"}
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ({"event": "run"}, "run_id: a text that is not empty is wanted"),
+        ({"event": "start", "run_id": "x"}, "time: an ISO 8601 time is wanted"),
+        (START, "this run has started already"),
+        ({"event": "end", "run_id": "zz", "time": START["time"]}, "no start of this run came before"),
+        ({"event": "end", "run_id": "r", "time": START["time"]}, "status is missing"),
+        ({"event": "end", "run_id": "r", "time": START["time"], "status": "fine"}, "status: one of completed"),
+        ({"event": "step", "run_id": "r"}, "action: a text that is not empty is wanted"),
+        ({"event": "step", "run_id": "r", "action": "x", "seconds": -1}, "seconds: a number of 0 or more is wanted"),
+        ({"event": "run", "run_id": "q", "tokens": 1.5}, "tokens: a whole number of 0 or more is wanted"),
+        ({"event": "run", "run_id": "q", "cost": "3"}, "cost: a number of 0 or more is wanted"),
+        ({"event": "run", "run_id": "q", "success": 1}, "success: true or false is wanted"),
+        ({"event": "run", "run_id": "q", "start": 12}, "start: an ISO 8601 time is wanted"),
+        ({"event": "run", "run_id": "q", "agent": ["a"]}, "agent: a text that is not empty is wanted"),
+        ({"event": "task", "task": "t", "features": [1]}, "features: an object of numbers is wanted"),
+        ({"event": "task", "task": "t", "features": {"f": "1"}}, "features.f: a number is wanted"),
+        ('{"event": "run", "run_id": "q", "cost": Infinity}', "column 41: Infinity is not JSON"),
+    ],
+)
+def test_what_a_line_cannot_say(events, line, reason):
+    _, log = events(START, line)
+    assert [(r["line"], r["reason"][: len(reason)]) for r in log.rejected] == [(2, reason)]
+
+
+def test_a_refused_end_leaves_the_run_as_it_was(events):
+    found, log = events(START, {"event": "end", "run_id": "r", "time": "2026-03-02T10:00:00Z", "status": "fine"})
+    assert log.rejected_total == 1
+    assert [(run.status, run.end, run.duration_s) for run in found["Run"]] == [("censored", None, None)]
+
+
+def test_drift_is_counted(events):
+    found, log = events(START | {"mood": "good"}, {"event": "nap"})
+    assert log.notes == {"field mood": 1, "event nap": 1}
+    assert found["Run"][0].status == "censored"
+    assert log.rejected_total == 0
+
+
+def test_negative_utility_is_allowed(events):
+    found, _ = events({"event": "run", "run_id": "q", "utility": -2})
+    assert found["Run"][0].utility == -2.0
+
+
+def test_surrogates_reach_the_table_as_plain_text(tmp_path):
+    path = tmp_path / "e.jsonl"
+    path.write_text('{"event": "run", "run_id": "q", "agent": "a\\ud800", "task": "t", "status": "completed"}\n')
+    collect([path], tmp_path / "d")
+    assert read_table(tmp_path / "d", "runs").column("agent").to_pylist() == ["a?"]
