@@ -89,7 +89,8 @@ def scenario(tmp_path):
         "i1,1,1\ni2,1,2\n"
     )
     (folder / "description.txt").write_text(
-        "scenario_id: TOY-1\nalgorithm_cutoff_time: 50\nperformance_measures:\n- runtime\nfeature_steps:\n  a:\n    x: 1\n"
+        "scenario_id: TOY-1\nalgorithm_cutoff_time: 50\nperformance_measures:\n- runtime\n"
+        "feature_steps:\n  a:\n    x: 1\n"
     )
     return folder
 
