@@ -17,7 +17,7 @@ pa = pytest.importorskip("pyarrow", reason="reading tables needs claude-flow[dat
 pytest.importorskip("torch", reason="training needs claude-flow[train]")
 
 from claude_flow.data.prepare_prediction import load, preprocess, split_rows  # noqa: E402
-from claude_flow.data.tables import DatasetWriter  # noqa: E402
+from claude_flow.data.tables import writing  # noqa: E402
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 KINDS = {"review": 60.0, "build": 900.0, "plan": 240.0}
@@ -28,7 +28,7 @@ def write_log(folder, size=400, seed=0):
     from claude_flow.data.events import Run
 
     rng = np.random.default_rng(seed)
-    with DatasetWriter(folder) as writer:
+    with writing(folder) as writer:
         for i in range(size):
             kind = str(rng.choice(list(KINDS)))
             duration = float(KINDS[kind] * np.exp(rng.normal(0, 0.4)))
@@ -49,7 +49,7 @@ def write_log(folder, size=400, seed=0):
                     steps=int(duration / 10) + 1,
                 )
             )
-        writer.commit({"format": 1, "kind": "tables", "name": folder.name, "sources": []})
+        writer.finish({"format": 1, "kind": "tables", "name": folder.name, "sources": []})
     return folder
 
 
