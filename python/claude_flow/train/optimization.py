@@ -1,0 +1,262 @@
+"""Training data, loss and judgement of the optimization network.
+
+The network's 128 outputs are utilities times :data:`SCALE`: for every move, the expected gain in log units of what
+the request asks for (``data/objective.py``). Requests rarely name everything, so training hides inputs at random:
+the network then learns the expectation over what it is not told, which is also the best ranking on average.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+from torch import Tensor, nn
+
+from claude_flow import nets
+from claude_flow.errors import InputError
+from claude_flow.features.optimization import GROUPS, Encoder
+from claude_flow.train.optimization_rules import rule_scores
+
+__all__ = ["SCALE", "OptimizationData", "hide", "ranking_metrics"]
+
+Floats = NDArray[np.float32]
+
+SCALE = 10.0  # outputs per unit of utility: most gains are 0.01 to 0.5, outputs then spread around 1
+_TEMPERATURE = 0.05  # of the listwise term, in utility: gains this close to the best count almost as much
+_LISTWISE = 1.0  # weight of the listwise term beside the squared error
+_USUAL = ("throughput", "latency", "error-rate", "resource-utilization", "queue-time", "cost", "memory", "cpu-usage")
+_CHUNK = 8192
+
+
+def hide(encoder: Encoder, inputs: Floats, generator: np.random.Generator) -> Floats:
+    """A copy of ``inputs [n, 256]`` with fields hidden, as requests do.
+
+    A fifth of the rows stay whole; a quarter keep only a few of the metrics that every dashboard has and mostly no
+    settings; in the rest each group of fields keeps a share of its own. Limits and targets are wishes, not
+    measurements: they stay.
+    """
+    rows = len(inputs)
+    kind = generator.random(rows)
+    few, whole = kind < 0.25, kind >= 0.8
+    keep = np.ones((rows, len(encoder.fields)), dtype=bool)
+    for group in GROUPS[:3]:
+        members = np.array([i for i, field in enumerate(encoder.fields) if field.group == group])
+        usual = np.array([group == GROUPS[0] and encoder.fields[i].name in _USUAL for i in members])
+        share = generator.random((rows, 1))
+        sparse = np.where(usual, 0.6, np.where(generator.random((rows, 1)) < 0.6, 0.0, 0.3 * share))
+        likelihood = np.where(few[:, None], sparse, share)
+        kept = generator.random((rows, len(members))) < likelihood
+        keep[:, members] = kept | whole[:, None]
+    nothing = ~keep[:, : len(_performance(encoder))].any(axis=1)
+    keep[nothing, encoder.slots("current-performance.latency")[0] // 2] = True
+    hidden: Floats = inputs.copy()
+    hidden[:, : 2 * len(encoder.fields)] *= np.repeat(keep, 2, axis=1)
+    return hidden
+
+
+def _performance(encoder: Encoder) -> list[int]:
+    return [i for i, field in enumerate(encoder.fields) if field.group == GROUPS[0]]
+
+
+def ranking_metrics(scores: NDArray[Any], utilities: Floats) -> dict[str, float]:
+    """How well ``scores [n, 128]`` rank moves of ``utilities [n, 128]``.
+
+    ``regret-at-k``: mean utility lost, in log units, by the best of the first k against the best of all;
+    ``hit-at-5``: share of rows whose best move is among the first five; ``gain-at-1``: mean utility of the first;
+    ``helpful-at-1``: share of rows where it is above 0; ``spearman``: mean rank correlation over the 128 moves.
+    """
+    order = np.argsort(-scores, axis=1, kind="stable")
+    ranked = np.take_along_axis(utilities, order, axis=1)
+    best = utilities.max(axis=1)
+    centre = (utilities.shape[1] - 1) / 2.0
+    score_ranks = order.argsort(axis=1) - centre
+    utility_ranks = np.argsort(-utilities, axis=1, kind="stable").argsort(axis=1) - centre
+    spearman = (score_ranks * utility_ranks).sum(axis=1) / (score_ranks**2).sum(axis=1)
+    values = {
+        "regret-at-1": best - ranked[:, 0],
+        "regret-at-5": best - ranked[:, :5].max(axis=1),
+        "hit-at-5": ranked[:, :5].max(axis=1) >= best,
+        "gain-at-1": ranked[:, 0],
+        "helpful-at-1": ranked[:, 0] > 0,
+        "spearman": spearman,
+    }
+    return {name: float(np.mean(value)) for name, value in values.items()}
+
+
+class OptimizationData:
+    """Simulated swarms of a preprocessed data set, split by family of work; see ``train.loop.Data``."""
+
+    splits = ("train", "validation", "test")
+
+    def __init__(
+        self, encoder: Encoder, parts: dict[str, tuple[Floats, Floats]], families: dict[str, list[str]]
+    ) -> None:
+        self.encoder = encoder
+        self.families = families
+        self._whole = parts
+        # Judged on one fixed hiding per split, so that epochs and baselines are comparable.
+        self._judged = {
+            name: (hide(encoder, inputs, np.random.default_rng(7)), utilities)
+            for name, (inputs, utilities) in parts.items()
+            if name != "train"
+        }
+
+    @classmethod
+    def load(cls, path: Path, validation_split: float, seed: int, config: dict[str, Any]) -> OptimizationData:
+        """Read the shards; ``validation_split`` is the share of the families, chosen by ``seed``, to validate on."""
+        manifest = json.loads((path / "manifest.json").read_text("utf-8"))
+        if manifest.get("kind") != "tensors" or manifest.get("network") != "optimization":
+            raise InputError(f"{path}: not a preprocessed data set of optimization; run data preprocess")
+        shards = [load_file(path / name) for name in manifest["shards"]]
+        inputs, utilities, family = (np.concatenate([s[k] for s in shards]) for k in ("inputs", "utilities", "family"))
+        held_out = manifest["test_families"]
+        rest = np.setdiff1d(np.arange(len(manifest["families"])), held_out)
+        count = min(max(1, round(validation_split * len(rest))), len(rest) - 1)
+        validation = np.random.default_rng(seed).choice(rest, count, replace=False)
+        members = {"train": np.setdiff1d(rest, validation), "validation": validation, "test": np.array(held_out)}
+        parts = {}
+        for name, chosen in members.items():
+            rows = np.isin(family, chosen)
+            parts[name] = (inputs[rows], utilities[rows])
+        names = {name: [manifest["families"][i] for i in sorted(chosen)] for name, chosen in members.items()}
+        return cls(Encoder.from_schema(manifest["schema"]), parts, names)
+
+    def module(self, config: dict[str, Any]) -> nn.Module:
+        return nets.create("optimization", config)
+
+    def batches(self, split: str, batch_size: int, generator: np.random.Generator) -> Iterator[dict[str, Tensor]]:
+        inputs, utilities = self._whole[split]
+        order = generator.permutation(len(inputs))
+        for first in range(0, len(order), batch_size):
+            rows = order[first : first + batch_size]
+            yield {
+                "inputs": torch.from_numpy(hide(self.encoder, inputs[rows], generator)),
+                "utilities": torch.from_numpy(utilities[rows]),
+            }
+
+    def loss(self, module: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        """Squared error of the utilities plus the listwise cross-entropy of their softmaxes."""
+        return _loss(module(batch["inputs"]), batch["utilities"])
+
+    def metrics(self, module: nn.Module, split: str) -> dict[str, float]:
+        """``loss`` and :func:`ranking_metrics` on the split's hidden inputs; ``-whole`` with everything known."""
+        hidden, utilities = self._judged[split]
+        scores = self._scores(module, hidden)
+        whole = ranking_metrics(self._scores(module, self._whole[split][0]), utilities)
+        return {
+            "loss": float(_loss(torch.from_numpy(scores), torch.from_numpy(utilities))),
+            **ranking_metrics(scores, utilities),
+            "regret-at-1-whole": whole["regret-at-1"],
+            "spearman-whole": whole["spearman"],
+        }
+
+    def baselines(self, split: str) -> dict[str, dict[str, float]]:
+        """The same metrics of: a random order, hand-written rules, the training split's mean utilities as one fixed
+        ranking, and a ridge regression from all the inputs."""
+        inputs, utilities = self._judged[split]
+        whole = self._whole[split][0]
+        train_inputs, train_utilities = self._whole["train"]
+        noise = np.random.default_rng(11).random(utilities.shape)
+        constant = np.broadcast_to(train_utilities.mean(axis=0), utilities.shape)
+        ridge = _ridge(hide(self.encoder, train_inputs, np.random.default_rng(13)), train_utilities)
+        scores = {
+            "random": (noise, noise),
+            "rule-based": (rule_scores(self.encoder, inputs), rule_scores(self.encoder, whole)),
+            "best-constant": (constant, constant),
+            "linear": (_with_one(inputs) @ ridge, _with_one(whole) @ ridge),
+        }
+        found = {}
+        for name, (hidden_scores, whole_scores) in scores.items():
+            on_whole = ranking_metrics(whole_scores, utilities)
+            found[name] = {
+                **ranking_metrics(hidden_scores, utilities),
+                "regret-at-1-whole": on_whole["regret-at-1"],
+                "spearman-whole": on_whole["spearman"],
+            }
+        return found
+
+    def metadata(self, module: nn.Module) -> dict[str, Any]:
+        """Feature schema, confidence curve (fitted on half of the validation rows, checked on the rest), card lines."""
+        inputs, utilities = self._judged["validation"]
+        scores = self._scores(module, inputs) / SCALE
+        fitted, checked = slice(0, None, 2), slice(1, None, 2)
+        curve = _confidence_curve(*_leading(scores[fitted], utilities[fitted]))
+        score, helped = _leading(scores[checked], utilities[checked])
+        confidence = np.interp(score, curve["scores"], curve["probabilities"])
+        return {
+            "features": self.encoder.schema(),
+            "calibration": {"scale": SCALE, "confidence": curve},
+            "card": {
+                "families": self.families,
+                "training_data": "simulated swarms (data/simulator.py): no real log holds these labels",
+                "confidence_error": round(_calibration_error(confidence, helped), 4),
+            },
+        }
+
+    def _scores(self, module: nn.Module, inputs: Floats) -> Floats:
+        device = next(module.parameters()).device
+        with torch.no_grad():
+            chunks = [
+                module(torch.from_numpy(inputs[i : i + _CHUNK]).to(device)).cpu() for i in range(0, len(inputs), _CHUNK)
+            ]
+        scores: Floats = torch.cat(chunks).numpy()
+        return scores
+
+
+def _loss(outputs: Tensor, utilities: Tensor) -> Tensor:
+    squared = (outputs - utilities * SCALE).square().mean()
+    wanted = torch.softmax(utilities / _TEMPERATURE, dim=1)
+    listwise = -(wanted * torch.log_softmax(outputs / (SCALE * _TEMPERATURE), dim=1)).sum(dim=1).mean()
+    return squared + _LISTWISE * listwise
+
+
+def _with_one(inputs: Floats) -> NDArray[np.float64]:
+    return np.concatenate([inputs, np.ones((len(inputs), 1))], axis=1)
+
+
+def _ridge(inputs: Floats, utilities: Floats) -> NDArray[np.float64]:
+    """Weights ``[257, 128]`` of a ridge regression (penalty 10) with an intercept."""
+    x = _with_one(inputs)
+    return np.asarray(np.linalg.solve(x.T @ x + 10.0 * np.eye(x.shape[1]), x.T @ utilities))
+
+
+def _leading(scores: Floats, utilities: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    """Scores of each row's ten highest moves, and whether each helped: what a user gets to see."""
+    top = np.argsort(-scores, axis=1)[:, :10]
+    return np.take_along_axis(scores, top, axis=1).ravel(), np.take_along_axis(utilities, top, axis=1).ravel() > 0
+
+
+def _confidence_curve(scores: Floats, helped: NDArray[np.bool_], bins: int = 32) -> dict[str, list[float]]:
+    """P(the move improves the objective | its score): isotonic regression over equal-count bins of the scores.
+
+    Returned as the knots of a non-decreasing, piecewise linear curve.
+    """
+    order = np.argsort(scores, kind="stable")
+    blocks = [
+        [float(scores[part].mean()), float(helped[part].mean()), float(len(part))]
+        for part in np.array_split(order, min(bins, len(order)))
+    ]
+    pooled: list[list[float]] = []
+    for block in blocks:  # pool adjacent violators
+        pooled.append(block)
+        while len(pooled) > 1 and pooled[-2][1] >= pooled[-1][1]:
+            (s1, p1, n1), (s2, p2, n2) = pooled[-2], pooled.pop()
+            pooled[-1] = [(s1 * n1 + s2 * n2) / (n1 + n2), (p1 * n1 + p2 * n2) / (n1 + n2), n1 + n2]
+    return {"scores": [round(s, 6) for s, _, _ in pooled], "probabilities": [round(p, 4) for _, p, _ in pooled]}
+
+
+def _calibration_error(confidence: NDArray[Any], helped: NDArray[np.bool_]) -> float:
+    """Expected calibration error over ten equal-width bins."""
+    bins = np.minimum((confidence * 10).astype(int), 9)
+    gaps = [
+        abs(confidence[bins == b].mean() - helped[bins == b].mean()) * (bins == b).mean()
+        for b in range(10)
+        if (bins == b).any()
+    ]
+    return float(np.sum(gaps))
