@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from claude_flow.errors import InputError
 from claude_flow.features.optimization import FIELDS, GROUPS, Encoder
+from claude_flow.features.optimization_reference import page
 
 SPEC = {  # the guide's own example
     "current-performance": {"throughput": 45.2, "latency": 120, "error-rate": 0.02, "resource-utilization": 0.78},
@@ -139,3 +141,8 @@ def test_a_schema_survives_json_and_a_foreign_one_is_refused():
     for damaged in ({}, {"version": 1}, schema | {"fields": [{}]}, schema | {"fields": 3}):
         with pytest.raises(InputError, match="schema"):
             Encoder.from_schema(damaged)
+
+
+def test_the_reference_page_is_current():
+    path = Path(__file__).parents[2] / "docs" / "optimization_reference.md"
+    assert path.read_text("utf-8") == page(), "python -m claude_flow.features.optimization_reference > the page"

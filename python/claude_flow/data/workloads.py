@@ -108,7 +108,7 @@ def sample(generator: np.random.Generator, rows: int) -> tuple[dict[str, Array],
 
     # The load and the host are drawn to fit each other loosely: each is now too small, now too large.
     busy = np.exp(generator.normal(1.5, 0.9, rows))  # agents that the arrivals keep busy, roughly
-    seconds = workload["steps"] * (28.0 + workload["tool-seconds"]) + 0.3 * workload["test-seconds"]
+    seconds = workload["steps"] * (24.0 + workload["tool-seconds"]) + 0.3 * workload["test-seconds"]
     tokens = workload["steps"] * (0.7 * workload["context-need"] + 12e3)
     sizes = {
         "arrival-rate": busy / seconds * 3600.0,
@@ -125,7 +125,7 @@ def sample(generator: np.random.Generator, rows: int) -> tuple[dict[str, Array],
     wrong = generator.random(position.shape) < share[:, None]
     position = np.where(wrong, generator.random(position.shape), position)
 
-    agents = np.clip(busy * np.exp(generator.normal(0.6, 0.5, rows)), 1.0, 64.0)
+    agents = np.clip(busy * np.exp(generator.normal(0.9, 0.6, rows)), 1.0, 64.0)
     position[:, 0] = np.where(wrong[:, 0], position[:, 0], TUNABLES[0].position(agents))
     settings = np.stack([tunable.value(position[:, i]) for i, tunable in enumerate(TUNABLES)], axis=1)
     return workload, settings, family

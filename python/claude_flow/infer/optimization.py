@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,26 +11,20 @@ from numpy.typing import NDArray
 from claude_flow.data.catalogue import RECOMMENDATIONS, moved
 from claude_flow.errors import InputError
 from claude_flow.features.optimization import GROUPS, Encoder, Reading
+from claude_flow.model import Model
 
 __all__ = ["answer", "render"]
 
 _REASONS = 4  # contributing inputs that an explanation names
-MEANING = (
-    "confidence = probability that the change improves the weighted targets within the constraints, "
-    "measured on simulated swarms that training never saw"
+CONFIDENCE = (
+    "probability that the change does more good than harm to the targets, other guarded metrics and limits, "
+    "calibrated on simulated swarms from kinds of work that were not trained on"
 )
 
 
-class _Model(Protocol):
-    features: Mapping[str, Any]
-    calibration: Mapping[str, Any]
-
-    def run(self, x: NDArray[np.float32], lengths: NDArray[np.int32] | None = None) -> NDArray[np.float32]: ...
-
-
 def answer(
-    model: _Model,
-    request: Mapping[str, Any],
+    model: Model,
+    request: Any,
     *,
     top: int = 5,
     confidence_threshold: float = 0.0,
@@ -41,13 +35,21 @@ def answer(
     ``request``: see :meth:`claude_flow.features.optimization.Encoder.encode`. A change is recommended when its
     expected gain is above 0, its setting is not at its bound already, and its confidence is at least
     ``confidence_threshold``; those below it are listed as withheld. ``score`` is the expected gain in natural-log units
-    of the weighted targets (0.1 is about 10 %). With ``explain``, ``why`` names the inputs without which the score
-    would change most, and by how much. Raises :class:`InputError` for a request that cannot be used.
+    of the weighted targets (0.1 is about 10 %). With ``explain``, ``explanation`` names the inputs without which the
+    score would change most, and by how much. Raises :class:`InputError` for a request that cannot be used.
+
+    >>> import claude_flow as cf
+    >>> idle = {"current-performance": {"agent-utilization": 0.05, "queue-time": 0, "memory": "60GB"},
+    ...         "constraints": {"max-memory": "16GB"}, "optimization-targets": ["reduce-memory"]}
+    >>> answer(cf.load("optimization-v2"), idle, top=1)["recommendations"][0]["id"]
+    'lower-max-agents'
     """
     if not 1 <= top <= len(RECOMMENDATIONS):
-        raise InputError(f"top: must be from 1 to {len(RECOMMENDATIONS)}, not {top}")
+        raise InputError(f"top must lie between 1 and {len(RECOMMENDATIONS)}, not {top}")
     if not 0.0 <= confidence_threshold <= 1.0:
-        raise InputError(f"confidence threshold: must be between 0 and 1, not {confidence_threshold:g}")
+        raise InputError(f"confidence-threshold must lie between 0 and 1, not {confidence_threshold:g}")
+    if model.network != "optimization":
+        raise InputError(f"{model.path} is a {model.network} model; this needs an optimization model")
     encoder = Encoder.from_schema(model.features)
     reading = encoder.encode(request)
     scale, curve = model.calibration["scale"], model.calibration["confidence"]
@@ -65,7 +67,7 @@ def answer(
             "direction": recommendation.direction,
             "score": round(float(scores[i]), 4),
             "confidence": round(float(confidence[i]), 4),
-            "effect": recommendation.effect,
+            "expected_effect": recommendation.effect,
         }
         current = reading.values.get(f"current-settings.{recommendation.tunable.name}")
         if current is not None:
@@ -73,8 +75,8 @@ def answer(
             entry["change"] = {"from": current, "to": float(f"{new:.4g}"), "unit": recommendation.tunable.unit}
         if explain:
             strongest = sorted(effects.items(), key=lambda item: -abs(item[1][i]))[:_REASONS]
-            entry["why"] = [
-                {"input": path, "value": reading.values[path], "contribution": round(float(effect[i]), 4)}
+            entry["explanation"] = [
+                {"input": path, "value": reading.values[path], "effect": round(float(effect[i]), 4)}
                 for path, effect in strongest
             ]
         (recommendations if confidence[i] >= confidence_threshold else withheld).append(entry)
@@ -88,7 +90,7 @@ def answer(
         "recommendations": recommendations,
         "withheld": withheld,
         "confidence_threshold": confidence_threshold,
-        "confidence_meaning": MEANING,
+        "confidence_is": CONFIDENCE,
         "targets": {name: round(weight, 4) for name, weight in reading.targets.items()},
         "inputs_known": len(reading.values),
         "inputs_total": len(encoder.fields),
@@ -104,15 +106,18 @@ def render(found: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str
         if not found[key]:
             continue
         columns = ["change", "expected gain", "confidence", "what it does"]
-        rows = [[_change(e), f"{np.expm1(e['score']):+.1%}", f"{e['confidence']:.0%}", e["effect"]] for e in found[key]]
+        rows = [
+            [_change(e), f"{np.expm1(e['score']):+.1%}", f"{e['confidence']:.0%}", e["expected_effect"]]
+            for e in found[key]
+        ]
         tables.append((title, columns, rows))
     why = [
-        [entry["id"], reason["input"], f"{reason['value']:g}", f"{reason['contribution']:+.3f}"]
+        [entry["id"], reason["input"], f"{reason['value']:g}", f"{reason['effect']:+.3f}"]
         for entry in found["recommendations"]
-        for reason in entry.get("why", [])
+        for reason in entry.get("explanation", ())
     ]
     if why:
-        tables.append(("Why", ["change", "input", "value", "contribution"], why))
+        tables.append(("Why: gain lost without this input", ["change", "input", "value", "gain"], why))
     if found["notes"]:
         tables.append(("Notes", ["note"], [[note] for note in found["notes"]]))
     return tables
@@ -138,7 +143,7 @@ def _possible(index: int, reading: Reading) -> bool:
     return step > 0 and (most is None or new <= most)
 
 
-def _occlusion(model: _Model, encoder: Encoder, reading: Reading, scale: float) -> dict[str, NDArray[np.float32]]:
+def _occlusion(model: Model, encoder: Encoder, reading: Reading, scale: float) -> dict[str, NDArray[np.float32]]:
     """For every known input, how much each score ``[128]`` would lose were it unknown; one batch through the engine."""
     paths = list(reading.values)
     batch = np.repeat(reading.inputs[None], len(paths) + 1, axis=0)

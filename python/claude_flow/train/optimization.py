@@ -37,19 +37,20 @@ _CHUNK = 8192
 def hide(encoder: Encoder, inputs: Floats, generator: np.random.Generator) -> Floats:
     """A copy of ``inputs [n, 256]`` with fields hidden, as requests do.
 
-    A fifth of the rows stay whole; a quarter keep only a few of the metrics that every dashboard has and mostly no
-    settings; in the rest each group of fields keeps a share of its own. Limits and targets are wishes, not
+    A sixth of the rows stay whole; a third keep only a few of the metrics that every dashboard has, and more than half
+    of those nothing about settings and workload; in the rest each group of fields keeps a share of its own. Limits and targets are wishes, not
     measurements: they stay.
     """
     rows = len(inputs)
     kind = generator.random(rows)
-    few, whole = kind < 0.25, kind >= 0.8
+    few, whole = kind < 1 / 3, kind >= 5 / 6
+    bare = generator.random((rows, 1)) < 0.6
     keep = np.ones((rows, len(encoder.fields)), dtype=bool)
     for group in GROUPS[:3]:
         members = np.array([i for i, field in enumerate(encoder.fields) if field.group == group])
         usual = np.array([group == GROUPS[0] and encoder.fields[i].name in _USUAL for i in members])
         share = generator.random((rows, 1))
-        sparse = np.where(usual, 0.6, np.where(generator.random((rows, 1)) < 0.6, 0.0, 0.3 * share))
+        sparse = np.where(usual, 0.6, np.where(bare, 0.0, 0.3 * share))
         likelihood = np.where(few[:, None], sparse, share)
         kept = generator.random((rows, len(members))) < likelihood
         keep[:, members] = kept | whole[:, None]
