@@ -40,9 +40,8 @@ def page() -> str:
         f"\n## The {len(RECOMMENDATIONS)} recommendations\n\nOutput `2i` raises tunable `i`, `2i + 1` lowers it.\n"
     )
     for group in dict.fromkeys(tunable.group for tunable in TUNABLES):
-        parts.append(
-            f"\n### {group}\n\n| outputs | tunable | range | usual | raising it | lowering it |\n|---|---|---|---|---|---|\n"
-        )
+        parts.append(f"\n### {group}\n\n| outputs | tunable | range | usual | raising it | lowering it |\n")
+        parts.append("|---|---|---|---|---|---|\n")
         for index, tunable in enumerate(TUNABLES):
             if tunable.group == group:
                 span = f"{tunable.low:g} to {tunable.high:g} {tunable.unit}".strip()
