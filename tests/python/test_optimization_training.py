@@ -9,9 +9,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 
-from claude_flow.data.catalogue import RECOMMENDATIONS, TUNABLES  # noqa: E402
 from claude_flow.data.prepare_optimization import preprocess  # noqa: E402
 from claude_flow.errors import InputError  # noqa: E402
+from claude_flow.features.catalogue import RECOMMENDATIONS, TUNABLES  # noqa: E402
 from claude_flow.features.optimization import Encoder  # noqa: E402
 from claude_flow.infer.optimization import answer, render  # noqa: E402
 from claude_flow.model import load  # noqa: E402

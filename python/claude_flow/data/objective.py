@@ -12,37 +12,12 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CHANGE_COST", "CONSTRAINTS", "TARGETS", "sample_wishes", "utility"]
+from claude_flow.features.optimization import CONSTRAINTS, GUARDED, TARGETS
+
+__all__ = ["CHANGE_COST", "CROSSING", "LIMIT_WEIGHT", "sample_wishes", "utility", "with_instability"]
 
 Array = NDArray[np.float64]
 
-# target: (metric, +1 larger is better / -1 smaller is better, offset below which differences stop to matter)
-TARGETS: dict[str, tuple[str, int, float]] = {
-    "reduce-latency": ("latency", -1, 1.0),
-    "improve-throughput": ("throughput", 1, 0.01),
-    "reduce-error-rate": ("error-rate", -1, 0.02),
-    "reduce-cost": ("cost-per-task", -1, 0.01),
-    "reduce-tail-latency": ("latency-p95", -1, 1.0),
-    "reduce-queue-time": ("queue-time", -1, 10.0),
-    "reduce-memory": ("memory", -1, 1e8),
-    "reduce-cpu": ("cpu-usage", -1, 0.02),
-    "reduce-tokens": ("tokens-per-task", -1, 1e3),
-    "improve-quality": ("defect-rate", -1, 0.02),
-    "improve-utilization": ("resource-utilization", 1, 0.02),
-    "improve-stability": ("instability", -1, 0.05),  # rejections + timeouts + crashes + retries
-}
-# constraint: (metric or setting, +1 it is an upper limit / -1 a lower limit)
-CONSTRAINTS: dict[str, tuple[str, int]] = {
-    "max-memory": ("memory", 1),
-    "max-cpu": ("cpu-usage", 1),
-    "budget": ("cost", 1),
-    "max-latency": ("latency", 1),
-    "max-error-rate": ("error-rate", 1),
-    "max-agents": ("max-agents", 1),
-    "max-tokens-per-task": ("tokens-per-task", 1),
-    "min-throughput": ("throughput", -1),
-}
-GUARDED = ("reduce-latency", "improve-throughput", "reduce-error-rate", "reduce-cost", "improve-quality")
 GUARD_WEIGHT = 0.3  # of a guarded metric getting worse, unless it is a target itself
 LIMIT_WEIGHT = 2.0  # of each log unit by which a limit is exceeded
 CROSSING = 0.15  # for a limit that held before and does not hold after

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from claude_flow.data.catalogue import RECOMMENDATIONS, TUNABLES, moved
 from claude_flow.data.objective import sample_wishes, utility, with_instability
 from claude_flow.data.simulator import simulate
 from claude_flow.data.workloads import FAMILIES, VISIBLE, sample
 from claude_flow.errors import InputError
+from claude_flow.features.catalogue import RECOMMENDATIONS, TUNABLES, moved
 from claude_flow.features.optimization import Encoder
 from claude_flow.registry import atomic_write
 

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from claude_flow.data.catalogue import TUNABLES
+from claude_flow.features.catalogue import TUNABLES
 
 __all__ = ["ROUNDS", "finite_queue", "simulate"]
 

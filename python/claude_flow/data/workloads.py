@@ -9,30 +9,27 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from claude_flow.data.catalogue import TUNABLES
+from claude_flow.features.catalogue import TUNABLES
+from claude_flow.features.optimization import WORKLOAD
 
 __all__ = ["FAMILIES", "HIDDEN", "PARAMETERS", "VISIBLE", "sample"]
 
 Array = NDArray[np.float64]
 
-# name: (low, high, log spread around the family's centre); a share is drawn in log-odds.
-VISIBLE: dict[str, tuple[float, float, float]] = {
-    "arrival-rate": (0.1, 5000.0, 0.0),  # tasks per hour
-    "steps": (2.0, 200.0, 0.5),  # model calls per task
-    "context-need": (1000.0, 200000.0, 0.6),  # tokens of facts that a step needs
-    "output-tokens": (50.0, 4000.0, 0.5),  # per step
-    "tool-seconds": (0.1, 120.0, 0.7),  # per step
-    "test-seconds": (1.0, 3600.0, 0.8),  # the whole suite, on one worker
-    "difficulty": (0.02, 0.95, 0.6),  # share of hard steps
-    "parallelism": (0.02, 0.95, 0.7),  # share of a task's work that can run side by side
-    "repetition": (0.02, 0.95, 0.7),  # share of work and look-ups seen before
-    "burstiness": (0.5, 10.0, 0.5),  # squared coefficient of variation of the arrivals
-    "variability": (0.2, 6.0, 0.4),  # squared coefficient of variation of the task durations
-    "cores": (2.0, 256.0, 0.0),  # of the host
-    "host-memory": (4e9, 1e12, 0.0),  # bytes
-    "rate-limit": (1e4, 1e8, 0.0),  # tokens per minute that the provider allows
+_SPREADS = {  # log spread around the family's centre; a share is drawn in log-odds
+    "steps": 0.5,
+    "context-need": 0.6,
+    "output-tokens": 0.5,
+    "tool-seconds": 0.7,
+    "test-seconds": 0.8,
+    "difficulty": 0.6,
+    "parallelism": 0.7,
+    "repetition": 0.7,
+    "burstiness": 0.5,
+    "variability": 0.4,
 }
-HIDDEN: dict[str, tuple[float, float, float]] = {  # nobody measures these; only their effects are seen
+VISIBLE = {name: (low, high, _SPREADS.get(name, 0.0)) for name, (_, low, high, _) in WORKLOAD.items()}
+HIDDEN: dict[str, tuple[float, float, float]] = {  # (low, high, spread); nobody measures these, only their effects
     "provider-error": (0.001, 0.3, 1.0),  # share of model calls
     "tool-error": (0.002, 0.3, 0.8),  # share of tool calls
     "flakiness": (0.001, 0.3, 1.0),  # chance that flaky tests fail good work

@@ -17,13 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from claude_flow.data.catalogue import RECOMMENDATIONS, TUNABLES
-from claude_flow.data.objective import CONSTRAINTS, TARGETS
-from claude_flow.data.workloads import VISIBLE
 from claude_flow.errors import InputError
+from claude_flow.features.catalogue import RECOMMENDATIONS, TUNABLES
 from claude_flow.values import did_you_mean, duration, size
 
-__all__ = ["FIELDS", "GROUPS", "Encoder", "Field", "Reading"]
+__all__ = ["CONSTRAINTS", "FIELDS", "GROUPS", "GUARDED", "TARGETS", "WORKLOAD", "Encoder", "Field", "Reading"]
 
 GROUPS = ("current-performance", "current-settings", "workload", "constraints")
 TARGETS_KEY = "optimization-targets"
@@ -108,22 +106,50 @@ _PERFORMANCE: dict[str, tuple[str, str, float, float, str]] = {
     "active-agents": ("number", "log", 0.2, 64, "agents"),
     "prompt-tokens": ("number", "log", 2000, 2e5, "tokens per call"),
 }
-_WORKLOAD_KINDS = {
-    "tool-seconds": ("seconds", "s per step"),
-    "test-seconds": ("seconds", "s, whole suite on one worker"),
-    "host-memory": ("bytes", "bytes"),
-    "difficulty": ("share", "of steps that are hard"),
-    "parallelism": ("share", "of a task's work"),
-    "repetition": ("share", "of work seen before"),
-    "arrival-rate": ("number", "tasks/h"),
-    "steps": ("number", "model calls per task"),
-    "context-need": ("number", "tokens per step"),
-    "output-tokens": ("number", "tokens per step"),
-    "burstiness": ("number", "squared variation of arrivals"),
-    "variability": ("number", "squared variation of durations"),
-    "cores": ("number", "cores"),
-    "rate-limit": ("number", "tokens/min"),
+WORKLOAD: dict[str, tuple[str, float, float, str]] = {  # name: (kind, low, high, unit)
+    "arrival-rate": ("number", 0.1, 5000, "tasks/h"),
+    "steps": ("number", 2, 200, "model calls per task"),
+    "context-need": ("number", 1000, 2e5, "tokens of facts that a step needs"),
+    "output-tokens": ("number", 50, 4000, "per step"),
+    "tool-seconds": ("seconds", 0.1, 120, "s per step"),
+    "test-seconds": ("seconds", 1, 3600, "s, the whole suite on one worker"),
+    "difficulty": ("share", 0.02, 0.95, "of steps that are hard"),
+    "parallelism": ("share", 0.02, 0.95, "of a task's work that can run side by side"),
+    "repetition": ("share", 0.02, 0.95, "of work and look-ups seen before"),
+    "burstiness": ("number", 0.5, 10, "squared coefficient of variation of the arrivals"),
+    "variability": ("number", 0.2, 6, "squared coefficient of variation of the task durations"),
+    "cores": ("number", 2, 256, "of the host"),
+    "host-memory": ("bytes", 4e9, 1e12, "bytes"),
+    "rate-limit": ("number", 1e4, 1e8, "tokens per minute that the provider allows"),
 }
+# target: (metric, +1 larger is better / -1 smaller is better, offset below which differences stop to matter)
+TARGETS: dict[str, tuple[str, int, float]] = {
+    "reduce-latency": ("latency", -1, 1.0),
+    "improve-throughput": ("throughput", 1, 0.01),
+    "reduce-error-rate": ("error-rate", -1, 0.02),
+    "reduce-cost": ("cost-per-task", -1, 0.01),
+    "reduce-tail-latency": ("latency-p95", -1, 1.0),
+    "reduce-queue-time": ("queue-time", -1, 10.0),
+    "reduce-memory": ("memory", -1, 1e8),
+    "reduce-cpu": ("cpu-usage", -1, 0.02),
+    "reduce-tokens": ("tokens-per-task", -1, 1e3),
+    "improve-quality": ("defect-rate", -1, 0.02),
+    "improve-utilization": ("resource-utilization", 1, 0.02),
+    "improve-stability": ("instability", -1, 0.05),  # rejections + timeouts + crashes + retries
+}
+# constraint: (metric or setting, +1 it is an upper limit / -1 a lower limit)
+CONSTRAINTS: dict[str, tuple[str, int]] = {
+    "max-memory": ("memory", 1),
+    "max-cpu": ("cpu-usage", 1),
+    "budget": ("cost", 1),
+    "max-latency": ("latency", 1),
+    "max-error-rate": ("error-rate", 1),
+    "max-agents": ("max-agents", 1),
+    "max-tokens-per-task": ("tokens-per-task", 1),
+    "min-throughput": ("throughput", -1),
+}
+# may not get worse unnoticed, whatever the targets are
+GUARDED = ("reduce-latency", "improve-throughput", "reduce-error-rate", "reduce-cost", "improve-quality")
 
 
 def _fields() -> tuple[Field, ...]:
@@ -132,10 +158,10 @@ def _fields() -> tuple[Field, ...]:
     settings = {
         t.name: Field(GROUPS[1], t.name, kinds.get(t.unit, "number"), t.scale, t.low, t.high, t.unit) for t in TUNABLES
     }
-    workload = []
-    for name, (low, high, _) in VISIBLE.items():
-        kind, unit = _WORKLOAD_KINDS[name]
-        workload.append(Field(GROUPS[2], name, kind, "linear" if kind == "share" else "log", low, high, unit))
+    workload = [
+        Field(GROUPS[2], name, kind, "linear" if kind == "share" else "log", low, high, unit)
+        for name, (kind, low, high, unit) in WORKLOAD.items()
+    ]
     limits = []  # a limit has the scale of what it limits, so that the network can compare them
     for name, (limited, _) in CONSTRAINTS.items():
         like = {**settings, **performance}[limited]
@@ -224,7 +250,7 @@ class Encoder:
         ({'current-performance.latency': 120.0}, (256,))
         >>> Encoder().encode({"current-performance": {"latncy": 120}})
         Traceback (most recent call last):
-        claude_flow.errors.InputError: current-performance.latncy: no such field: did you mean latency?
+        claude_flow.errors.InputError: current-performance.latncy: no such field: did you mean latency or latency-p99 or latency-p95?
         """
         _object(request, "the request")
         _known_keys(request, (*GROUPS, TARGETS_KEY), "")

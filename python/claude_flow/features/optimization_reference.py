@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from claude_flow.data.catalogue import RECOMMENDATIONS, TUNABLES
-from claude_flow.data.objective import CONSTRAINTS, GUARDED, TARGETS
-from claude_flow.features.optimization import FIELDS, GROUPS
+from claude_flow.features.catalogue import RECOMMENDATIONS, TUNABLES
+from claude_flow.features.optimization import CONSTRAINTS, FIELDS, GROUPS, GUARDED, TARGETS
 
 __all__ = ["page"]
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from claude_flow.data.catalogue import RECOMMENDATIONS, moved
 from claude_flow.errors import InputError
+from claude_flow.features.catalogue import RECOMMENDATIONS, moved
 from claude_flow.features.optimization import GROUPS, Encoder, Reading
 from claude_flow.model import Model
 

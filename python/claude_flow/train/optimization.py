@@ -38,8 +38,8 @@ def hide(encoder: Encoder, inputs: Floats, generator: np.random.Generator) -> Fl
     """A copy of ``inputs [n, 256]`` with fields hidden, as requests do.
 
     A sixth of the rows stay whole; a third keep only a few of the metrics that every dashboard has, and more than half
-    of those nothing about settings and workload; in the rest each group of fields keeps a share of its own. Limits and targets are wishes, not
-    measurements: they stay.
+    of those nothing about settings and workload; in the rest each group of fields keeps a share of its own. Limits and
+    targets are wishes, not measurements: they stay.
     """
     rows = len(inputs)
     kind = generator.random(rows)

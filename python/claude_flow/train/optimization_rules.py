@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from claude_flow.data.catalogue import RECOMMENDATIONS, TUNABLES
+from claude_flow.features.catalogue import RECOMMENDATIONS, TUNABLES
 from claude_flow.features.optimization import Encoder
 
 __all__ = ["rule_scores"]
