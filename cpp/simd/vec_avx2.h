@@ -66,11 +66,6 @@ CF_INLINE float reduce_max(F a) {
   x = _mm_max_ps(x, _mm_movehl_ps(x, x));
   return _mm_cvtss_f32(_mm_max_ss(x, _mm_movehdup_ps(x)));
 }
-CF_INLINE float reduce_min(F a) {
-  __m128 x = _mm_min_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
-  x = _mm_min_ps(x, _mm_movehl_ps(x, x));
-  return _mm_cvtss_f32(_mm_min_ss(x, _mm_movehdup_ps(x)));
-}
 
 }  // namespace
 }  // namespace claude_flow

@@ -70,12 +70,6 @@ CF_INLINE float reduce_max(F a) {
   x = _mm_max_ps(x, _mm_movehl_ps(x, x));
   return _mm_cvtss_f32(_mm_max_ss(x, _mm_movehdup_ps(x)));
 }
-CF_INLINE float reduce_min(F a) {
-  const __m256 y = _mm256_min_ps(low_half(a.v), high_half(a.v));
-  __m128 x = _mm_min_ps(_mm256_castps256_ps128(y), _mm256_extractf128_ps(y, 1));
-  x = _mm_min_ps(x, _mm_movehl_ps(x, x));
-  return _mm_cvtss_f32(_mm_min_ss(x, _mm_movehdup_ps(x)));
-}
 
 }  // namespace
 }  // namespace claude_flow

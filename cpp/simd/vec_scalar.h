@@ -68,7 +68,6 @@ CF_INLINE F power_of_two(I n) {
 }
 CF_INLINE float reduce_add(F a) { return a.v; }
 CF_INLINE float reduce_max(F a) { return a.v; }
-CF_INLINE float reduce_min(F a) { return a.v; }
 
 }  // namespace
 }  // namespace claude_flow

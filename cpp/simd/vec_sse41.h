@@ -1,0 +1,76 @@
+// simd/vec.h for SSE4.1: 4 lanes, no FMA.
+#pragma once
+
+#include <smmintrin.h>
+
+#include <cstdint>
+
+#include "simd/compiler.h"
+
+namespace claude_flow {
+namespace {
+
+constexpr int kLanes = 4;
+
+struct F {
+  __m128 v;
+};
+struct I {
+  __m128i v;
+};
+struct M {
+  __m128 v;
+};
+
+CF_INLINE F load(const float* p) { return {_mm_loadu_ps(p)}; }
+CF_INLINE F load(const float* p, int n) {
+  if (n == 0) return {_mm_setzero_ps()};
+  if (n == 1) return {_mm_load_ss(p)};
+  const __m128 two = _mm_castsi128_ps(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+  return {n == 2 ? two : _mm_movelh_ps(two, _mm_load_ss(p + 2))};
+}
+CF_INLINE void store(float* p, F x) { _mm_storeu_ps(p, x.v); }
+CF_INLINE void store(float* p, F x, int n) {
+  if (n == 0) return;
+  if (n == 1) return _mm_store_ss(p, x.v);
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_castps_si128(x.v));
+  if (n == 3) _mm_store_ss(p + 2, _mm_movehl_ps(x.v, x.v));
+}
+// All ones in the first n lanes: a window into four ones and four zeros.
+CF_INLINE F keep(F x, int n) {
+  alignas(16) static const int32_t window[8] = {-1, -1, -1, -1, 0, 0, 0, 0};
+  const __m128i mask = _mm_loadu_si128(reinterpret_cast<const __m128i*>(window + 4 - n));
+  return {_mm_and_ps(x.v, _mm_castsi128_ps(mask))};
+}
+CF_INLINE F splat(float x) { return {_mm_set1_ps(x)}; }
+CF_INLINE I splat(int32_t x) { return {_mm_set1_epi32(x)}; }
+CF_INLINE F operator+(F a, F b) { return {_mm_add_ps(a.v, b.v)}; }
+CF_INLINE F operator-(F a, F b) { return {_mm_sub_ps(a.v, b.v)}; }
+CF_INLINE F operator*(F a, F b) { return {_mm_mul_ps(a.v, b.v)}; }
+CF_INLINE F operator/(F a, F b) { return {_mm_div_ps(a.v, b.v)}; }
+CF_INLINE F fused(F a, F b, F c) { return a * b + c; }
+CF_INLINE F min(F a, F b) { return {_mm_min_ps(a.v, b.v)}; }
+CF_INLINE F max(F a, F b) { return {_mm_max_ps(a.v, b.v)}; }
+CF_INLINE F abs(F a) { return {_mm_andnot_ps(_mm_set1_ps(-0.0f), a.v)}; }
+CF_INLINE F with_sign(F a, F s) { return {_mm_or_ps(abs(a).v, _mm_and_ps(_mm_set1_ps(-0.0f), s.v))}; }
+CF_INLINE M less(F a, F b) { return {_mm_cmplt_ps(a.v, b.v)}; }
+CF_INLINE F select(M m, F yes, F no) { return {_mm_blendv_ps(no.v, yes.v, m.v)}; }
+CF_INLINE I to_nearest(F a) { return {_mm_cvtps_epi32(a.v)}; }
+CF_INLINE F to_float(I a) { return {_mm_cvtepi32_ps(a.v)}; }
+CF_INLINE I operator+(I a, I b) { return {_mm_add_epi32(a.v, b.v)}; }
+CF_INLINE I operator-(I a, I b) { return {_mm_sub_epi32(a.v, b.v)}; }
+CF_INLINE I half(I a) { return {_mm_srai_epi32(a.v, 1)}; }
+CF_INLINE F power_of_two(I n) {
+  return {_mm_castsi128_ps(_mm_slli_epi32(_mm_add_epi32(n.v, _mm_set1_epi32(127)), 23))};
+}
+CF_INLINE float reduce_add(F a) {
+  const __m128 x = _mm_add_ps(a.v, _mm_movehl_ps(a.v, a.v));
+  return _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));
+}
+CF_INLINE float reduce_max(F a) {
+  const __m128 x = _mm_max_ps(a.v, _mm_movehl_ps(a.v, a.v));
+  return _mm_cvtss_f32(_mm_max_ss(x, _mm_movehdup_ps(x)));
+}
+
+}  // namespace
+}  // namespace claude_flow
