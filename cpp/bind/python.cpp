@@ -4,10 +4,12 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <chrono>
 #include <mutex>
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "claude_flow.h"
@@ -84,7 +86,25 @@ class PyModel {
   PyModel(const PyModel&) = delete;
   PyModel& operator=(const PyModel&) = delete;
 
-  py::array_t<float> run(const py::array& x, const py::object& lengths) {
+  py::array_t<float> run(const py::array& x, const py::object& lengths) { return call(x, lengths, nullptr); }
+
+  // (op, opcode, seconds) of one run.
+  std::vector<std::tuple<int, int, double>> profile(const py::array& x, const py::object& lengths) {
+    std::vector<cf_op_time> times(static_cast<size_t>(info.op_count));
+    call(x, lengths, times.data());
+    std::vector<std::tuple<int, int, double>> rows;
+    for (const cf_op_time& t : times) rows.emplace_back(static_cast<int>(rows.size()), t.code, t.seconds);
+    return rows;
+  }
+
+  cf_info info = {};
+
+ private:
+  static double clock() {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  }
+
+  py::array_t<float> call(const py::array& x, const py::object& lengths, cf_op_time* times) {
     const bool tokens = info.per_token_input != 0;
     const int rank = tokens ? 3 : 2;
     if (!is_dense<float>(x) || x.ndim() != rank || x.shape(rank - 1) != info.input_width ||
@@ -120,15 +140,14 @@ class PyModel {
     {
       const py::gil_scoped_release release;
       const std::lock_guard<std::mutex> lock(running_);
-      status = cf_model_run(model_, data, items, token_count, real, result, &error);
+      status = times == nullptr
+                   ? cf_model_run(model_, data, items, token_count, real, result, &error)
+                   : cf_model_profile(model_, data, items, token_count, real, result, &clock, times, &error);
     }
     check(status, error);
     return out;
   }
 
-  cf_info info = {};
-
- private:
   static const char* wanted_lengths() {
     return "lengths must be a C-contiguous int32 array with one entry per item";
   }
@@ -151,6 +170,7 @@ PYBIND11_MODULE(_core, m) {
       .def(py::init<const py::array&, const py::sequence&, const std::string&, int>(), py::arg("program"),
            py::arg("tensors"), py::arg("isa") = "auto", py::arg("threads") = 1)
       .def("run", &PyModel::run, py::arg("x"), py::arg("lengths") = py::none())
+      .def("profile", &PyModel::profile, py::arg("x"), py::arg("lengths") = py::none())
       .def_property_readonly("isa", [](const PyModel& m) { return m.info.isa; })
       .def_property_readonly("threads", [](const PyModel& m) { return m.info.threads; })
       .def_property_readonly("per_token_input", [](const PyModel& m) { return m.info.per_token_input != 0; })

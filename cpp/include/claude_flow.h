@@ -38,6 +38,7 @@ typedef struct cf_info {
   int32_t output_width;
   int32_t max_tokens;
   int32_t threads;
+  int32_t op_count;
   size_t arena_bytes; /* working memory of one run, allocated at load */
   const char *isa;
 } cf_info;
@@ -62,6 +63,18 @@ void cf_model_info(const cf_model *model, cf_info *info);
    1..tokens, or NULL when every token is real; out: items * (tokens) * output_width floats. */
 cf_status cf_model_run(cf_model *model, const float *x, int32_t items, int32_t tokens, const int32_t *lengths,
                        float *out, cf_error *error);
+
+typedef struct cf_op_time {
+  int32_t code; /* what ran, an opcode of docs/model_format.md */
+  double seconds;
+} cf_op_time;
+
+/* cf_model_run with the clock read between ops: times holds op_count entries, in the order of the program,
+   each the sum over the run. The clock (seconds from any origin) is the caller's, since a WASM engine has
+   none. */
+cf_status cf_model_profile(cf_model *model, const float *x, int32_t items, int32_t tokens,
+                           const int32_t *lengths, float *out, double (*clock)(void), cf_op_time *times,
+                           cf_error *error);
 
 #ifdef __cplusplus
 }

@@ -73,3 +73,9 @@ cf_status cf_model_run(cf_model* model, const float* x, int32_t items, int32_t t
                        float* out, cf_error* error) {
   return model->model.run(x, items, tokens, lengths, out).report(error);
 }
+
+cf_status cf_model_profile(cf_model* model, const float* x, int32_t items, int32_t tokens,
+                           const int32_t* lengths, float* out, double (*clock)(void), cf_op_time* times,
+                           cf_error* error) {
+  return model->model.profile(x, items, tokens, lengths, out, clock, times).report(error);
+}

@@ -231,6 +231,18 @@ void Model::run_step(const Step& step, const Batch& batch) {
 }
 
 Status Model::run(const float* x, int items, int tokens, const int32_t* lengths, float* out) {
+  return run_timed(x, items, tokens, lengths, out, nullptr);
+}
+
+Status Model::profile(const float* x, int items, int tokens, const int32_t* lengths, float* out,
+                      double (*clock)(), cf_op_time* times) {
+  for (size_t i = 0; i < steps_.size(); ++i) times[i] = {static_cast<int32_t>(steps_[i].op.code), 0.0};
+  const Stopwatch stopwatch = {clock, times};
+  return run_timed(x, items, tokens, lengths, out, &stopwatch);
+}
+
+Status Model::run_timed(const float* x, int items, int tokens, const int32_t* lengths, float* out,
+                        const Stopwatch* stopwatch) {
   const Value& input = program_.values[to_size(program_.input)];
   const Value& output = program_.values[to_size(program_.output)];
   if (items < 0) return Status::invalid("%d items", items);
@@ -255,12 +267,13 @@ Status Model::run(const float* x, int items, int tokens, const int32_t* lengths,
   for (int item = 0; item < items; item += at_once) {
     const size_t i = to_size(item);
     run_chunk(x + i * in_step, std::min(at_once, items - item), tokens,
-              lengths == nullptr ? nullptr : lengths + i, out + i * out_step);
+              lengths == nullptr ? nullptr : lengths + i, out + i * out_step, stopwatch);
   }
   return Status();
 }
 
-void Model::run_chunk(const float* x, int items, int tokens, const int32_t* lengths, float* out) {
+void Model::run_chunk(const float* x, int items, int tokens, const int32_t* lengths, float* out,
+                      const Stopwatch* stopwatch) {
   Batch batch;
   make_batch(items, tokens, lengths, batch);
   for (size_t i = 0; i < views_.size(); ++i) views_[i] = {arena_.data() + places_[i].offset, places_[i].ld};
@@ -286,7 +299,11 @@ void Model::run_chunk(const float* x, int items, int tokens, const int32_t* leng
   const bool scatter = padded && output.per_token;
   if (!scatter) result = {out, out_width};
 
-  for (const Step& step : steps_) run_step(step, batch);
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    const double begin = stopwatch == nullptr ? 0.0 : stopwatch->clock();
+    run_step(steps_[i], batch);
+    if (stopwatch != nullptr) stopwatch->times[i].seconds += stopwatch->clock() - begin;
+  }
 
   if (!scatter) return;
   std::memset(out, 0, to_size(items) * to_size(tokens) * to_size(output.width) * sizeof(float));
@@ -307,6 +324,7 @@ cf_info Model::info() const {
           output.width,
           program_.max_tokens,
           threads_,
+          static_cast<int32_t>(steps_.size()),
           arena_.size() * sizeof(float),
           table_->isa};
 }

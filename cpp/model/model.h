@@ -13,6 +13,9 @@ class Model {
   Status load(const int32_t* words, size_t count, const cf_tensor* tensors, size_t tensor_count,
               const char* isa, int threads);
   Status run(const float* x, int items, int tokens, const int32_t* lengths, float* out);
+  // The same, with the time of each op.
+  Status profile(const float* x, int items, int tokens, const int32_t* lengths, float* out, double (*clock)(),
+                 cf_op_time* times);
   cf_info info() const;
 
  private:
@@ -33,7 +36,14 @@ class Model {
 
   Status pack(const cf_tensor* tensors);
   Status plan();
-  void run_chunk(const float* x, int items, int tokens, const int32_t* lengths, float* out);
+  struct Stopwatch {
+    double (*clock)();
+    cf_op_time* times;
+  };
+  Status run_timed(const float* x, int items, int tokens, const int32_t* lengths, float* out,
+                   const Stopwatch* stopwatch);
+  void run_chunk(const float* x, int items, int tokens, const int32_t* lengths, float* out,
+                 const Stopwatch* stopwatch);
   void run_step(const Step& step, const Batch& batch);
   void make_batch(int items, int tokens, const int32_t* lengths, Batch& batch);
 

@@ -63,6 +63,17 @@ class Model:
         y: NDArray[np.float32] = self._runner.run(x, lengths)
         return y
 
+    def profile(self, x: NDArray[np.float32], lengths: NDArray[np.int32] | None = None) -> list[tuple[int, int, float]]:
+        """Run once with a clock around every op of the program: ``(op, opcode, seconds)`` in the program's order.
+
+        Arguments as for :meth:`run`. The opcode is the one that ran (docs/model_format.md). Raises
+        :class:`InputError` for a backend whose ops cannot be timed one by one.
+        """
+        if self.backend != "native":
+            raise InputError(f"{self.path}: the {self.backend} backend has no clock between ops; use the native one")
+        times: list[tuple[int, int, float]] = self._runner.profile(x, lengths)
+        return times
+
     def decide(self, x: NDArray[np.float32], agents: ArrayLike, tasks: ArrayLike) -> Decision:
         """Assign tasks: run a coordination network and apply its pointer head, masks and softmax.
 

@@ -212,3 +212,19 @@ def test_monotone(isa: str, quantiles: int, group: int) -> None:
         builder.model(builder.monotone(0, quantiles, group), isa).run(x.numpy()),
         monotone(x, quantiles, group),
     )
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_a_profile_names_every_op_and_its_time(isa):
+    b = Builder(64, per_token=True)
+    h = b.linear(0, torch.randn(192, 64))
+    y = b.layer_norm(b.attention(h, 4), torch.ones(64), torch.zeros(64))
+    model = _core.Model(b.words(y), b.tensors, isa)
+    small, large = (np.zeros((items, 128, 64), np.float32) for items in (1, 40))  # 40 items: several chunks
+    rows = model.profile(large)
+    assert [(index, code) for index, code, _ in rows] == [(0, 1), (1, 3), (2, 2)]
+    quick = model.profile(small)
+    for (_, _, seconds), (_, _, less) in zip(rows, quick, strict=True):
+        assert seconds > less > 0.0
+    with pytest.raises(ValueError, match="lengths"):
+        model.profile(small, np.zeros(1, np.int32))
