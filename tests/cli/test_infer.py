@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import shlex
 import struct
@@ -9,8 +11,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from claude_flow import registry
+from claude_flow import cli, registry
 
 pytest.importorskip("torch", reason="the small models of these tests need the extra: pip install 'claude-flow[train]'")
 
@@ -155,3 +159,66 @@ def test_model_version_backend_and_isa(run, models):
 )
 def test_a_swarm_that_cannot_be_answered_for(run, models, change, message):
     assert message in one_line(run("neural", "infer", "coordination", "--input", json.dumps({**SWARM, **change})))
+
+
+# Fuzz: no request, however odd, is an internal error -----------------------------------------------------------------
+
+ODD = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8)
+    | st.lists(st.text(max_size=4) | st.integers(), max_size=3)
+    | st.dictionaries(st.text(max_size=4), st.integers(), max_size=2)
+)
+
+
+def places(value: object, path: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
+    """The paths of everything inside a JSON value."""
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [found for key, child in children for found in [(*path, key), *places(child, (*path, key))]]
+
+
+@st.composite
+def requests(draw: st.DrawFn, template: dict[str, object]) -> object:
+    """A request of the specification with a value or two replaced, dropped, doubled or renamed."""
+    request = json.loads(json.dumps(template))
+    for _ in range(draw(st.integers(1, 2))):
+        *path, last = draw(st.sampled_from(places(template)))
+        with contextlib.suppress(
+            AttributeError, KeyError, IndexError, TypeError
+        ):  # an earlier change took the place away
+            inside = request
+            for step in path:
+                inside = inside[step]
+            how = draw(st.sampled_from(["replace", "replace", "drop", "double", "rename"]))
+            value = inside.pop(last)
+            if isinstance(inside, list):
+                inside[last:last] = {"replace": [draw(ODD)], "drop": [], "double": [value] * 2}.get(how, [value])
+            elif how != "drop":
+                inside[draw(st.text(max_size=6)) if how == "rename" else last] = (
+                    draw(ODD) if how == "replace" else value
+                )
+    return request
+
+
+def fuzz(options: dict[str, object], words: list[str], model: Path) -> None:
+    told, shown = io.StringIO(), io.StringIO()
+    for option, value in options.items():
+        words = [*words, option, json.dumps(value)]
+    with contextlib.redirect_stderr(told), contextlib.redirect_stdout(shown):
+        code = cli.main([*words, "--model", str(model), "--format", "json"])
+    assert code in (0, 2), told.getvalue()
+    assert "internal error" not in told.getvalue()
+    assert (code == 0) == bool(shown.getvalue())
+
+
+FUZZ = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SPEC_SWARM = json.loads(spec_words("coordination")[4])
+
+
+@FUZZ
+@given(request=requests(SPEC_SWARM))
+def test_fuzz_coordination(small_models, request):
+    fuzz({"--input": request}, ["neural", "infer", "coordination"], small_models["coordination"])
