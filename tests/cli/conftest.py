@@ -14,9 +14,8 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
-    home = str(tmp_path / "home")
-    return {**os.environ, "CLAUDE_FLOW_HOME": home, "COLUMNS": "100", "OMP_NUM_THREADS": "1"}
+def environment(_own_workspace: None) -> dict[str, str]:
+    return {**os.environ, "COLUMNS": "100", "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture
@@ -28,8 +27,3 @@ def run(tmp_path: Path, environment: dict[str, str]) -> Run:
         return subprocess.run([sys.executable, "-m", "claude_flow", *words], **{**settings, **options})
 
     return run_
-
-
-@pytest.fixture(autouse=True)
-def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CLAUDE_FLOW_HOME", str(tmp_path / "home"))

@@ -61,7 +61,7 @@ def test_the_newest_model_of_a_network(model_file):
 @pytest.mark.parametrize("name", ["../evil", "a/b", "/tmp/evil", ".hidden", ""])
 @pytest.mark.parametrize("look_up", [registry.model_path, registry.dataset_path, registry.config_path])
 def test_no_name_leads_out_of_the_workspace(look_up, name, model_file, tmp_path):
-    (tmp_path / "home" / "models").mkdir(parents=True)
+    (tmp_path / "workspace" / "models").mkdir(parents=True)
     with pytest.raises(InputError):
         registry.add_model(name, None, model_file, {})
     with pytest.raises(InputError):
@@ -75,7 +75,7 @@ def test_malformed_versions(version, model_file):
 
 
 def test_datasets_and_configurations(tmp_path, monkeypatch):
-    folder = tmp_path / "home" / "datasets" / "swarm-training-data"
+    folder = tmp_path / "workspace" / "datasets" / "swarm-training-data"
     registry.atomic_write(folder / "manifest.json", "{}")
     assert registry.dataset_path("swarm-training-data") == folder
     assert registry.dataset_path(str(folder)) == folder
@@ -83,7 +83,7 @@ def test_datasets_and_configurations(tmp_path, monkeypatch):
         registry.dataset_path("swarm-traning-data")
     with pytest.raises(InputError, match=r"no manifest\.json"):
         registry.dataset_path(str(tmp_path))
-    registry.atomic_write(tmp_path / "home" / "configs" / "big.json", "{}")
+    registry.atomic_write(tmp_path / "workspace" / "configs" / "big.json", "{}")
     assert registry.config_path("big") == registry.config_path("big.json")
     with pytest.raises(InputError, match="did you mean big"):
         registry.config_path("bigg")
