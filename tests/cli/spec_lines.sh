@@ -35,3 +35,14 @@ claude-flow neural data preprocess \
   --feature-extraction "automated" \
   --sequence-alignment true \
   --output-format "optimized-tensors"
+
+claude-flow neural infer prediction \
+  --task-description "implement authentication microservice" \
+  --historical-context "similar-tasks-last-6-months" \
+  --current-team-capacity '{
+    "available-agents": 4,
+    "average-productivity": 0.85,
+    "experience-level": "senior"
+  }' \
+  --uncertainty-quantification true \
+  --confidence-intervals "80%,95%"

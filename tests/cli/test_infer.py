@@ -39,14 +39,29 @@ def small_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
     from claude_flow import export, nets
     from claude_flow.data.scenarios import COMMANDS
-    from claude_flow.features.coordination import Encoder
+    from claude_flow.features import coordination, prediction
 
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("models")
-    net = nets.create("coordination", {"width": 32, "heads": 2, "feed_forward": [32], "commands": list(COMMANDS)})
-    calibration = {"temperature": 1.0}
-    export.save(net, folder / "m", metadata={"features": Encoder({}, True).schema(), "calibration": calibration})
-    return {"coordination": folder / "m"}
+    forecaster = prediction.Encoder()
+    forecaster.rows[:] = 1000  # as if all targets had been learned
+    forecaster.outcomes = (900, 100)
+    made = {
+        "coordination": (
+            {"width": 32, "heads": 2, "feed_forward": [32], "commands": list(COMMANDS)},
+            coordination.Encoder({}, True).schema(),
+            {"temperature": 1.0},
+        ),
+        "prediction": (
+            {"width": 16},
+            {**forecaster.schema(), "history": 8},
+            {"offsets": [[0.0] * len(prediction.QUANTILES)] * len(prediction.TARGETS)},
+        ),
+    }
+    for network, (config, features, calibration) in made.items():
+        metadata = {"features": features, "calibration": calibration}
+        export.save(nets.create(network, config), folder / network, metadata=metadata)
+    return {network: folder / network for network in made}
 
 
 @pytest.fixture
@@ -126,6 +141,45 @@ def test_the_coordination_request_of_the_specification(run, models):
     for entry in found["assignments"]:
         assert (entry["confidence"] < 0.8) == (entry["decision"] == "withheld")
         assert entry["explanation"]
+
+
+def test_the_prediction_request_of_the_specification(run, models):
+    done = run(*spec_words("prediction"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Forecast\n")
+    assert done.stdout.splitlines()[1].split()[:5] == ["median", "80", "%", "95", "%"]
+    found = json.loads(run(*spec_words("prediction"), "--format", "json").stdout)
+    time = found["predictions"]["duration"]
+    wide, narrow = time["intervals"]["0.95"], time["intervals"]["0.8"]
+    assert wide[0] <= narrow[0] <= time["median"] <= narrow[1] <= wide[1]
+    assert "no dataset swarm-training-data" in found["history"]["note"]  # said, not hidden
+    only = json.loads(run(*spec_words("prediction"), "--uncertainty-quantification=false", "--format", "json").stdout)
+    assert "intervals" not in only["predictions"]["duration"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--task-description", " ", "task-description"),
+        ("--historical-context", "no-such-dataset", "there is no dataset 'no-such-dataset'"),
+        ("--current-team-capacity", '{"available-agent": 4}', "did you mean available-agents"),
+        ("--current-team-capacity", '{"available-agents": 1e999}', "1e999"),
+        ("--confidence-intervals", "80,95", "not a share"),
+        ("--confidence-intervals", "99%", "at most 0.95"),
+        ("--uncertainty-quantification", "perhaps", "neither true nor false"),
+        ("--requested-time", "-5m", "not a duration"),
+        ("--processors", "inf", "not a finite number"),
+        ("--decision-time", "yesterday", "ISO 8601"),
+    ],
+)
+def test_a_prediction_that_cannot_be_made(run, models, option, value, message):
+    words = ["neural", "infer", "prediction", "--task-description", "implement it"]
+    assert message in one_line(run(*words, f"{option}={value}"))
+
+
+def test_a_model_of_another_network(run, models):
+    words = ["neural", "infer", "coordination", "--input", json.dumps(SWARM), "--model", "prediction-v9"]
+    assert "is a prediction model" in one_line(run(*words))
 
 
 def test_model_version_backend_and_isa(run, models):
@@ -222,3 +276,10 @@ SPEC_SWARM = json.loads(spec_words("coordination")[4])
 @given(request=requests(SPEC_SWARM))
 def test_fuzz_coordination(small_models, request):
     fuzz({"--input": request}, ["neural", "infer", "coordination"], small_models["coordination"])
+
+
+@FUZZ
+@given(capacity=requests(json.loads(spec_words("prediction")[8])), words=st.text(max_size=20))
+def test_fuzz_prediction(small_models, capacity, words):
+    start = ["neural", "infer", "prediction", f"--task-description={words}"]
+    fuzz({"--current-team-capacity": capacity}, start, small_models["prediction"])

@@ -25,40 +25,32 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 def _model_options(function: _Function) -> _Function:
     """Which model answers and how it runs; the same for every network."""
-    for option in reversed(
-        [
-            click.option(
-                "--model",
-                metavar="MODEL",
-                show_default="the workspace's newest of this network, else the built-in one",
-                help="A name, NAME/VERSION, or a path.",
-            ),
-            click.option(
-                "--backend",
-                type=click.Choice(["native", "torch"]),
-                default="native",
-                show_default=True,
-                help="The engine, or the reference.",
-            ),
-            click.option(
-                "--isa", default="auto", show_default=True, help="Instruction set of the native engine, such as avx2."
-            ),
-        ]
-    ):
-        function = option(function)
-    return function
-
-
-def _decision_options(function: _Function) -> _Function:
-    """How sure an answer must be, and whether it says why."""
-    function = params.switch("--explain-decision", help="Name the inputs that decided.")(function)
-    return click.option(
-        "--confidence-threshold",
-        type=params.SHARE,
-        default=0.0,
-        show_default=True,
-        help="Withhold what is less sure than this.",
+    function = click.option(
+        "--isa", default="auto", show_default=True, help="Instruction set of the native engine, such as avx2."
     )(function)
+    function = click.option(
+        "--backend",
+        type=click.Choice(["native", "torch"]),
+        default="native",
+        show_default=True,
+        help="The engine, or the reference.",
+    )(function)
+    return click.option(
+        "--model",
+        metavar="MODEL",
+        show_default="the workspace's newest of this network, else the built-in one",
+        help="A name, NAME/VERSION, or a path.",
+    )(function)
+
+
+_threshold_option = click.option(
+    "--confidence-threshold",
+    type=params.SHARE,
+    default=0.0,
+    show_default=True,
+    help="Withhold what is less sure than this.",
+)
+_explain_option = params.switch("--explain-decision", help="Name the inputs that decided.")
 
 
 def _load(network: str, model: str | None, backend: str, isa: str) -> Model:
@@ -99,7 +91,8 @@ claude-flow neural infer coordination \\
     required=True,
     help='The swarm: "current-agents", "pending-tasks", "system-state".',
 )
-@_decision_options
+@_threshold_option
+@_explain_option
 @_model_options
 @click.pass_obj
 def coordination(
@@ -119,4 +112,52 @@ def coordination(
         confidence_threshold=confidence_threshold,
         explain=explain_decision,
     )
+    output.result(answer, network.render(answer))
+
+
+@group.command(
+    "prediction",
+    examples=[
+        """\
+claude-flow neural infer prediction \\
+  --task-description "implement authentication microservice" \\
+  --historical-context "similar-tasks-last-6-months" \\
+  --current-team-capacity '{
+    "available-agents": 4,
+    "average-productivity": 0.85,
+    "experience-level": "senior"
+  }' \\
+  --uncertainty-quantification true \\
+  --confidence-intervals "80%,95%\"""",
+        "claude-flow neural infer prediction --task-description 'fix a flaky test' --task-type bugfix --agent coder-1",
+    ],
+)
+@click.option("--task-description", required=True, help="What is to be done, in words.")
+@click.option(
+    "--historical-context",
+    metavar="CONTEXT",
+    help="The past runs to learn from: a dataset of tables, or similar-tasks-last-6-months for those in the "
+    "workspace's swarm-training-data.",
+)
+@click.option("--current-team-capacity", type=params.Json(dict), help='The team, such as {"available-agents": 4}.')
+@params.switch("--uncertainty-quantification", default=True, help="Give intervals beside the median.")
+@click.option(
+    "--confidence-intervals", type=params.SHARES, default="80%,95%", show_default=True, help="Their levels, up to 95%."
+)
+@click.option("--task-type", help="The kind of task, as the history names it.")
+@click.option("--agent", help="Who would do it, as the history names them.")
+@click.option("--source", help="Whose log the task belongs to; by default that of the latest run.")
+@click.option("--requested-time", type=params.DURATION, help="The time reserved for it, such as 2h.")
+@click.option("--processors", type=params.Number(0), help="The processors reserved for it.")
+@click.option("--decision-time", metavar="TIME", help="ISO 8601; only what was known then counts. Default: now.")
+@_explain_option
+@_model_options
+@click.pass_obj
+def prediction(output: Output, /, explain_decision: bool, **options: Any) -> None:
+    """Say when a task will be done, and how sure that is."""
+    from claude_flow.infer import prediction as network
+
+    loaded = _load("prediction", *(options.pop(name) for name in ("model", "backend", "isa")))
+    request = {name.replace("_", "-"): value for name, value in options.items() if value is not None}
+    answer = network.answer(loaded, request, explain=explain_decision)
     output.result(answer, network.render(answer))

@@ -153,7 +153,7 @@ def _parse(request: Any) -> dict[str, Any]:
         if field not in _CAPACITY:
             raise InputError(f"current-team-capacity: no field {field!r}{did_you_mean(str(field), _CAPACITY)}")
         if field == "experience-level":
-            if value not in _EXPERIENCE:
+            if not isinstance(value, str) or value not in _EXPERIENCE:
                 raise InputError(f"experience-level must be one of {', '.join(_EXPERIENCE)}, not {value!r}")
         else:
             _number(
