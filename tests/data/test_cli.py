@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from datetime import datetime, timezone
 
 import pytest
@@ -76,3 +78,19 @@ def test_bad_input_is_one_line_and_exit_code_2(cli, tmp_path, words, said):
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_leaves_nothing_half_written(tmp_path, cli, recent):
+    log = tmp_path / "slow.jsonl"
+    log.write_text(recent.read_text() + "\n" + '{"type": "summary", "summary": "x"}\n' * 2_000_000)
+    line = [sys.executable, "-m", "claude_flow", "neural", "data", "collect", "--source", str(log)]
+    home = tmp_path / "home"
+    environment = os.environ | {"CLAUDE_FLOW_HOME": str(home)}
+    process = subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not list(home.glob("datasets/.*")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (130, "error: interrupted\n")
+    assert list((home / "datasets").iterdir()) == []

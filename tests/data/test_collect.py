@@ -171,6 +171,13 @@ def test_missing_sources_and_foreign_folders_are_refused(tmp_path, log):
     assert log.exists()
 
 
+def test_folders_that_are_named_like_logs(tmp_path, log):
+    (log.parent / "odd.jsonl").mkdir()
+    (log.parent / "odd.jsonl" / "deep.jsonl").write_text('{"type": "summary"}\n')
+    manifest = collect([log.parent], tmp_path / "d", quality_filter="none", now=NOW)
+    assert manifest["sources"][0]["files"] == 2
+
+
 def test_a_cut_gzip_stream_is_one_rejected_line(tmp_path, transcript):
     t = transcript()
     for n in range(200):

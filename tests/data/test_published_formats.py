@@ -49,6 +49,13 @@ def test_swf(tmp_path, gather):
     assert log.header["small"]["Note"] == "made up; twice"
 
 
+def test_swf_by_its_content_when_the_name_does_not_tell(tmp_path, gather):
+    path = tmp_path / "workload.txt"
+    path.write_text("".join(f"{n} {n} 5 60 4 50 20 4 100 40 1 7 2 9 1 3 -1 -1\n" for n in range(50)))
+    found, log = gather(path)
+    assert (len(found["Run"]), log.rejected_total) == (50, 0)
+
+
 def test_swf_without_a_clock_has_no_times(tmp_path, gather):
     path = tmp_path / "x.swf"
     path.write_text("; MaxJobs: 1\n 1 10 5 60 4 50 20 4 100 40 1 7 2 9 1 3 -1 -1\n")

@@ -107,7 +107,8 @@ def collect(
     names = Anonymizer() if anonymize else None
     if not 0 <= bad_line_share <= 1:
         raise InputError(f"bad-line share {bad_line_share}: a number between 0 and 1 is wanted")
-    found = [(Path(path), *detect(Path(path).expanduser())) for path in dict.fromkeys(map(str, sources))]
+    paths = dict.fromkeys(Path(path).expanduser() for path in sources)
+    found = [(path, *detect(path)) for path in paths]
     if not found:
         raise InputError("no source is named: give at least one log file or folder")
     total = sum(_size(file) for _, _, files in found for file in files)

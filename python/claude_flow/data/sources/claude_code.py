@@ -76,7 +76,7 @@ _SHORTENED = re.compile(r"…\[(\d{1,9}) chars\]$")  # exports that cut texts le
 def files(path: Path) -> list[Path]:
     """Every ``*.jsonl`` and ``*.jsonl.gz`` below a folder, or one session with the agent files beside it."""
     if path.is_dir():
-        found = sorted(p for p in path.rglob("*.jsonl*") if p.name.endswith((".jsonl", ".jsonl.gz")))
+        found = sorted(p for p in path.rglob("*.jsonl*") if p.name.endswith((".jsonl", ".jsonl.gz")) and p.is_file())
         decided = (_looks_right(p) for p in found[:20])
         return found if any(decided) else []
     if not path.name.endswith((".jsonl", ".jsonl.gz")) or not _looks_right(path):
@@ -148,22 +148,24 @@ class _Session:
 
     def read(self, agent_files: list[Path]) -> None:
         for number_, line in self._log.objects(self._path):
-            self._line(self._path, number_, line, None)
+            self._line(self._path, number_, line, [])
         waiting = {file.name.removeprefix("agent-").split(".")[0]: file for file in agent_files}
         self._link()
         # An agent's own file may spawn further agents, whose files become known only then.
         while ready := [a for a in waiting if any(s.agent == a for s in self._spawns.values())]:
             for agent in ready:
                 file = waiting.pop(agent)
+                mine = sorted((s for s in self._spawns.values() if s.agent == agent), key=lambda s: s.at)
                 for number_, line in self._log.objects(file):
-                    self._line(file, number_, line, agent)
+                    self._line(file, number_, line, mine)
             self._link()
         for file in waiting.values():
             self._log.notes["agent transcript that no line of its session spawned"] += 1
             for _ in self._log.objects(file):
                 pass  # counted, hashed and checked like every other file
 
-    def _line(self, file: Path, number_: int, line: dict[str, Any], agent: str | None) -> None:
+    def _line(self, file: Path, number_: int, line: dict[str, Any], spawns: list[_Spawn]) -> None:
+        """Take in one line; ``spawns``: of the agent that the file belongs to, in time order, [] for the session."""
         kind = line.get("type")
         if kind not in _TYPES:
             self._log.notes[f"type {str(kind)[:40]}"] += 1
@@ -172,10 +174,13 @@ class _Session:
         if kind in ("assistant", "user", "progress") and at is None:
             self._log.reject(file, number_, f"a line of type {kind} without a valid timestamp")
             return
-        if agent is not None:
-            self._inner_line(agent, at, line)
+        if spawns:
+            # Resumed agents share an id, and so a file: a line belongs to the last spawn before it.
+            inner = next((s for s in reversed(spawns) if at is None or s.at <= at), spawns[0]).inner
+            inner.retries = inner.retries or 0  # an agent's own file would show them
+            inner.add(line)
         if kind == "assistant" and at is not None:
-            self._assistant(line, at, agent)
+            self._assistant(line, at, spawns[0].agent if spawns else None)
         elif kind == "user":
             self._user(line, at)
         elif kind == "progress":
@@ -249,15 +254,6 @@ class _Session:
                     spawn.agent_type = text(result.body.get("agentType"))
             if identity in self._inner and not spawn.inner.lines and not spawn.inner.times:
                 spawn.inner = self._inner[identity]
-
-    def _inner_line(self, agent: str, at: datetime | None, line: dict[str, Any]) -> None:
-        """Resumed agents share an id: a line belongs to the last spawn of that id before it."""
-        mine = sorted((s for s in self._spawns.values() if s.agent == agent), key=lambda s: s.at)
-        earlier = [s for s in mine if at is None or s.at <= at]
-        for target in (earlier or mine[:1])[-1:]:
-            if target.inner.retries is None:
-                target.inner.retries = 0  # an agent's own file would show them
-            target.inner.add(line)
 
     def runs(self) -> Iterator[tuple[Run, list[Step]]]:
         self._link()

@@ -37,7 +37,7 @@ _ENVELOPE = frozenset(("event", "time", "source"))
 def files(path: Path) -> list[Path]:
     """A JSONL file whose first lines carry ``event``, or the ``*.jsonl``, ``*.jsonl.gz`` of a folder."""
     if path.is_dir():
-        found = sorted(p for p in path.iterdir() if p.name.endswith((".jsonl", ".jsonl.gz")))
+        found = sorted(p for p in path.iterdir() if p.name.endswith((".jsonl", ".jsonl.gz")) and p.is_file())
         return found if any(_looks_right(p) for p in found[:20]) else []
     return [path] if _looks_right(path) else []
 

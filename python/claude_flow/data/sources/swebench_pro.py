@@ -54,7 +54,7 @@ def files(path: Path) -> list[Path]:
     """The parts present in a folder, ``eval_results`` included, or one part or eval file alone."""
     if path.is_dir():
         if path.name == f"{_PREFIX}eval_results":
-            return sorted(p for p in path.iterdir() if _plain_name(p).endswith(".json"))
+            return sorted(p for p in path.iterdir() if p.is_file() and _is_evaluation(p))
         found = [p for p in sorted(path.iterdir()) if p.is_file() and _part(p)]
         return found + (files(path / f"{_PREFIX}eval_results") if (path / f"{_PREFIX}eval_results").is_dir() else [])
     return [path] if _part(path) or _is_evaluation(path) else []

@@ -28,8 +28,8 @@ def files(path: Path) -> list[Path]:
         return sorted(p for p in path.iterdir() if _is_named_swf(p))
     if _is_named_swf(path):
         return [path]
-    content = [line for line in peek(path) if not line.startswith(";")]
-    return [path] if content and len(content) < 20 and all(_numbers(line) for line in content) else []
+    content = [line for line in peek(path) if line.strip() and not line.lstrip().startswith(";")]
+    return [path] if content and all(map(_numbers, content)) else []
 
 
 def read(path: Path, files: list[Path], log: Log) -> Iterator[Record]:
