@@ -80,6 +80,34 @@ def test_bad_input_is_one_line_and_exit_code_2(cli, tmp_path, words, said):
     assert "Traceback" not in done.stderr
 
 
+def test_preprocess_makes_what_the_tables_support_and_says_what_not(cli, tmp_path, transcript):
+    t = transcript()
+    for n in range(40):
+        kind = ("coder", "tester")[n % 2]
+        t.spawns(1000 * n, f"toolu_{n}", message=f"m{n}", subagent_type=kind, description=f"Part {n}")
+        t.completes(1000 * n + 30 + n, f"toolu_{n}", f"a{n}", ms=(25 + n) * 1000)
+    assert cli("collect", "--source", t.write(tmp_path / "shop" / "5e55-1.jsonl")).returncode == 0
+    done = cli("preprocess", "--format", "json", "--normalization", "robust")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert sorted(answer["made"]) == ["coordination", "prediction"]
+    assert "simulator" in answer["skipped"]["optimization"]
+    for made in answer["made"].values():
+        manifest = json.loads((tmp_path / made["path"] / "manifest.json").read_text())
+        assert (manifest["kind"], manifest["schema"] != {}) == ("tensors", True)
+        assert not list((tmp_path / made["path"]).parent.glob(".*"))
+    simulated = cli("preprocess", "--dataset", "simulator", "--simulate", 200, "--format", "json")
+    assert list(json.loads(simulated.stdout)["made"]) == ["optimization"]
+
+
+def test_preprocess_of_tables_that_teach_nothing(cli, recent, tmp_path):
+    assert cli("collect", "--source", recent).returncode == 0
+    done = cli("preprocess")
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
+    assert "can teach no network (coordination: " in done.stderr
+    assert sorted(p.name for p in (tmp_path / "home" / "datasets").iterdir()) == ["swarm-training-data"]
+
+
 def test_ctrl_c_leaves_nothing_half_written(tmp_path, cli, recent):
     log = tmp_path / "slow.jsonl"
     log.write_text(recent.read_text() + "\n" + '{"type": "summary", "summary": "x"}\n' * 2_000_000)

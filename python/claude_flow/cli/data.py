@@ -21,6 +21,7 @@ SWARM_LOGS = "swarm-logs"
 SIMULATOR = "simulator"
 _NETWORKS = ("coordination", "optimization", "prediction")
 _SIMULATED_SWARMS = 20_000
+_HISTORY = 127  # records before the open one: the prediction network's whole sequence
 _SHOWN_LINES = 10
 
 _COLLECT_EXAMPLE = """\
@@ -139,7 +140,11 @@ def collect(
     show_default=True,
     help="automated: also from the texts of tasks; basic: from types and numbers alone.",
 )
-@params.switch("--sequence-alignment", default=True, help="Align histories in time: a task sees what had ended.")
+@params.switch(
+    "--sequence-alignment",
+    default=True,
+    help="Give each task the runs that had ended before it, in their order; false: the last one only.",
+)
 @click.option(
     "--output-format",
     type=click.Choice(["optimized-tensors"]),
@@ -161,7 +166,7 @@ def preprocess(
     normalization: str,
     feature_extraction: str,
     sequence_alignment: bool,
-    output_format: str,
+    output_format: str,  # there is one so far
     simulate: int | None,
     seed: int,
 ) -> None:
@@ -178,8 +183,7 @@ def preprocess(
     options: dict[str, Any] = {
         "normalization": normalization,
         "feature_extraction": feature_extraction,
-        "sequence_alignment": sequence_alignment,
-        "output_format": output_format,
+        "history": _HISTORY if sequence_alignment else 1,
         "seed": seed,
     }
     if simulate is not None or is_simulated:
@@ -196,6 +200,8 @@ def preprocess(
                     manifest = import_module(f"claude_flow.data.prepare_{network}").preprocess(tables, folder, options)
             except InputError as error:
                 skipped[network] = str(error)
+                if target.exists():
+                    output.warn(f"{target} is left as it was: it comes from an earlier preprocessing")
                 continue
             made[network] = {"dataset": target.name, "path": str(target), "manifest": manifest}
     if not made:
