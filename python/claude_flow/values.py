@@ -315,7 +315,7 @@ def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     """
     from difflib import get_close_matches  # not needed unless something is wrong already
 
-    near = get_close_matches(word, list(candidates), n=3, cutoff=0.75)
+    near = get_close_matches(word, list(candidates), n=3, cutoff=0.7)
     return f": did you mean {' or '.join(near)}?" if near else ""
 
 

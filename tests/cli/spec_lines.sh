@@ -46,3 +46,17 @@ claude-flow neural infer prediction \
   }' \
   --uncertainty-quantification true \
   --confidence-intervals "80%,95%"
+
+claude-flow neural infer optimization \
+  --current-performance '{
+    "throughput": 45.2,
+    "latency": 120,
+    "error-rate": 0.02,
+    "resource-utilization": 0.78
+  }' \
+  --constraints '{
+    "max-memory": "16GB",
+    "max-cpu": 0.9,
+    "budget": 1000
+  }' \
+  --optimization-targets '["reduce-latency","improve-throughput"]'

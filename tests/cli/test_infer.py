@@ -39,7 +39,7 @@ def small_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
     from claude_flow import export, nets
     from claude_flow.data.scenarios import COMMANDS
-    from claude_flow.features import coordination, prediction
+    from claude_flow.features import coordination, optimization, prediction
 
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("models")
@@ -51,6 +51,11 @@ def small_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             {"width": 32, "heads": 2, "feed_forward": [32], "commands": list(COMMANDS)},
             coordination.Encoder({}, True).schema(),
             {"temperature": 1.0},
+        ),
+        "optimization": (
+            {"hidden": [16]},
+            optimization.Encoder().schema(),
+            {"scale": 1.0, "confidence": {"scores": [0.0, 1.0], "probabilities": [0.5, 1.0]}},
         ),
         "prediction": (
             {"width": 16},
@@ -103,7 +108,7 @@ def test_a_threshold_is_a_share(run, threshold):
 
 def test_an_unknown_model_names_the_near_one(run, models):
     words = ["neural", "infer", "coordination", "--input", json.dumps(SWARM), "--model", "cordination-v9"]
-    assert "did you mean coordination-v9?" in one_line(run(*words))
+    assert "did you mean coordination-v9" in one_line(run(*words))
 
 
 HEADER = b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'
@@ -141,6 +146,40 @@ def test_the_coordination_request_of_the_specification(run, models):
     for entry in found["assignments"]:
         assert (entry["confidence"] < 0.8) == (entry["decision"] == "withheld")
         assert entry["explanation"]
+
+
+def test_the_optimization_request_of_the_specification(run, models):
+    done = run(*spec_words("optimization"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Recommendations: reduce-latency, improve-throughput\n")
+    found = json.loads(run(*spec_words("optimization"), "--top", "3", "--format", "json").stdout)
+    assert len(found["recommendations"]) == 3
+    sure = ["--confidence-threshold", "100%", "--explain-decision", "--format", "json"]
+    withheld = json.loads(run(*spec_words("optimization"), *sure).stdout)
+    assert len(withheld["withheld"]) == 5
+    assert withheld["recommendations"] == []
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--current-performance", "{}", "current-performance"),
+        ("--current-performance", '{"latncy": 120}', "did you mean latency"),
+        ("--current-performance", '{"latency": NaN}', "NaN"),
+        ("--current-performance", "45.2", "not a number"),
+        ("--constraints", '{"max-memory": "16 bananas"}', "max-memory"),
+        ("--constraints", "[1]", "a json object is wanted here, not a list"),
+        ("--optimization-targets", "[]", "the list is empty"),
+        ("--optimization-targets", "reduce-latncy", "did you mean reduce-latency"),
+        ("--optimization-targets", '{"reduce-latency": -1}', "reduce-latency"),
+        ("--top", "0", "--top"),
+    ],
+)
+def test_an_optimization_that_cannot_be_advised(run, models, option, value, message):
+    given_ = {"--current-performance": '{"latency": 120}', option: value}
+    assert message in one_line(
+        run("neural", "infer", "optimization", *(word for pair in given_.items() for word in pair))
+    )
 
 
 def test_the_prediction_request_of_the_specification(run, models):
@@ -283,3 +322,13 @@ def test_fuzz_coordination(small_models, request):
 def test_fuzz_prediction(small_models, capacity, words):
     start = ["neural", "infer", "prediction", f"--task-description={words}"]
     fuzz({"--current-team-capacity": capacity}, start, small_models["prediction"])
+
+
+@FUZZ
+@given(
+    performance=requests(json.loads(spec_words("optimization")[4])),
+    constraints=requests(json.loads(spec_words("optimization")[6])),
+)
+def test_fuzz_optimization(small_models, performance, constraints):
+    options = {"--current-performance": performance, "--constraints": constraints}
+    fuzz(options, ["neural", "infer", "optimization"], small_models["optimization"])

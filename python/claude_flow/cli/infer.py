@@ -12,6 +12,7 @@ from claude_flow.cli import params
 from claude_flow.cli.command import Group
 from claude_flow.cli.output import Output
 from claude_flow.errors import InputError
+from claude_flow.values import json_argument, names
 
 if TYPE_CHECKING:
     from claude_flow.model import Model
@@ -61,6 +62,15 @@ def _load(network: str, model: str | None, backend: str, isa: str) -> Model:
     if loaded.network != network:
         raise InputError(f"{path} is a {loaded.network} model: name a {network} model, or ask  infer {loaded.network}")
     return loaded
+
+
+def _request(options: dict[str, Any]) -> dict[str, Any]:
+    """The request that options stand for: what was not given is not in it."""
+    return {name.replace("_", "-"): value for name, value in options.items() if value is not None}
+
+
+def _targets(text: str) -> Any:
+    return json_argument(text) if text.lstrip().startswith(("{", "@")) else list(names(text))
 
 
 @group.command(
@@ -116,6 +126,57 @@ def coordination(
 
 
 @group.command(
+    "optimization",
+    examples=[
+        """\
+claude-flow neural infer optimization \\
+  --current-performance '{
+    "throughput": 45.2,
+    "latency": 120,
+    "error-rate": 0.02,
+    "resource-utilization": 0.78
+  }' \\
+  --constraints '{
+    "max-memory": "16GB",
+    "max-cpu": 0.9,
+    "budget": 1000
+  }' \\
+  --optimization-targets '["reduce-latency","improve-throughput"]'""",
+        "claude-flow neural infer optimization --current-performance @metrics.json --current-settings @settings.json",
+    ],
+)
+@click.option("--current-performance", type=params.Json(dict), required=True, help="Metrics by name.")
+@click.option("--current-settings", type=params.Json(dict), help='Settings by name, such as {"max-agents": 6}.')
+@click.option("--workload", type=params.Json(dict), help='The work by name, such as {"arrival-rate": 50}.')
+@click.option("--constraints", type=params.Json(dict), help='Limits by name, such as {"max-memory": "16GB"}.')
+@click.option(
+    "--optimization-targets",
+    type=params.Parsed("targets", _targets),
+    help='What to improve: names, or weights such as {"reduce-latency": 3}.',
+)
+@click.option("--top", type=click.IntRange(1, 128), default=5, show_default=True, help="The most changes to name.")
+@_threshold_option
+@_explain_option
+@_model_options
+@click.pass_obj
+def optimization(
+    output: Output, /, top: int, confidence_threshold: float, explain_decision: bool, **options: Any
+) -> None:
+    """Say what to change to remove the bottleneck.
+
+    docs/optimization.md lists every metric, setting, limit and target. What is left out is unknown, never zero.
+    """
+    from claude_flow.infer import optimization as network
+
+    loaded = _load("optimization", *(options.pop(name) for name in ("model", "backend", "isa")))
+    request = _request(options)
+    answer = network.answer(
+        loaded, request, top=top, confidence_threshold=confidence_threshold, explain=explain_decision
+    )
+    output.result(answer, network.render(answer))
+
+
+@group.command(
     "prediction",
     examples=[
         """\
@@ -158,6 +219,6 @@ def prediction(output: Output, /, explain_decision: bool, **options: Any) -> Non
     from claude_flow.infer import prediction as network
 
     loaded = _load("prediction", *(options.pop(name) for name in ("model", "backend", "isa")))
-    request = {name.replace("_", "-"): value for name, value in options.items() if value is not None}
+    request = _request(options)
     answer = network.answer(loaded, request, explain=explain_decision)
     output.result(answer, network.render(answer))

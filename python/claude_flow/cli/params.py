@@ -22,6 +22,7 @@ __all__ = [
     "SIZE",
     "Json",
     "Number",
+    "Parsed",
     "switch",
 ]
 
