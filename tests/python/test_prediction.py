@@ -63,7 +63,7 @@ def data(tables, tmp_path_factory):
     from claude_flow.train.prediction import PredictionData
 
     folder = tmp_path_factory.mktemp("tensors") / "team"
-    preprocess(tables, folder, {"history": 15, "test_split": 0.2})
+    preprocess(tables, folder, {"history": 15})
     return PredictionData.load(folder, 0.2, 0, {"sequence_length": 12})
 
 
@@ -85,7 +85,9 @@ def model_path(data, tmp_path_factory):
     module.eval()
     path = tmp_path_factory.mktemp("model") / "small.safetensors"
     metadata = data.metadata(module)
-    export.save(module, path, metadata={**metadata, "provenance": {}})
+    card = metadata.pop("card")
+    assert card["rows"]["calibration"] > 20
+    export.save(module, path, metadata={**metadata, "provenance": card})
     return path, data.metrics(module, "test")
 
 
@@ -178,6 +180,15 @@ def test_preprocessed_folder_reads_back(tables, tmp_path):
     assert stored == json.loads(json.dumps(manifest))
     assert len(runs) == len(samples) == len(history.index) == 400
     assert manifest["schema"]["normalization"] == "robust"
+
+
+def test_words_count_only_with_automated_extraction(tables, tmp_path):
+    preprocess(tables, tmp_path / "basic", {"feature_extraction": "basic"})
+    manifest, runs, _, _ = load(tmp_path / "basic")
+    assert not runs.text.any()
+    assert Encoder.from_schema(manifest["schema"]).describe is False
+    with pytest.raises(InputError, match="sequence-alignment"):
+        preprocess(tables, tmp_path / "none", {"sequence_alignment": False})
 
 
 def test_damaged_or_small_data_is_one_clear_line(tables, tmp_path):

@@ -60,17 +60,24 @@ def read_runs(tables: Path) -> tuple[Runs, dict[str, str]]:
 def preprocess(tables_dir: Path, out_dir: Path, options: Mapping[str, Any]) -> dict[str, Any]:
     """Write the tensors of ``tables_dir`` into the folder ``out_dir`` and return its manifest.
 
-    Options: ``normalization`` (z-score, robust, quantile, log; default z-score), ``history`` (records before the
-    open one, 1 to 127, default 127), ``validation_split`` (default 0.2), ``test_split`` (default 0: the latest
-    share of each source, which training never touches).
+    Options: ``normalization`` (z-score, robust, quantile, log, none; default z-score), ``feature_extraction``
+    (``"basic"`` leaves descriptions out), ``history`` (records before the open one, 1 to 127, default 127),
+    ``test_split`` (default 0.2: the latest share of each source, which no choice ever sees), ``validation_split``
+    (default 0.2; training fits scales and priors again, on its own training part).
 
     Raises :class:`InputError` when fewer than 20 runs have anything to predict.
     """
     length = int(options.get("history", 127))
-    test_split = float(options.get("test_split", 0.0))
+    test_split = float(options.get("test_split", 0.2))
     if not 1 <= length <= 127 or not 0 <= test_split < 0.9:
         raise InputError("history must lie between 1 and 127, test_split between 0 and 0.9")
+    if not options.get("sequence_alignment", True):
+        raise InputError("prediction needs --sequence-alignment true: else a history would show what had not ended yet")
+    encoder = Encoder(
+        str(options.get("normalization", "z-score")), options.get("feature_extraction", "automated") != "basic"
+    )
     runs, names = read_runs(tables_dir)
+    runs = encoder.view(runs)
     samples = np.flatnonzero(~np.isnan(runs.numbers[:, : TARGETS.index("queue")]).all(1))
     if len(samples) < 20:
         raise InputError(
@@ -79,7 +86,7 @@ def preprocess(tables_dir: Path, out_dir: Path, options: Mapping[str, Any]) -> d
     tasks = runs.take(samples)
     history = as_of(runs, tasks, length)
     split = split_rows(tasks, float(options.get("validation_split", 0.2)), test_split)
-    encoder = Encoder(str(options.get("normalization", "z-score"))).fit(tasks, history, np.flatnonzero(split == 0))
+    encoder.fit(tasks, history, np.flatnonzero(split == 0))
 
     out_dir.mkdir(parents=True, exist_ok=True)
     shards = []

@@ -9,6 +9,7 @@ serves seconds and days, and without any history it starts from the training dat
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -76,8 +77,9 @@ class Encoder:
     ``fit`` learns the numbers that it needs from the training part; ``schema`` stores them in the model file.
     """
 
-    def __init__(self, normalization: str = "z-score") -> None:
+    def __init__(self, normalization: str = "z-score", describe: bool = True) -> None:
         self.normalization = normalization
+        self.describe = describe  # whether the words of a description count
         self.scalers = [Scaler.fit(self._kind, []) for _ in NUMBERS]
         self.prior = np.zeros(len(TARGETS))
         self.spread = np.ones(len(TARGETS))  # of a target around its anchor: one unit of the output
@@ -118,6 +120,7 @@ class Encoder:
             "units": list(UNITS),
             "quantiles": list(QUANTILES),
             "normalization": self.normalization,
+            "describe": self.describe,
             "scalers": [scaler.to_json() for scaler in self.scalers],
             "prior": self.prior.tolist(),
             "spread": self.spread.tolist(),
@@ -137,7 +140,7 @@ class Encoder:
             raise InputError(
                 "the feature schema is not one of prediction, version 1: train or download the model again"
             )
-        encoder = cls(schema["normalization"])
+        encoder = cls(schema["normalization"], bool(schema["describe"]))
         encoder.scalers = [Scaler.from_json(stored) for stored in schema["scalers"]]
         encoder.prior = np.array(schema["prior"], np.float64)
         encoder.spread = np.array(schema["spread"], np.float64)
@@ -150,6 +153,10 @@ class Encoder:
     def failure_rate(self) -> float:
         """Share of failed runs in the training data."""
         return self.outcomes[1] / max(sum(self.outcomes), 1)
+
+    def view(self, runs: Runs) -> Runs:
+        """The runs as this encoder may see them: without their texts when it does not ``describe``."""
+        return runs if self.describe else replace(runs, text=np.zeros_like(runs.text))
 
     def trained(self) -> Array:
         """bool [targets]: whether the training data had at least 50 known values of the target."""

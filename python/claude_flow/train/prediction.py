@@ -51,7 +51,7 @@ class PredictionData:
         self.manifest, self.split, self.length, self.forget = manifest, split, length, forget
         self.runs, self.history = runs, history
         self.tasks = self.runs.take(samples)
-        self.encoder = Encoder(manifest["schema"]["normalization"])
+        self.encoder = Encoder(manifest["schema"]["normalization"], manifest["schema"]["describe"])
         self.encoder.fit(self.tasks, self.history, np.flatnonzero(split == 0))
         self.targets = self.tasks.numbers[:, : len(TARGETS)].astype(np.float64)
         self.splits: tuple[str, ...] = (
@@ -238,7 +238,7 @@ class PredictionData:
         return conformal(self.predict(module, rows)[0], self.targets[rows])
 
     def metadata(self, module: nn.Module) -> dict[str, Any]:
-        """Feature schema and calibration for the model file."""
+        """Feature schema and calibration for the model file, and the data's part of the card."""
         rows = self.rows("calibration")
         schema = {**self.encoder.schema(), "history": self.length}
         return {
@@ -248,6 +248,17 @@ class PredictionData:
                 "levels": list(LEVELS),
                 "rows": (~np.isnan(self.targets[rows])).sum(0).tolist(),
                 "offsets": self.offsets(module).tolist(),
+            },
+            "card": {
+                "protocol": "per source in order of submission: training, then validation (first half: choice of the "
+                "epoch, second half: calibration), then test; runs that end in a later part are dropped; a history "
+                "holds what had ended by submission; intervals of the test scores are calibrated",
+                "rows": {part: len(self.rows(part)) for part in ("train", "validation", "calibration", "test")},
+                "training_rows_by_target": dict(zip(TARGETS, self.encoder.rows.tolist(), strict=True)),
+                "sources": sorted(self.manifest["source-names"].values()),
+                "intended_use": "durations and effort of single tasks of a swarm, beside its own logged history",
+                "limits": "only targets with training rows are predicted; without a history the intervals are wide; "
+                "team capacity is a stated rule, not learned",
             },
         }
 
