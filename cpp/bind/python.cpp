@@ -5,7 +5,6 @@
 #include <pybind11/stl.h>
 
 #include <chrono>
-#include <mutex>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -139,7 +138,6 @@ class PyModel {
     cf_status status = CF_OK;
     {
       const py::gil_scoped_release release;
-      const std::lock_guard<std::mutex> lock(running_);
       status = times == nullptr
                    ? cf_model_run(model_, data, items, token_count, real, result, &error)
                    : cf_model_profile(model_, data, items, token_count, real, result, &clock, times, &error);
@@ -158,7 +156,6 @@ class PyModel {
   }
 
   cf_model* model_ = nullptr;
-  std::mutex running_;
 };
 
 }  // namespace

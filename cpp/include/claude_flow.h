@@ -59,8 +59,10 @@ cf_status cf_model_create(const int32_t *program, size_t program_words, const cf
 void cf_model_destroy(cf_model *model);
 void cf_model_info(const cf_model *model, cf_info *info);
 
-/* x: items * tokens * input_width floats (tokens = 1 for a per-item input); lengths: items values in
-   1..tokens, or NULL when every token is real; out: items * (tokens) * output_width floats. */
+/* May be called from several threads at once; `threads` counts the caller, and a call that finds the model's
+   other threads busy works alone. The result never depends on the number of threads. x: items * tokens *
+   input_width floats (tokens = 1 for a per-item input); lengths: items values in 1..tokens, or NULL when
+   every token is real; out: items * (tokens) * output_width floats. */
 cf_status cf_model_run(cf_model *model, const float *x, int32_t items, int32_t tokens, const int32_t *lengths,
                        float *out, cf_error *error);
 

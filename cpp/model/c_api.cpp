@@ -10,6 +10,7 @@ using claude_flow::Status;
 using claude_flow::Table;
 
 struct cf_model {
+  explicit cf_model(int threads) : model(threads) {}
   Model model;
 };
 
@@ -53,10 +54,12 @@ cf_status cf_model_create(const int32_t* program, size_t program_words, const cf
                           size_t tensor_count, const char* isa, int32_t threads, cf_model** model,
                           cf_error* error) {
   *model = nullptr;
-  cf_model* created = new (std::nothrow) cf_model;
+  if (threads < 1 || threads > claude_flow::kMaxThreads) {
+    return Status::invalid("threads is %d, not in 1..%d", threads, claude_flow::kMaxThreads).report(error);
+  }
+  cf_model* created = new (std::nothrow) cf_model(threads);
   if (created == nullptr) return Status::no_memory().report(error);
-  const Status status =
-      created->model.load(program, program_words, tensors, tensor_count, resolve(isa), threads);
+  const Status status = created->model.load(program, program_words, tensors, tensor_count, resolve(isa));
   if (status.ok()) {
     *model = created;
   } else {

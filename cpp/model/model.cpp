@@ -39,10 +39,9 @@ class Taker {
 }  // namespace
 
 Status Model::load(const int32_t* words, size_t count, const cf_tensor* tensors, size_t tensor_count,
-                   const char* isa, int threads) {
+                   const char* isa) {
   table_ = find_table(isa);
   if (table_ == nullptr) return Status::unsupported(isa, cf_available());
-  if (threads != 1) return Status::invalid("threads is %d, this build runs 1", threads);
   CF_RETURN_IF_ERROR(program_.parse(words, count, tensors, tensor_count));
   CF_RETURN_IF_ERROR(pack(tensors));
   return plan();
@@ -118,10 +117,7 @@ Status Model::plan() {
 
   // Life of each value, in steps; the input lives from before the first one, the output past the last one.
   const int step_count = static_cast<int>(steps_.size());
-  if (!places_.allocate(program_.values.size()) || !views_.allocate(program_.values.size()) ||
-      !indices_.allocate(4 * to_size(chunk_items_) + to_size(tokens) + 1)) {
-    return Status::no_memory();
-  }
+  if (!places_.allocate(program_.values.size())) return Status::no_memory();
   for (size_t i = 0; i < places_.size(); ++i) {
     const Value& value = program_.values[i];
     const size_t ld = round_up(to_size(value.width), kCacheLine / sizeof(float));
@@ -158,34 +154,48 @@ Status Model::plan() {
     }
     arena = std::max<uint64_t>(arena, uint64_t{p.offset} + p.floats);
   }
-  scratch_ = static_cast<size_t>(arena);
 
-  uint64_t scratch = 0;
+  size_t shared = 0, local = 0;
   for (const Step& step : steps_) {
-    size_t need = 0;
-    if (step.op.code == OpCode::kLinear) need = linear_scratch(*table_);
-    if (step.op.code == OpCode::kAttention)
-      need = attention_scratch(*table_, tokens, step.op.width / step.op.heads);
-    if (step.op.code == OpCode::kLstm) need = lstm_scratch(*table_, step.lstm, chunk_rows_, chunk_items_);
-    if (step.op.code == OpCode::kAttentionPool) need = to_size(tokens);
-    scratch = std::max<uint64_t>(scratch, need);
+    const Op& op = step.op;
+    if (op.code == OpCode::kLinear || op.code == OpCode::kLstm)
+      local = std::max(local, linear_scratch(*table_));
+    if (op.code == OpCode::kAttention) {
+      local = std::max(local, attention_scratch(*table_, tokens, op.width / op.heads));
+    }
+    if (op.code == OpCode::kAttentionPool) local = std::max(local, to_size(tokens));
+    if (op.code == OpCode::kLstm)
+      shared = std::max(shared, lstm_scratch(*table_, step.lstm, chunk_rows_, chunk_items_));
   }
-  const uint64_t floats = arena + scratch;
+  local_size_ = round_up(local, kCacheLine / sizeof(float));
+  shared_scratch_ = static_cast<size_t>(arena);
+  local_scratch_ = shared_scratch_ + round_up(shared, kCacheLine / sizeof(float));
+  const uint64_t floats = uint64_t{local_scratch_} + uint64_t{local_size_} * to_size(pool_.threads());
   if (floats > kMaxArenaBytes / sizeof(float)) {
     return Status::invalid("the program needs %llu MB of working memory, more than %llu",
                            static_cast<unsigned long long>(floats * sizeof(float) >> 20),
                            static_cast<unsigned long long>(kMaxArenaBytes >> 20));
   }
-  return arena_.allocate(static_cast<size_t>(floats)) ? Status() : Status::no_memory();
+  arena_size_ = static_cast<size_t>(floats);
+  return allocate(workspaces_[0]) ? Status() : Status::no_memory();
 }
 
-void Model::make_batch(int items, int tokens, const int32_t* lengths, Batch& batch) {
-  int32_t* first_row = indices_.data();
+bool Model::allocate(Workspace& workspace) const {
+  return workspace.arena.size() == arena_size_ ||
+         (workspace.views.allocate(program_.values.size()) &&
+          workspace.indices.allocate(4 * to_size(chunk_items_) + to_size(program_.max_tokens)) &&
+          workspace.arena.allocate(arena_size_));
+}
+
+Batch Model::make_batch(int32_t* indices, int items, int tokens, const int32_t* lengths) const {
+  int32_t* first_row = indices;
   int32_t* length = first_row + chunk_items_;
   int32_t* longest_first = length + chunk_items_;
-  int32_t* active = longest_first + 2 * static_cast<ptrdiff_t>(chunk_items_);
-  std::fill(active, active + tokens + 1, 0);
-  batch = {items, 0, first_row, length, longest_first, active, 0};
+  int32_t* next = longest_first + chunk_items_;
+  int32_t* active = next + chunk_items_;
+  std::fill(active, active + tokens, 0);
+  std::fill(next, next + items, 0);
+  Batch batch = {items, 0, first_row, length, longest_first, active, 0};
   for (int i = 0; i < items; ++i) {
     length[i] = lengths == nullptr ? tokens : lengths[i];
     first_row[i] = batch.rows;
@@ -195,21 +205,20 @@ void Model::make_batch(int items, int tokens, const int32_t* lengths, Batch& bat
   }
   // Counting sort: active[t] = items longer than t = where the items of length t begin.
   for (int t = tokens - 2; t >= 0; --t) active[t] += active[t + 1];
-  int32_t* next = longest_first + chunk_items_;
-  for (int i = 0; i < items; ++i) next[i] = 0;
   for (int i = 0; i < items; ++i) {
     const int longer = length[i] < tokens ? active[length[i]] : 0;
     longest_first[longer + next[longer]++] = first_row[i];
   }
+  return batch;
 }
 
-void Model::run_step(const Step& step, const Batch& batch) {
+void Model::run_step(const Step& step, const Workspace& workspace, const Context& context,
+                     const Batch& batch) const {
   const Op& op = step.op;
-  const Context context = {table_, arena_.data() + scratch_};
-  const View in = views_[to_size(op.in)];
-  const View second = op.second < 0 ? View{} : views_[to_size(op.second)];
+  const View in = workspace.views[to_size(op.in)];
+  const View second = op.second < 0 ? View{} : workspace.views[to_size(op.second)];
   const Value& target = program_.values[to_size(op.out)];
-  View out = views_[to_size(op.out)];
+  View out = workspace.views[to_size(op.out)];
   out.data += op.out_column;
   const int rows = target.per_token ? batch.rows : batch.items;
   switch (op.code) {
@@ -261,27 +270,46 @@ Status Model::run_timed(const float* x, int items, int tokens, const int32_t* le
     }
   }
 
+  Workspace* workspace = take_workspace();
+  if (workspace == nullptr) return Status::no_memory();
+  Pool* pool = pool_.enter() ? &pool_ : nullptr;
   const int at_once = std::min(chunk_items_, chunk_rows_ / tokens);
   const size_t in_step = to_size(input.per_token ? tokens : 1) * to_size(input.width);
   const size_t out_step = to_size(output.per_token ? tokens : 1) * to_size(output.width);
   for (int item = 0; item < items; item += at_once) {
     const size_t i = to_size(item);
-    run_chunk(x + i * in_step, std::min(at_once, items - item), tokens,
+    run_chunk(*workspace, pool, x + i * in_step, std::min(at_once, items - item), tokens,
               lengths == nullptr ? nullptr : lengths + i, out + i * out_step, stopwatch);
   }
+  if (pool != nullptr) pool->leave();
+  workspace->taken.store(false);
   return Status();
 }
 
-void Model::run_chunk(const float* x, int items, int tokens, const int32_t* lengths, float* out,
-                      const Stopwatch* stopwatch) {
-  Batch batch;
-  make_batch(items, tokens, lengths, batch);
-  for (size_t i = 0; i < views_.size(); ++i) views_[i] = {arena_.data() + places_[i].offset, places_[i].ld};
+Model::Workspace* Model::take_workspace() {
+  for (;;) {
+    for (Workspace& workspace : workspaces_) {
+      if (workspace.taken.exchange(true)) continue;
+      if (allocate(workspace)) return &workspace;
+      workspace.taken.store(false);
+      return nullptr;
+    }
+    yield_cpu();
+  }
+}
+
+void Model::run_chunk(Workspace& workspace, Pool* pool, const float* x, int items, int tokens,
+                      const int32_t* lengths, float* out, const Stopwatch* stopwatch) const {
+  float* arena = workspace.arena.data();
+  View* views = workspace.views.data();
+  const Batch batch = make_batch(workspace.indices.data(), items, tokens, lengths);
+  const Context context = {table_, pool, arena + shared_scratch_, arena + local_scratch_, local_size_};
+  for (size_t i = 0; i < places_.size(); ++i) views[i] = {arena + places_[i].offset, places_[i].ld};
 
   const Value& input = program_.values[to_size(program_.input)];
   const Value& output = program_.values[to_size(program_.output)];
-  View& in = views_[to_size(program_.input)];
-  View& result = views_[to_size(program_.output)];
+  View& in = views[to_size(program_.input)];
+  View& result = views[to_size(program_.output)];
   // Without padding the caller's memory is read and written in place; otherwise the real tokens are gathered.
   const bool padded = batch.rows != items * tokens;
   const ptrdiff_t in_width = input.width, out_width = output.width;
@@ -301,7 +329,7 @@ void Model::run_chunk(const float* x, int items, int tokens, const int32_t* leng
 
   for (size_t i = 0; i < steps_.size(); ++i) {
     const double begin = stopwatch == nullptr ? 0.0 : stopwatch->clock();
-    run_step(steps_[i], batch);
+    run_step(steps_[i], workspace, context, batch);
     if (stopwatch != nullptr) stopwatch->times[i].seconds += stopwatch->clock() - begin;
   }
 
@@ -323,9 +351,9 @@ cf_info Model::info() const {
           input.width,
           output.width,
           program_.max_tokens,
-          threads_,
+          pool_.threads(),
           static_cast<int32_t>(steps_.size()),
-          arena_.size() * sizeof(float),
+          arena_size_ * sizeof(float),
           table_->isa};
 }
 

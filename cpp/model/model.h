@@ -1,7 +1,10 @@
 // A model ready to run: checked program, packed weights, one planned arena.
 #pragma once
 
+#include <atomic>
+
 #include "base/array.h"
+#include "base/pool.h"
 #include "base/status.h"
 #include "model/program.h"
 #include "ops/ops.h"
@@ -10,8 +13,12 @@ namespace claude_flow {
 
 class Model {
  public:
+  explicit Model(int threads) : pool_(threads) {}
+
   Status load(const int32_t* words, size_t count, const cf_tensor* tensors, size_t tensor_count,
-              const char* isa, int threads);
+              const char* isa);
+  // Safe to call from many threads at once: each call has a workspace of its own, and one of them has the
+  // pool.
   Status run(const float* x, int items, int tokens, const int32_t* lengths, float* out);
   // The same, with the time of each op.
   Status profile(const float* x, int items, int tokens, const int32_t* lengths, float* out, double (*clock)(),
@@ -34,32 +41,47 @@ class Model {
     ptrdiff_t ld;
   };
 
-  Status pack(const cf_tensor* tensors);
-  Status plan();
   struct Stopwatch {
     double (*clock)();
     cf_op_time* times;
   };
+  // What one call works in.
+  struct Workspace {
+    std::atomic<bool> taken{false};
+    Array<float> arena;
+    Array<View> views;
+    Array<int32_t> indices;
+  };
+
+  Status pack(const cf_tensor* tensors);
+  Status plan();
+  bool allocate(Workspace& workspace) const;
+  Workspace* take_workspace();
   Status run_timed(const float* x, int items, int tokens, const int32_t* lengths, float* out,
                    const Stopwatch* stopwatch);
-  void run_chunk(const float* x, int items, int tokens, const int32_t* lengths, float* out,
-                 const Stopwatch* stopwatch);
-  void run_step(const Step& step, const Batch& batch);
-  void make_batch(int items, int tokens, const int32_t* lengths, Batch& batch);
+  void run_chunk(Workspace& workspace, Pool* pool, const float* x, int items, int tokens,
+                 const int32_t* lengths, float* out, const Stopwatch* stopwatch) const;
+  void run_step(const Step& step, const Workspace& workspace, const Context& context,
+                const Batch& batch) const;
+  Batch make_batch(int32_t* indices, int items, int tokens, const int32_t* lengths) const;
 
   Program program_;
   const Table* table_ = nullptr;
-  int threads_ = 1;
+  Pool pool_;
   Array<Step> steps_;
   Array<float> weights_;
 
   int chunk_items_ = 0;  // items of one token that fit into the arena
   int chunk_rows_ = 0;   // tokens that fit
   Array<Place> places_;
-  size_t scratch_ = 0;  // offset of the scratch
-  Array<float> arena_;
-  Array<View> views_;  // of this run
-  Array<int32_t> indices_;
+  size_t shared_scratch_ = 0;  // offsets, and the size of each thread's part
+  size_t local_scratch_ = 0;
+  size_t local_size_ = 0;
+  size_t arena_size_ = 0;
+
+  // The first workspace is made at load, another one when that many calls run at once for the first time.
+  static constexpr int kWorkspaces = 64;
+  Workspace workspaces_[kWorkspaces];
 };
 
 }  // namespace claude_flow

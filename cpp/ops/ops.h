@@ -1,6 +1,8 @@
-// The operations of a model on live rows: each splits its work and calls the table.
+// The operations of a model on live rows: each splits its work over the threads and calls the table. No split
+// changes the order of any sum, so the number of threads never changes a result.
 #pragma once
 
+#include "base/pool.h"
 #include "kernels/table.h"
 
 namespace claude_flow {
@@ -25,7 +27,10 @@ struct View {
 
 struct Context {
   const Table* table;
-  float* scratch;
+  Pool* pool;     // null: this call works alone
+  float* shared;  // scratch of the operation
+  float* local;   // scratch of each thread, local_size floats apart
+  size_t local_size;
 };
 
 struct Linear {
@@ -51,9 +56,9 @@ void attention_pool(const Context&, View values, View keys, const float* vector,
 void last(View in, View out, const Batch&, int width);
 void monotone(const Context&, View in, View out, int rows, int columns, int quantiles, int group);
 
-// Floats of scratch that an operation needs for up to `rows` rows of `items` items of `tokens` tokens.
+// Floats of scratch that an operation needs per thread, and an LSTM altogether.
 size_t linear_scratch(const Table&);
-size_t attention_scratch(const Table&, int tokens, int width);
+size_t attention_scratch(const Table&, int tokens, int head_width);
 size_t lstm_scratch(const Table&, const Lstm&, int rows, int items);
 
 }  // namespace claude_flow

@@ -223,8 +223,8 @@ def test_a_profile_names_every_op_and_its_time(isa):
     small, large = (np.zeros((items, 128, 64), np.float32) for items in (1, 40))  # 40 items: several chunks
     rows = model.profile(large)
     assert [(index, code) for index, code, _ in rows] == [(0, 1), (1, 3), (2, 2)]
-    quick = model.profile(small)
-    for (_, _, seconds), (_, _, less) in zip(rows, quick, strict=True):
-        assert seconds > less > 0.0
+    quick = [model.profile(small) for _ in range(5)]  # the best of some: a busy machine interrupts single ops
+    for op, (_, _, seconds) in enumerate(rows):
+        assert seconds > min(run[op][2] for run in quick) > 0.0
     with pytest.raises(ValueError, match="lengths"):
         model.profile(small, np.zeros(1, np.int32))
