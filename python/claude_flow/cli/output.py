@@ -24,7 +24,8 @@ from claude_flow.errors import ClaudeFlowError, MissingExtra
 __all__ = ["FORMATS", "Bar", "Output", "Table", "explain"]
 
 FORMATS = ("table", "json", "quiet")
-Table = tuple[str, Sequence[str], Sequence[Sequence[Any]]]  # title, column names, rows
+# Title, column names (all empty: no line for them), rows.
+Table = tuple[str, Sequence[str], Sequence[Sequence[Any]]]
 _EXTRA_OF = {"torch": "train", "tensorboard": "train", "pyarrow": "data"}
 
 
@@ -224,7 +225,7 @@ def _plain_table(table: Table) -> str:
         width = max(map(len, [name, *cells]))
         for index, text in enumerate([name, *cells]):
             lines[index] += (text.rjust(width) if numeric else text.ljust(width)) + "  "
-    return "\n".join([_clean(table[0]), *(line.rstrip() for line in lines)])
+    return "\n".join([_clean(table[0]), *(line.rstrip() for line in lines[not any(table[1]) :])])
 
 
 def _print_rich(tables: Sequence[Table]) -> None:
@@ -236,6 +237,7 @@ def _print_rich(tables: Sequence[Table]) -> None:
     console = Console()
     for table in tables:
         shown = RichTable(title=Text(_clean(table[0])), title_justify="left", box=box.ROUNDED, header_style="bold")
+        shown.show_header = any(table[1])
         columns = _columns(table)
         for name, _, numeric in columns:
             shown.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")
