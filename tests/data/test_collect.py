@@ -164,6 +164,9 @@ def test_unknown_files_are_refused_in_one_line(tmp_path, content):
 def test_missing_sources_and_foreign_folders_are_refused(tmp_path, log):
     with pytest.raises(InputError, match="does not exist"):
         collect([tmp_path / "nowhere"], tmp_path / "d", now=NOW)
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    with pytest.raises(InputError, match="is a pipe"):
+        collect([tmp_path / "pipe.jsonl"], tmp_path / "d", now=NOW)
     with pytest.raises(InputError, match="no source"):
         collect([], tmp_path / "d", now=NOW)
     with pytest.raises(InputError, match="not a dataset of tables"):

@@ -150,13 +150,13 @@ _LONGEST_TEXT = 2000
 
 
 def moment(value: Any) -> datetime | None:
-    """An ISO 8601 date and time as UTC (no zone = UTC); None for anything else.
+    """An ISO 8601 date and time from 1970 on, as UTC (no zone = UTC); None for anything else.
 
     >>> moment("2026-01-05T14:38:50.177Z").isoformat()
     '2026-01-05T14:38:50.177000+00:00'
     >>> moment("2026-01-05 14:38:50+01:00").isoformat()
     '2026-01-05T13:38:50+00:00'
-    >>> moment("yesterday") is None
+    >>> moment("yesterday") is moment("0001-01-01T00:00:00Z") is None
     True
     """
     match = _MOMENT.fullmatch(value) if isinstance(value, str) else None
@@ -170,7 +170,8 @@ def moment(value: Any) -> datetime | None:
             parsed -= sign * timedelta(hours=int(zone[1:3]), minutes=int(zone[-2:]))
     except (ValueError, OverflowError):
         return None
-    return parsed.replace(tzinfo=timezone.utc)
+    # Within these years, adding or taking off a century of seconds cannot overflow.
+    return parsed.replace(tzinfo=timezone.utc) if 1970 <= parsed.year < 9000 else None
 
 
 def number(value: Any) -> float | None:

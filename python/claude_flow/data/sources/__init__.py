@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -33,10 +34,14 @@ SOURCES: tuple[Source, ...] = (aslib, swf, swebench_pro, claude_code, jsonl)
 def detect(path: Path) -> tuple[Source, list[Path]]:
     """Find the format of a file or folder; return its module and the files to read.
 
-    :raises InputError: the path does not exist, or no format recognises it.
+    :raises InputError: the path does not exist, cannot be read, or no format recognises it.
     """
     if not path.exists():
         raise InputError(f"{path} does not exist: name a log file or folder")
+    if not path.is_file() and not path.is_dir():
+        raise InputError(f"{path} is a pipe or a device: save it to a file first, a log is looked at before it is read")
+    if not os.access(path, os.R_OK):
+        raise InputError(f"{path} cannot be read: you lack the permission")
     for source in SOURCES:
         if files := source.files(path):
             return source, files
