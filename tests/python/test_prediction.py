@@ -11,7 +11,18 @@ import pytest
 
 from claude_flow.errors import InputError
 from claude_flow.features.history import KEYS, Runs, as_of
-from claude_flow.features.prediction import LEVELS, QUANTILES, TARGETS, WIDTH, Encoder, conformal, slots
+from claude_flow.features.prediction import (
+    LEVELS,
+    QUANTILES,
+    TARGETS,
+    WIDTH,
+    Encoder,
+    calibrate,
+    conformal,
+    shifted,
+    shifts,
+    slots,
+)
 
 pa = pytest.importorskip("pyarrow", reason="reading tables needs claude-flow[data]")
 pytest.importorskip("torch", reason="training needs claude-flow[train]")
@@ -171,7 +182,23 @@ def test_conformal_reaches_its_coverage():
         low, high = (QUANTILES.index(round(q, 3)) for q in ((1 - level) / 2, (1 + level) / 2))
         inside = (truth[2000:, 0] >= shifted[:, 0, low]) & (truth[2000:, 0] <= shifted[:, 0, high])
         assert inside.mean() == pytest.approx(level, abs=0.025)
-    assert not conformal(narrow[:39], truth[:39]).any()  # too few rows to claim 95 %
+    assert np.isnan(conformal(narrow[:18], truth[:18])).all()  # too few rows to claim 95 %
+
+
+def test_each_source_has_its_own_calibration():
+    rng = np.random.default_rng(0)
+    sources = np.repeat([3, 4, 5], [1000, 1000, 5])
+    truth = (rng.normal(0, 1, 2005) * np.where(sources == 3, 1, 4))[:, None] + 20
+    narrow = 20 + np.tile(np.linspace(-0.3, 0.3, 7), (2005, 1, 1))
+    stored = json.loads(json.dumps(calibrate(narrow, truth, sources)))
+    moved = shifted(narrow, shifts(stored, sources))
+    for source in (3, 4):
+        own = sources == source
+        inside = (truth[own, 0] >= moved[own, 0, 1]) & (truth[own, 0] <= moved[own, 0, 5])
+        assert inside.mean() == pytest.approx(0.8, abs=0.01)
+    everyone = shifts(stored, np.array([99]))[0]
+    np.testing.assert_array_equal(shifts(stored, np.array([5]))[0], everyone)  # 5 rows are too few of its own
+    assert (np.diff(moved, axis=-1) >= 0).all()
 
 
 def test_preprocessed_folder_reads_back(tables, tmp_path):

@@ -19,7 +19,20 @@ from claude_flow.errors import InputError
 from claude_flow.features.history import KEYS, NO_TIME, NUMBERS, SCOPES, TARGETS, History, Runs
 from claude_flow.features.scale import Scaler
 
-__all__ = ["LEVELS", "OUTPUTS", "QUANTILES", "TARGETS", "UNITS", "WIDTH", "Encoder", "conformal", "slots"]
+__all__ = [
+    "LEVELS",
+    "OUTPUTS",
+    "QUANTILES",
+    "TARGETS",
+    "UNITS",
+    "WIDTH",
+    "Encoder",
+    "calibrate",
+    "conformal",
+    "shifted",
+    "shifts",
+    "slots",
+]
 
 Array = NDArray[Any]
 
@@ -293,25 +306,53 @@ def conformal(quantiles: Array, truth: Array) -> Array:
 
     ``quantiles`` [n, targets, 7] and ``truth`` [n, targets] (NaN = unknown) are log1p values of rows that nothing
     was fitted on. An interval grows (or shrinks) on both sides by the ceil((n + 1) level)-th smallest of
-    max(low - y, y - high). A target with fewer than 40 rows keeps its quantiles: 95 % needs 39 to be defined.
+    max(low - y, y - high). NaN for a target with fewer than 19 rows, for which 95 % is not defined.
 
     >>> y = np.linspace(0, 1, 99)[:, None]
     >>> conformal(np.tile(np.linspace(0.4, 0.6, 7), (99, 1, 1)), y)[0].round(2).tolist()
     [-0.38, -0.34, -0.22, 0.0, 0.22, 0.34, 0.38]
     """
-    shifts = np.zeros((truth.shape[1], len(QUANTILES)))
+    result = np.full((truth.shape[1], len(QUANTILES)), np.nan)
     for target, values in enumerate(truth.T):
         known = np.isfinite(values)
         count = int(known.sum())
-        if count < 40:
+        if count < 19:
             continue
+        result[target, QUANTILES.index(0.5)] = 0
         for level in LEVELS:
             low, high = _bounds(level)
             below, above = quantiles[known, target, low], quantiles[known, target, high]
             misses = np.sort(np.maximum(below - values[known], values[known] - above))
-            grow = misses[min(int(np.ceil((count + 1) * level)), count) - 1]
-            shifts[target, low], shifts[target, high] = -grow, grow
-    return shifts
+            grow = misses[int(np.ceil((count + 1) * level)) - 1]
+            result[target, low], result[target, high] = -grow, grow
+    return result
+
+
+def calibrate(quantiles: Array, truth: Array, sources: Array) -> dict[str, Any]:
+    """Conformal shifts per source and over all of them, as JSON values; see :func:`conformal` and :func:`shifts`.
+
+    Sources differ in how surprising they are, so each is calibrated by itself where it has the rows for it.
+    """
+    groups = {"all": np.ones(len(sources), bool)} | {str(code): sources == code for code in np.unique(sources)}
+    found = {name: conformal(quantiles[rows], truth[rows]) for name, rows in groups.items()}
+    return {name: [[None if np.isnan(v) else float(v) for v in row] for row in s] for name, s in found.items()}
+
+
+def shifts(calibration: dict[str, Any], sources: Array) -> Array:
+    """Shifts float64 [n, targets, 7] for tasks of ``sources`` [n]: their own, else everyone's, else NaN (none)."""
+    tables = {name: np.array(rows, np.float64) for name, rows in calibration.items()}
+    everyone = tables["all"]
+    result: Array = np.broadcast_to(everyone, (len(sources), *everyone.shape)).copy()
+    for code in np.unique(sources):
+        own = tables.get(str(code), everyone)
+        result[sources == code] = np.where(np.isnan(own), everyone, own)
+    return result
+
+
+def shifted(quantiles: Array, by: Array) -> Array:
+    """Quantiles [n, targets, 7] after calibration: at least 0 and in order still."""
+    moved: Array = np.maximum.accumulate(np.maximum(quantiles + np.nan_to_num(by), 0), axis=-1)
+    return moved
 
 
 def _bounds(level: float) -> tuple[int, int]:

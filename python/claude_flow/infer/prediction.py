@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from claude_flow import registry
 from claude_flow.errors import InputError
 from claude_flow.features.history import KEYS, SCOPES, Runs, as_of
-from claude_flow.features.prediction import QUANTILES, TARGETS, UNITS, Encoder, slots
+from claude_flow.features.prediction import QUANTILES, TARGETS, UNITS, Encoder, shifted, shifts, slots
 from claude_flow.model import Model
 from claude_flow.values import did_you_mean, duration
 
@@ -76,8 +76,8 @@ def answer(model: Model, request: Any, *, explain: bool = False) -> dict[str, An
     x, lengths = encoder.sequences(seen, encoder.records(seen), task, openings, anchors, history.index)
     x = np.ascontiguousarray(x[:, : lengths[0]])
     quantiles, chances = encoder.decode(model.run(x, lengths), anchors)
-    offsets = np.array(model.calibration["offsets"])
-    shifted = np.maximum.accumulate(np.maximum(quantiles[0] + offsets, 0), axis=1)
+    by = shifts(model.calibration["shifts"], task.keys[:, KEYS.index("source")])
+    calibrated = shifted(quantiles, by)[0]
 
     productivity = float(capacity.get("average-productivity", 1.0))
     predictions = {}
@@ -91,13 +91,13 @@ def answer(model: Model, request: Any, *, explain: bool = False) -> dict[str, An
             continue
         scale = 1 / productivity if target == "duration" else 1.0
         entry: dict[str, Any] = {"status": "predicted", "unit": UNITS[i]}
-        entry["median"] = _round(np.expm1(_quantile(shifted[i], 0.5)) * scale)
+        entry["median"] = _round(np.expm1(_quantile(calibrated[i], 0.5)) * scale)
         if asked["uncertainty-quantification"]:
             entry["intervals"] = {
-                f"{level:.4g}": [_round(np.expm1(_quantile(shifted[i], p)) * scale) for p in _tails(level)]
+                f"{level:.4g}": [_round(np.expm1(_quantile(calibrated[i], p)) * scale) for p in _tails(level)]
                 for level in asked["confidence-intervals"]
             }
-            entry["calibrated"] = bool(offsets[i].any())
+            entry["calibrated"] = bool(np.isfinite(by[0, i]).all())
         predictions[target] = entry
     used |= {"runs": len(past), "finished": int(history.finished[0]), "shown": int(lengths[0]) - 1}
     result = {

@@ -15,7 +15,7 @@ from torch.nn import functional
 from claude_flow.data import prepare_prediction
 from claude_flow.errors import InputError
 from claude_flow.features.history import KEYS, NUMBERS, SCOPES, History, Runs
-from claude_flow.features.prediction import LEVELS, QUANTILES, TARGETS, Encoder, conformal, slots
+from claude_flow.features.prediction import LEVELS, QUANTILES, TARGETS, Encoder, calibrate, shifted, shifts, slots
 from claude_flow.nets import PredictionConfig, PredictionNet
 
 __all__ = ["PredictionData", "interval_scores", "point_scores"]
@@ -87,13 +87,17 @@ class PredictionData:
         if split in ("validation", "calibration"):
             rows = np.flatnonzero(self.split == 1)
             late = np.zeros(len(rows), bool)
-            sources = self.tasks.keys[rows, KEYS.index("source")]
+            sources = self._source(rows)
             for source in np.unique(sources):
                 own = np.flatnonzero(sources == source)
                 late[own[len(own) // 2 :]] = True
             own_half: Array = rows[late == (split == "calibration")]
             return own_half
         return np.flatnonzero(self.split == {"train": 0, "test": 2}[split])
+
+    def _source(self, rows: Array) -> Array:
+        source: Array = self.tasks.keys[rows, KEYS.index("source")]
+        return source
 
     def batches(self, split: str, batch_size: int, generator: np.random.Generator) -> Iterator[dict[str, Tensor]]:
         """One epoch: ``x`` [B, T, 128], ``lengths`` [B], ``residual`` [B, 8] (NaN = unknown), ``occurrence`` [B, 8]."""
@@ -153,7 +157,7 @@ class PredictionData:
         rows = self.rows(split)
         quantiles, chances = self.predict(module, rows)
         if split == "test":
-            quantiles = quantiles + self.offsets(module)
+            quantiles = shifted(quantiles, shifts(self.calibration(module), self._source(rows)))
         scores = {"loss": self._loss_on(module, rows)}
         for name, part in self._sources(rows):
             truth = self.targets[rows[part], _DURATION]
@@ -179,7 +183,7 @@ class PredictionData:
 
     def _sources(self, rows: Array) -> list[tuple[str, Array]]:
         """("", all rows) and, with several sources, ("<n>/", its rows) for each that has timed durations."""
-        sources = self.tasks.keys[rows, KEYS.index("source")]
+        sources = self._source(rows)
         parts = [("", np.ones(len(rows), bool))]
         everything = np.unique(self.tasks.keys[:, KEYS.index("source")])
         if len(everything) > 1:
@@ -232,10 +236,10 @@ class PredictionData:
             "requested time": lambda: self.tasks.numbers[:, NUMBERS.index("requested")].astype(np.float64),
         }
 
-    def offsets(self, module: nn.Module) -> Array:
-        """Conformal shifts [8, 7] of the quantiles, from the calibration part."""
+    def calibration(self, module: nn.Module) -> dict[str, Any]:
+        """Conformal shifts of the quantiles from the calibration part."""
         rows = self.rows("calibration")
-        return conformal(self.predict(module, rows)[0], self.targets[rows])
+        return calibrate(self.predict(module, rows)[0], self.targets[rows], self._source(rows))
 
     def metadata(self, module: nn.Module) -> dict[str, Any]:
         """Feature schema and calibration for the model file, and the data's part of the card."""
@@ -247,7 +251,7 @@ class PredictionData:
                 "method": "split conformal quantile regression",
                 "levels": list(LEVELS),
                 "rows": (~np.isnan(self.targets[rows])).sum(0).tolist(),
-                "offsets": self.offsets(module).tolist(),
+                "shifts": self.calibration(module),
             },
             "card": {
                 "protocol": "per source in order of submission: training, then validation (first half: choice of the "
