@@ -1,0 +1,43 @@
+"""What the numbers were measured on."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import claude_flow as cf
+from bench import peers
+from claude_flow.measure import machine
+
+ROOT = Path(__file__).parents[1]
+
+
+def environment() -> dict[str, Any]:
+    """CPU, caches, instruction sets, versions, commit."""
+    blas = np.show_config("dicts")["Build Dependencies"]["blas"]
+    return {
+        "cpu": machine.cpu_name(),
+        "cpus": os.cpu_count(),
+        "load": os.getloadavg()[0],
+        "caches": machine.caches(),
+        "isa": cf.engine.isa(),
+        "available": cf.engine.available(),
+        "claude_flow": cf.__version__,
+        "versions": peers.versions(),
+        "blas": f"{blas['name']} {blas['version']}",
+        "blas_kernels": os.environ.get("OPENBLAS_CORETYPE", "by CPU"),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "commit": _git("rev-parse", "--short=12", "HEAD") + ("+changes" if _git("status", "--porcelain") else ""),
+        "time": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+    }
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True).stdout.strip()
