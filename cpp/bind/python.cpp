@@ -42,6 +42,35 @@ bool is_dense(const py::array& a) {
   return py::isinstance<py::array_t<T>>(a) && (a.flags() & py::array::c_style) != 0;
 }
 
+// Operations of `steps` rounds; the GIL is released, so that threads can measure together.
+double ceiling_fma(const std::string& isa, int64_t steps) {
+  double operations = 0;
+  cf_error error = {};
+  cf_status status = CF_OK;
+  {
+    const py::gil_scoped_release release;
+    status = cf_ceiling_fma(isa.c_str(), steps, &operations, &error);
+  }
+  check(status, error);
+  return operations;
+}
+
+double ceiling_read(const std::string& isa, const py::array& x, int64_t steps) {
+  if (!is_dense<float>(x)) throw py::value_error("x must be a C-contiguous float32 array");
+  const auto* data = static_cast<const float*>(x.data());
+  const auto count = static_cast<size_t>(x.size());
+  double bytes = 0;
+  float sum = 0;
+  cf_error error = {};
+  cf_status status = CF_OK;
+  {
+    const py::gil_scoped_release release;
+    status = cf_ceiling_read(isa.c_str(), data, count, steps, &bytes, &sum, &error);
+  }
+  check(status, error);
+  return bytes;
+}
+
 cf_tensor tensor_of(const py::handle& object, size_t index) {
   const std::string name = "tensor " + std::to_string(index);
   if (!py::isinstance<py::array>(object)) throw py::value_error(name + " is not a NumPy array");
@@ -163,6 +192,8 @@ class PyModel {
 PYBIND11_MODULE(_core, m) {
   m.def("available", &available);
   m.def("selected", &selected);
+  m.def("ceiling_fma", &ceiling_fma, py::arg("isa"), py::arg("steps"));
+  m.def("ceiling_read", &ceiling_read, py::arg("isa"), py::arg("x"), py::arg("steps"));
   py::class_<PyModel>(m, "Model")
       .def(py::init<const py::array&, const py::sequence&, const std::string&, int>(), py::arg("program"),
            py::arg("tensors"), py::arg("isa") = "auto", py::arg("threads") = 1)

@@ -66,6 +66,13 @@ void cf_model_info(const cf_model *model, cf_info *info);
 cf_status cf_model_run(cf_model *model, const float *x, int32_t items, int32_t tokens, const int32_t *lengths,
                        float *out, cf_error *error);
 
+/* The limits of one core on one instruction set, for rooflines: the caller takes the time. Each does `steps`
+   rounds and says how many operations, or bytes, they were. The sum of x keeps a compiler from leaving the
+   reading out. */
+cf_status cf_ceiling_fma(const char *isa, int64_t steps, double *operations, cf_error *error);
+cf_status cf_ceiling_read(const char *isa, const float *x, size_t count, int64_t steps, double *bytes,
+                          float *sum, cf_error *error);
+
 typedef struct cf_op_time {
   int32_t code; /* what ran, an opcode of docs/model_format.md */
   double seconds;

@@ -107,4 +107,21 @@ struct MonotoneF32 {
   int rows, columns, quantiles, group;
 };
 
+// y[columns] = x after `steps` times x = x scale + shift; 192 columns keep the units of every
+// instruction set busy. y may be x.
+struct CeilingFmaF32 {
+  const float* x;
+  float* y;
+  int columns;
+  ptrdiff_t steps;
+  float scale, shift;
+};
+
+// y = the sum of x[count], in any order.
+struct CeilingReadF32 {
+  const float* x;
+  float* y;
+  ptrdiff_t count;
+};
+
 }  // namespace claude_flow

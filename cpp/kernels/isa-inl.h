@@ -9,6 +9,7 @@
 
 #include "kernels/activation-inl.h"
 #include "kernels/attention-inl.h"
+#include "kernels/ceiling-inl.h"
 #include "kernels/gemm-inl.h"
 #include "kernels/lstm-inl.h"
 #include "kernels/monotone-inl.h"

@@ -149,4 +149,18 @@ void monotone_f32(const MonotoneF32& a) {
   }
 }
 
+void ceiling_fma_f32(const CeilingFmaF32& a) {
+  for (int i = 0; i < a.columns; ++i) {
+    double x = double{a.x[i]};
+    for (ptrdiff_t step = 0; step < a.steps; ++step) x = x * double{a.scale} + double{a.shift};
+    a.y[i] = static_cast<float>(x);
+  }
+}
+
+void ceiling_read_f32(const CeilingReadF32& a) {
+  double sum = 0;
+  for (ptrdiff_t i = 0; i < a.count; ++i) sum += double{a.x[i]};
+  *a.y = static_cast<float>(sum);
+}
+
 }  // namespace claude_flow::reference

@@ -82,3 +82,24 @@ cf_status cf_model_profile(cf_model* model, const float* x, int32_t items, int32
                            cf_error* error) {
   return model->model.profile(x, items, tokens, lengths, out, clock, times).report(error);
 }
+
+cf_status cf_ceiling_fma(const char* isa, int64_t steps, double* operations, cf_error* error) {
+  constexpr int kColumns = 192;
+  const Table* table = claude_flow::find_table(resolve(isa));
+  if (table == nullptr) return Status::unsupported(resolve(isa), cf_available()).report(error);
+  float x[kColumns] = {};
+  table->ceiling_fma_f32({x, x, kColumns, static_cast<ptrdiff_t>(steps), 0.5f, 1.0f});
+  *operations = 2.0 * kColumns * static_cast<double>(steps);
+  return CF_OK;
+}
+
+cf_status cf_ceiling_read(const char* isa, const float* x, size_t count, int64_t steps, double* bytes,
+                          float* sum, cf_error* error) {
+  const Table* table = claude_flow::find_table(resolve(isa));
+  if (table == nullptr) return Status::unsupported(resolve(isa), cf_available()).report(error);
+  for (int64_t step = 0; step < steps; ++step) {
+    table->ceiling_read_f32({x, sum, static_cast<ptrdiff_t>(count)});
+  }
+  *bytes = static_cast<double>(count) * sizeof(float) * static_cast<double>(steps);
+  return CF_OK;
+}

@@ -223,6 +223,33 @@ void check_monotone_f32(const Table& table) {
   }
 }
 
+void check_ceiling_fma_f32(const Table& table) {
+  std::mt19937 generator(8);
+  for (const int size : kSizes) {
+    const int columns = 6 * size + size % 5;
+    const size_t area = static_cast<unsigned>(columns);
+    Buffer x(area, 1);
+    x.randomize(generator);
+    compare(
+        area, 1, 20, label(table, "ceiling_fma_f32", {columns}),
+        [&](Buffer& y) { table.ceiling_fma_f32({x.data(), y.data(), columns, 10, 0.5f, 1.0f}); },
+        [&](Buffer& y) { reference::ceiling_fma_f32({x.data(), y.data(), columns, 10, 0.5f, 1.0f}); });
+  }
+}
+
+void check_ceiling_read_f32(const Table& table) {
+  std::mt19937 generator(9);
+  for (const int size : kSizes) {
+    const int count = 8 * size + size % 3;
+    Buffer x(static_cast<unsigned>(count), 1);
+    x.randomize(generator);
+    compare(
+        1, 1, count, label(table, "ceiling_read_f32", {count}),
+        [&](Buffer& y) { table.ceiling_read_f32({x.data(), y.data(), count}); },
+        [&](Buffer& y) { reference::ceiling_read_f32({x.data(), y.data(), count}); });
+  }
+}
+
 }  // namespace
 }  // namespace claude_flow::test
 

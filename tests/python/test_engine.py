@@ -228,3 +228,13 @@ def test_a_profile_names_every_op_and_its_time(isa):
         assert seconds > min(run[op][2] for run in quick) > 0.0
     with pytest.raises(ValueError, match="lengths"):
         model.profile(small, np.zeros(1, np.int32))
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_the_ceilings_count_their_work(isa):
+    assert _core.ceiling_fma(isa, 1000) == 2 * 192 * 1000
+    assert _core.ceiling_read(isa, np.zeros(1001, np.float32), 3) == 3 * 1001 * 4
+    with pytest.raises(ValueError, match="avx9000"):
+        _core.ceiling_fma("avx9000", 1)
+    with pytest.raises(ValueError, match="float32"):
+        _core.ceiling_read(isa, np.zeros(8), 1)
