@@ -112,7 +112,9 @@ def collect(
         )
     if manifest["rejected_total"]:
         output.warn(f"{manifest['rejected_total']} of {manifest['lines_total']} lines could not be used")
-    output.result({**manifest, "path": str(folder)}, _report(manifest, folder))
+    first, last = (at[:10] if at else None for at in manifest["time_range"])
+    output.note(f"{folder} is written" + (f", runs of {first} to {last}" if first else ""))
+    output.result({**manifest, "path": str(folder)}, _report(manifest))
 
 
 @group.command(
@@ -214,19 +216,17 @@ def preprocess(
     output.result({"made": made, "skipped": skipped}, tables_)
 
 
-def _report(manifest: dict[str, Any], folder: Path) -> list[Table]:
+def _report(manifest: dict[str, Any]) -> list[Table]:
     """The tables of ``data collect``."""
     filters = manifest["filters"]
-    first, last = (at[:10] if at else None for at in manifest["time_range"])
     facts: list[list[Any]] = [["runs read", filters["runs_read"]]]
     facts += [[f"outside {filters['timeframe']}", filters["outside_timeframe"]]] if filters["outside_timeframe"] else []
     facts += [["without a time of day", filters["without_time"]]] if filters["without_time"] else []
     facts += [[f"left out: {rule}", count] for rule, count in filters["dropped"].items()]
     facts.append(["runs kept", manifest["tables"].get("runs", {}).get("rows", 0)])
-    span = f", {first} to {last}" if first else ""
     tables: list[Table] = [
         (
-            f"dataset {manifest['name']} in {folder}",
+            f"dataset {manifest['name']}",
             ["table", "rows", "columns"],
             [[name, t["rows"], len(t["columns"])] for name, t in manifest["tables"].items()],
         ),
@@ -235,7 +235,7 @@ def _report(manifest: dict[str, Any], folder: Path) -> list[Table]:
             ["source", "kind", "files", "lines", "rejected"],
             [[s["path"], s["kind"], s["files"], s["lines"], s["rejected"]] for s in manifest["sources"]],
         ),
-        (f"runs (quality filter {filters['quality']}{span})", ["what", "count"], facts),
+        (f"runs, quality {filters['quality']}", ["what", "count"], facts),
     ]
     if filters["anonymized"] is not None:
         replaced = [list(item) for item in filters["anonymized"].items()] or [["nothing was found", 0]]
