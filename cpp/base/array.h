@@ -35,7 +35,7 @@ class Array {
   [[nodiscard]] bool allocate(size_t size) {
     std::free(std::exchange(data_, nullptr));
     size_ = 0;
-    if (size > (SIZE_MAX - kCacheLine) / sizeof(T)) return false;
+    if (size > (PTRDIFF_MAX - kCacheLine) / sizeof(T)) return false;
     const size_t bytes = round_up(size * sizeof(T) + (size == 0), kCacheLine);
     data_ = static_cast<T*>(std::aligned_alloc(kCacheLine, bytes));
     if (data_ == nullptr) return false;

@@ -30,7 +30,11 @@ struct Names {
 
 // What "auto" means: CLAUDE_FLOW_ISA where it is set, else the best.
 const char* resolve(const char* isa) {
+#ifdef __EMSCRIPTEN__
+  const char* forced = nullptr;  // the host chose the module; an environment would have to be imported
+#else
   const char* forced = std::getenv("CLAUDE_FLOW_ISA");
+#endif
   const bool automatic = isa == nullptr || std::strcmp(isa, "auto") == 0;
   if (!automatic) return isa;
   return forced != nullptr && *forced != '\0' ? forced : "auto";

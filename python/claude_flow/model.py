@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from claude_flow.errors import InputError
 
 __all__ = ["Decision", "Model", "load"]
 
-BACKENDS = ("native", "torch")
+BACKENDS = ("native", "wasm", "torch")
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,8 @@ class Model:
         Arguments as for :meth:`run`. The opcode is the one that ran (docs/model_format.md). Raises
         :class:`InputError` for a backend whose ops cannot be timed one by one.
         """
-        if self.backend != "native":
-            raise InputError(f"{self.path}: the {self.backend} backend has no clock between ops; use the native one")
+        if self.backend == "torch":
+            raise InputError(f"{self.path}: the torch backend has no clock between ops; use native or wasm")
         times: list[tuple[int, int, float]] = self._runner.profile(x, lengths)
         return times
 
@@ -137,10 +138,12 @@ def load(
 ) -> Model:
     """Load a model by path, workspace name (``NAME`` or ``NAME/VERSION``) or built-in name.
 
-    ``backend``: ``"native"`` (the C++ engine) or ``"torch"`` (the reference, needs ``claude-flow[train]``).
+    ``backend``: ``"native"`` (the C++ engine), ``"wasm"`` (the same engine under wasmtime, needs ``claude-flow[wasm]``)
+    or ``"torch"`` (the reference, needs ``claude-flow[train]``).
     ``precision``: ``"auto"`` takes what the file holds; naming another precision than the file's is refused.
-    ``isa``: ``"auto"`` or one of ``claude_flow.engine.available()``. Nothing falls back silently: what cannot be
-    done raises :class:`InputError` with the reason.
+    ``isa``: ``"auto"``, one of ``claude_flow.engine.available()`` or, for wasm, ``"simd128"`` or ``"relaxed"``. Nothing
+    falls back silently: what cannot be done raises :class:`InputError`, or what is not installed
+    :class:`ClaudeFlowError`, with the reason.
     """
     path = registry.model_path(str(name))
     file = modelfile.read(path)
@@ -152,11 +155,10 @@ def load(
         raise InputError(f"threads must be at least 1, not {threads}")
     if backend == "torch":
         return Model(path, file, _TorchRunner(file, threads), backend)
-    from claude_flow import _core
-
+    engine = import_module("claude_flow.wasm" if backend == "wasm" else "claude_flow._core")
     program = np.asarray(file.program, np.int32)
     try:
-        runner = _core.Model(program, [file.tensors[n] for n in file.program_tensors], isa, threads)
+        runner = engine.Model(program, [file.tensors[n] for n in file.program_tensors], isa, threads)
     except ValueError as error:
         raise InputError(f"{path}: {error}") from None
     return Model(path, file, runner, backend)

@@ -17,6 +17,7 @@ HOMES = {
     "torch": {"nets", "train", "export.py", "model.py"},
     "tensorboard": {"train"},
     "pyarrow": {"data"},
+    "wasmtime": {"wasm"},
     "click": {"cli"},
     "rich": {"cli"},
 }

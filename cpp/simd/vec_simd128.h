@@ -1,0 +1,94 @@
+// simd/vec.h for WebAssembly SIMD: 4 lanes. With relaxed SIMD `fused` and `select` are single instructions of
+// the host's own choosing; without it `fused` is a product and a sum.
+#pragma once
+
+#include <wasm_simd128.h>
+
+#include <cstdint>
+
+#include "simd/compiler.h"
+
+namespace claude_flow {
+namespace {
+
+constexpr int kLanes = 4;
+
+struct F {
+  v128_t v;
+};
+struct I {
+  v128_t v;
+};
+struct M {
+  v128_t v;
+};
+
+// All ones in the first n lanes: a window into four ones and four zeros.
+CF_INLINE v128_t first_lanes(int n) {
+  alignas(16) static const int32_t window[8] = {-1, -1, -1, -1, 0, 0, 0, 0};
+  return wasm_v128_load(window + 4 - n);
+}
+
+CF_INLINE F load(const float* p) { return {wasm_v128_load(p)}; }
+// The tails are calls: inlined into every tile they made a third of the module, and they are seldom run.
+__attribute__((noinline)) F load(const float* p, int n) {
+  v128_t x = wasm_f32x4_const_splat(0.0f);
+  if (n & 2) x = wasm_v128_load64_zero(p);
+  if (n == 1) x = wasm_v128_load32_zero(p);
+  if (n == 3) x = wasm_v128_load32_lane(p + 2, x, 2);
+  return {x};
+}
+CF_INLINE void store(float* p, F x) { wasm_v128_store(p, x.v); }
+__attribute__((noinline)) void store(float* p, F x, int n) {
+  if (n & 2) wasm_v128_store64_lane(p, x.v, 0);
+  if (n == 1) wasm_v128_store32_lane(p, x.v, 0);
+  if (n == 3) wasm_v128_store32_lane(p + 2, x.v, 2);
+}
+CF_INLINE F keep(F x, int n) { return {wasm_v128_and(x.v, first_lanes(n))}; }
+CF_INLINE F splat(float x) { return {wasm_f32x4_splat(x)}; }
+CF_INLINE I splat(int32_t x) { return {wasm_i32x4_splat(x)}; }
+CF_INLINE F operator+(F a, F b) { return {wasm_f32x4_add(a.v, b.v)}; }
+CF_INLINE F operator-(F a, F b) { return {wasm_f32x4_sub(a.v, b.v)}; }
+CF_INLINE F operator*(F a, F b) { return {wasm_f32x4_mul(a.v, b.v)}; }
+CF_INLINE F operator/(F a, F b) { return {wasm_f32x4_div(a.v, b.v)}; }
+#ifdef __wasm_relaxed_simd__
+CF_INLINE F fused(F a, F b, F c) { return {wasm_f32x4_relaxed_madd(a.v, b.v, c.v)}; }
+#else
+CF_INLINE F fused(F a, F b, F c) { return a * b + c; }
+#endif
+// pmin(a, b) is b < a ? b : a, and pmax alike: the operands change places so that a NaN in `a` yields b.
+CF_INLINE F min(F a, F b) { return {wasm_f32x4_pmin(b.v, a.v)}; }
+CF_INLINE F max(F a, F b) { return {wasm_f32x4_pmax(b.v, a.v)}; }
+CF_INLINE F abs(F a) { return {wasm_f32x4_abs(a.v)}; }
+CF_INLINE F with_sign(F a, F s) { return {wasm_v128_bitselect(s.v, a.v, wasm_i32x4_const_splat(INT32_MIN))}; }
+CF_INLINE M less(F a, F b) { return {wasm_f32x4_lt(a.v, b.v)}; }
+CF_INLINE F select(M m, F yes, F no) { return {wasm_v128_bitselect(yes.v, no.v, m.v)}; }
+// 1.5 * 2^23 pushes the fraction out of the significand and leaves the integer in its low bits: two cheap
+// instructions where trunc_sat(nearest(x)) becomes a dozen on x86. Callers stay within +-2^22, and a NaN
+// gives some integer.
+CF_INLINE I to_nearest(F a) {
+  const v128_t magic = wasm_f32x4_const_splat(12582912.0f);
+  return {wasm_i32x4_sub(wasm_f32x4_add(a.v, magic), magic)};
+}
+CF_INLINE F to_float(I a) { return {wasm_f32x4_convert_i32x4(a.v)}; }
+CF_INLINE I operator+(I a, I b) { return {wasm_i32x4_add(a.v, b.v)}; }
+CF_INLINE I operator-(I a, I b) { return {wasm_i32x4_sub(a.v, b.v)}; }
+CF_INLINE I half(I a) { return {wasm_i32x4_shr(a.v, 1)}; }
+CF_INLINE F power_of_two(I n) {
+  return {wasm_i32x4_shl(wasm_i32x4_add(n.v, wasm_i32x4_const_splat(127)), 23)};
+}
+CF_INLINE float reduce_add(F a) {
+  const v128_t x = wasm_f32x4_add(a.v, wasm_i64x2_shuffle(a.v, a.v, 1, 0));
+  return wasm_f32x4_extract_lane(x, 0) + wasm_f32x4_extract_lane(x, 1);
+}
+CF_INLINE float reduce_max(F a) {
+  const v128_t x = wasm_f32x4_pmax(a.v, wasm_i64x2_shuffle(a.v, a.v, 1, 0));
+  return wasm_f32x4_extract_lane(wasm_f32x4_pmax(x, wasm_i32x4_shuffle(x, x, 1, 0, 3, 2)), 0);
+}
+CF_INLINE float reduce_min(F a) {
+  const v128_t x = wasm_f32x4_pmin(a.v, wasm_i64x2_shuffle(a.v, a.v, 1, 0));
+  return wasm_f32x4_extract_lane(wasm_f32x4_pmin(x, wasm_i32x4_shuffle(x, x, 1, 0, 3, 2)), 0);
+}
+
+}  // namespace
+}  // namespace claude_flow

@@ -1,0 +1,172 @@
+"""The C ABI of `cpp/include/claude_flow.h` across wasmtime: one instance, with a memory of its own, per model."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from claude_flow.wasm.instance import Instance
+
+__all__ = ["Model"]
+
+_NO_MEMORY = 3
+_DTYPES = {np.dtype(np.float32): 0, np.dtype(np.int8): 1, np.dtype(np.int32): 2}
+_ERROR = 240  # sizeof cf_error
+_INFO_WORDS = 9  # of cf_info: seven integers, arena_bytes, isa
+_OP_TIME = np.dtype({"names": ["code", "seconds"], "formats": ["<i4", "<f8"], "offsets": [0, 8], "itemsize": 16})
+#: Input floats that cross into the module at once, if an item is not larger; longer batches cross in parts.
+_STAGED = 1 << 20
+
+
+class Model:
+    """A program and its tensors in a WebAssembly instance: the same interface as the native engine's `Model`.
+
+    ``program``: int32 words of docs/model_format.md; ``tensors``: C-contiguous float32, int8 or int32 arrays of one or
+    two dimensions; ``isa``: ``"simd128"``, ``"relaxed"`` or ``"auto"``; ``threads``: 1. Everything is checked, copied
+    and prepacked here: a run allocates nothing inside the module. Threads may share it; they run one at a time.
+
+    Raises ``ValueError`` for a program that the engine refuses, ``MemoryError`` when it does not fit into the module's
+    2 GiB, and what :func:`claude_flow.wasm.modules.compiled` raises.
+    """
+
+    def __init__(
+        self, program: NDArray[np.int32], tensors: Sequence[NDArray[Any]], isa: str = "auto", threads: int = 1
+    ) -> None:
+        self._running = threading.Lock()
+        self._wasm = wasm = Instance(isa)
+        self._error = wasm.allocate(_ERROR)
+        self._model = self._create(program, tensors, threads)
+
+        info = wasm.allocate(4 * _INFO_WORDS)
+        wasm.call("cf_model_info", self._model, info)
+        words = wasm.view(info, _INFO_WORDS, np.uint32).tolist()
+        self.per_token_input, self.per_token_output = bool(words[0]), bool(words[1])
+        self.input_width, self.output_width, self.max_tokens, self.threads, ops, self.arena_bytes = words[2:8]
+        self.isa: str = wasm.text(words[8])
+
+        # Room for whole items of the longest kind, allocated now, so that the memory never grows while running.
+        longest = self.max_tokens if self.per_token_input else 1
+        self._rows = max(longest, _STAGED // self.input_width // longest * longest)
+        self._x, self._x_at = self._stage(self._rows * self.input_width, np.float32)
+        self._y, self._y_at = self._stage(self._rows * self.output_width, np.float32)
+        self._lengths, self._lengths_at = self._stage(self._rows, np.int32)
+        self._times, self._times_at = self._stage(ops, _OP_TIME)
+        self._clock = 0
+
+    @property
+    def memory_bytes(self) -> int:
+        """Size of the instance's memory: weights, working memory, staged batches; it never shrinks."""
+        return self._wasm.memory_bytes
+
+    def run(self, x: NDArray[np.float32], lengths: NDArray[np.int32] | None = None) -> NDArray[np.float32]:
+        """Run the program on a batch: float32 ``[B, T, W]`` or ``[B, W]`` in, a new float32 array out.
+
+        ``lengths``: int32 ``[B]``, the real tokens of each item. Raises ``ValueError`` for anything else.
+        """
+        y, parts = self._check(x, lengths)
+        with self._running:
+            for first, last in parts:
+                self._run("cf_model_run", x, lengths, y, first, last)
+        return y
+
+    def profile(self, x: NDArray[np.float32], lengths: NDArray[np.int32] | None = None) -> list[tuple[int, int, float]]:
+        """Run once with a clock around every op: ``(op, opcode, seconds)`` in the program's order."""
+        y, parts = self._check(x, lengths)
+        seconds = np.zeros(len(self._times))
+        with self._running:
+            self._clock = self._clock or self._wasm.callback(time.perf_counter)
+            for first, last in parts:
+                self._run("cf_model_profile", x, lengths, y, first, last, self._clock, self._times_at)
+                seconds += self._times["seconds"]
+            codes = self._times["code"].tolist()
+        return [(op, code, float(seconds[op])) for op, code in enumerate(codes)]
+
+    def _create(self, program: NDArray[np.int32], tensors: Sequence[NDArray[Any]], threads: int) -> int:
+        wasm = self._wasm
+        if not _dense(program, np.int32) or program.ndim != 1:
+            raise ValueError("program is not a C-contiguous int32 array of one dimension")
+        table = np.zeros((len(tensors), 5), np.uint32)  # cf_tensor: data, dtype, rank, shape
+        placed = [wasm.place(program)]
+        for i, tensor in enumerate(tensors):
+            if not isinstance(tensor, np.ndarray) or tensor.dtype not in _DTYPES or not tensor.flags.c_contiguous:
+                raise ValueError(f"tensor {i} is not C-contiguous float32, int8 or int32")
+            if tensor.ndim not in (1, 2):
+                raise ValueError(f"tensor {i} has {tensor.ndim} dimensions, not 1 or 2")
+            placed.append(wasm.place(tensor))
+            table[i, :3] = placed[-1], _DTYPES[tensor.dtype], tensor.ndim
+            table[i, 3 : 3 + tensor.ndim] = tensor.shape
+        auto, table_at, handle = wasm.place(np.frombuffer(b"auto\0", np.uint8)), wasm.place(table), wasm.allocate(4)
+        placed += [auto, table_at, handle]
+        status = wasm.call(
+            "cf_model_create", placed[0], len(program), table_at, len(tensors), auto, threads, handle, self._error
+        )
+        self._raise(status)
+        model = int(wasm.view(handle, 1, np.uint32)[0])
+        for address in placed:
+            wasm.call("free", address)
+        return model
+
+    def _stage(self, count: int, dtype: Any) -> tuple[NDArray[Any], int]:
+        address = self._wasm.allocate(count * np.dtype(dtype).itemsize)
+        return self._wasm.view(address, count, dtype), address
+
+    def _check(
+        self, x: NDArray[np.float32], lengths: NDArray[np.int32] | None
+    ) -> tuple[NDArray[np.float32], list[tuple[int, int]]]:
+        """The empty result, and the ranges of items that cross at once."""
+        rank = 3 if self.per_token_input else 2
+        if not _dense(x, np.float32) or x.ndim != rank or x.shape[-1] != self.input_width:
+            wanted = f"[{'items, tokens' if self.per_token_input else 'items'}, {self.input_width}]"
+            raise ValueError(f"x must be a C-contiguous float32 array of shape {wanted}, not {_described(x)}")
+        items, tokens = x.shape[0], x.shape[1] if self.per_token_input else 1
+        if lengths is not None and (not _dense(lengths, np.int32) or lengths.shape != (items,)):
+            raise ValueError("lengths must be a C-contiguous int32 array with one entry per item")
+        if not 1 <= tokens <= self.max_tokens:
+            raise ValueError(f"{tokens} tokens per item; the model takes 1..{self.max_tokens}")
+        shape = (items, tokens, self.output_width) if self.per_token_output else (items, self.output_width)
+        at_once = self._rows // tokens
+        return np.empty(shape, np.float32), [(i, min(i + at_once, items)) for i in range(0, items, at_once)]
+
+    def _run(
+        self,
+        name: str,
+        x: NDArray[np.float32],
+        lengths: NDArray[np.int32] | None,
+        y: NDArray[np.float32],
+        first: int,
+        last: int,
+        *extra: int,
+    ) -> None:
+        part, result = x[first:last], y[first:last]
+        self._x[: part.size] = part.reshape(-1)
+        lengths_at = 0
+        if lengths is not None:
+            self._lengths[: last - first] = lengths[first:last]
+            lengths_at = self._lengths_at
+        tokens = x.shape[1] if self.per_token_input else 1
+        status = self._wasm.call(
+            name, self._model, self._x_at, last - first, tokens, lengths_at, self._y_at, *extra, self._error
+        )
+        self._raise(status)
+        result.reshape(-1)[:] = self._y[: result.size]
+
+    def _raise(self, status: int) -> None:
+        if status == 0:
+            return
+        text = self._wasm.text(self._error)
+        raise MemoryError(text) if status == _NO_MEMORY else ValueError(text)
+
+
+def _dense(array: Any, dtype: Any) -> bool:
+    return isinstance(array, np.ndarray) and array.dtype == dtype and array.flags.c_contiguous
+
+
+def _described(x: Any) -> str:
+    if not isinstance(x, np.ndarray):
+        return type(x).__name__
+    return f"{'' if x.flags.c_contiguous else 'strided '}{x.dtype} {x.shape}"
