@@ -229,6 +229,9 @@ def atomic_write(path: Path, data: bytes | str) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        error.filename = str(path)  # a failed write names no file, and the temporary one means nothing to a reader
+        raise
     finally:
         temporary.unlink(missing_ok=True)
     _sync(path.parent)

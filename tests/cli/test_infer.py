@@ -221,14 +221,14 @@ def test_a_model_of_another_network(run, models):
     assert "is a prediction model" in one_line(run(*words))
 
 
-def test_model_version_backend_and_isa(run, models):
+def test_model_version_backend_isa_and_threads(run, models):
     words = ["neural", "infer", "coordination", "--input", json.dumps(SWARM), "--format", "json"]
     answers = [
         json.loads(run(*words, *more).stdout)["assignments"]
         for more in (
             [],
             ["--model", "coordination-v9"],
-            ["--model", "coordination-v9/1.0.0"],
+            ["--model", "coordination-v9/1.0.0", "--threads", "2"],
             ["--model", str(models["coordination"]), "--isa", "scalar"],
             ["--backend", "torch"],
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import signal
 import subprocess
 import sys
@@ -105,6 +106,17 @@ def test_a_time_budget_ends_a_run_at_its_best_epoch(run, words, tmp_path):
     done = run(*words, "--time-budget", "8s", "--format", "json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["card"]["stopped"] == "time budget used up"
+
+
+def test_a_disk_that_is_too_small_is_one_line_and_leaves_no_model(run, words):
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+
+    message = one_line(run(*words, preexec_fn=limit), 1)
+    assert "tiny" in message
+    assert "File too large" in message
+    assert not (registry.workspace() / "models").exists()
+    assert not [file for file in (registry.runs_dir() / "tiny").iterdir() if file.name.startswith(".")]
 
 
 @pytest.mark.parametrize(

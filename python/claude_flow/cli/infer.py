@@ -26,6 +26,9 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 def _model_options(function: _Function) -> _Function:
     """Which model answers and how it runs; the same for every network."""
+    function = click.option("--threads", type=click.IntRange(1, 1024), default=1, show_default=True, help="Threads.")(
+        function
+    )
     function = click.option(
         "--isa", default="auto", show_default=True, help="Instruction set of the native engine, such as avx2."
     )(function)
@@ -54,11 +57,11 @@ _threshold_option = click.option(
 _explain_option = params.switch("--explain-decision", help="Name the inputs that decided.")
 
 
-def _load(network: str, model: str | None, backend: str, isa: str) -> Model:
+def _load(network: str, model: str | None, backend: str, isa: str, threads: int) -> Model:
     from claude_flow.model import load
 
     path = registry.newest_model(network) if model is None else registry.model_path(model)
-    loaded = load(path, backend=backend, isa=isa)
+    loaded = load(path, backend=backend, isa=isa, threads=threads)
     if loaded.network != network:
         raise InputError(f"{path} is a {loaded.network} model: name a {network} model, or ask  infer {loaded.network}")
     return loaded
@@ -168,7 +171,7 @@ def optimization(
     """
     from claude_flow.infer import optimization as network
 
-    loaded = _load("optimization", *(options.pop(name) for name in ("model", "backend", "isa")))
+    loaded = _load("optimization", *(options.pop(name) for name in ("model", "backend", "isa", "threads")))
     request = _request(options)
     answer = network.answer(
         loaded, request, top=top, confidence_threshold=confidence_threshold, explain=explain_decision
@@ -218,7 +221,7 @@ def prediction(output: Output, /, explain_decision: bool, **options: Any) -> Non
     """Say when a task will be done, and how sure that is."""
     from claude_flow.infer import prediction as network
 
-    loaded = _load("prediction", *(options.pop(name) for name in ("model", "backend", "isa")))
+    loaded = _load("prediction", *(options.pop(name) for name in ("model", "backend", "isa", "threads")))
     request = _request(options)
     answer = network.answer(loaded, request, explain=explain_decision)
     output.result(answer, network.render(answer))
