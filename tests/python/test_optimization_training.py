@@ -23,7 +23,7 @@ from claude_flow.train.optimization_rules import rule_scores  # noqa: E402
 CONFIG = {
     "optimization-training": {
         "learning-rate": {"initial": 0.003, "warmup-steps": 10},
-        "batch-size": 64,
+        "batch-size": 32,
         "epochs": 12,
         "regularization": {"dropout": 0.0},
         "network": {"hidden": [48, 48]},
@@ -39,7 +39,7 @@ SPEC = {
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
     folder = tmp_path_factory.mktemp("simulated")
-    preprocess(None, folder, {"simulate": 1000, "seed": 2})
+    preprocess(None, folder, {"simulate": 600, "seed": 2})
     return folder
 
 

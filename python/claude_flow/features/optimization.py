@@ -248,9 +248,9 @@ class Encoder:
         ...                             "optimization-targets": ["reduce-latency"]})
         >>> reading.values, reading.inputs.shape
         ({'current-performance.latency': 120.0}, (256,))
-        >>> Encoder().encode({"current-performance": {"latncy": 120}})
+        >>> Encoder().encode({"current-performance": {"troughput": 45}})
         Traceback (most recent call last):
-        claude_flow.errors.InputError: current-performance.latncy: no such field: did you mean latency or latency-p99 or latency-p95?
+        claude_flow.errors.InputError: current-performance.troughput: no such field: did you mean throughput?
         """
         _object(request, "the request")
         _known_keys(request, (*GROUPS, TARGETS_KEY), "")

@@ -112,7 +112,7 @@ def render(found: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str
         ]
         tables.append((title, columns, rows))
     why = [
-        [entry["id"], reason["input"], f"{reason['value']:g}", f"{reason['effect']:+.3f}"]
+        [entry["id"], reason["input"], _readable(reason["value"]), f"{reason['effect']:+.3f}"]
         for entry in found["recommendations"]
         for reason in entry.get("explanation", ())
     ]
@@ -121,6 +121,10 @@ def render(found: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str
     if found["notes"]:
         tables.append(("Notes", ["note"], [[note] for note in found["notes"]]))
     return tables
+
+
+def _readable(value: float) -> str:
+    return f"{value:g}" if value < 1e6 else f"{value:,.0f}"
 
 
 def _change(entry: Mapping[str, Any]) -> str:

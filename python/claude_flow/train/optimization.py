@@ -46,23 +46,19 @@ def hide(encoder: Encoder, inputs: Floats, generator: np.random.Generator) -> Fl
     few, whole = kind < 1 / 3, kind >= 5 / 6
     bare = generator.random((rows, 1)) < 0.6
     keep = np.ones((rows, len(encoder.fields)), dtype=bool)
-    for group in GROUPS[:3]:
-        members = np.array([i for i, field in enumerate(encoder.fields) if field.group == group])
-        usual = np.array([group == GROUPS[0] and encoder.fields[i].name in _USUAL for i in members])
+    members = {g: np.array([i for i, f in enumerate(encoder.fields) if f.group == g]) for g in GROUPS[:3]}
+    for group, places in members.items():
+        usual = np.array([group == GROUPS[0] and encoder.fields[i].name in _USUAL for i in places])
         share = generator.random((rows, 1))
         sparse = np.where(usual, 0.6, np.where(bare, 0.0, 0.3 * share))
         likelihood = np.where(few[:, None], sparse, share)
-        kept = generator.random((rows, len(members))) < likelihood
-        keep[:, members] = kept | whole[:, None]
-    nothing = ~keep[:, : len(_performance(encoder))].any(axis=1)
+        kept = generator.random((rows, len(places))) < likelihood
+        keep[:, places] = kept | whole[:, None]
+    nothing = ~keep[:, members[GROUPS[0]]].any(axis=1)
     keep[nothing, encoder.slots("current-performance.latency")[0] // 2] = True
     hidden: Floats = inputs.copy()
     hidden[:, : 2 * len(encoder.fields)] *= np.repeat(keep, 2, axis=1)
     return hidden
-
-
-def _performance(encoder: Encoder) -> list[int]:
-    return [i for i, field in enumerate(encoder.fields) if field.group == GROUPS[0]]
 
 
 def ranking_metrics(scores: NDArray[Any], utilities: Floats) -> dict[str, float]:
