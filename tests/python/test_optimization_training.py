@@ -173,10 +173,12 @@ def test_settings_at_their_bounds_are_not_pushed_further(trained):
 
 def test_confidence_is_a_non_decreasing_curve(trained):
     _, model = trained
-    curve = model.calibration["confidence"]
-    assert np.all(np.diff(curve["scores"]) > 0)
-    assert np.all(np.diff(curve["probabilities"]) > 0)
-    assert 0 <= curve["probabilities"][0] <= curve["probabilities"][-1] <= 1
+    curves = model.calibration["confidence"]
+    assert [curve["known_inputs_from"] for curve in curves] == [1, 9, 21, 61]
+    for curve in curves:
+        assert np.all(np.diff(curve["scores"]) > 0)
+        assert np.all(np.diff(curve["probabilities"]) > 0)
+        assert 0 <= curve["probabilities"][0] <= curve["probabilities"][-1] <= 1
 
 
 def test_foreign_data_is_refused(tmp_path):

@@ -13,7 +13,7 @@ from claude_flow.features.catalogue import RECOMMENDATIONS, moved
 from claude_flow.features.optimization import GROUPS, Encoder, Reading
 from claude_flow.model import Model
 
-__all__ = ["answer", "render"]
+__all__ = ["answer", "confidences", "render"]
 
 _REASONS = 4  # contributing inputs that an explanation names
 CONFIDENCE = (
@@ -52,9 +52,9 @@ def answer(
         raise InputError(f"{model.path} is a {model.network} model; this needs an optimization model")
     encoder = Encoder.from_schema(model.features)
     reading = encoder.encode(request)
-    scale, curve = model.calibration["scale"], model.calibration["confidence"]
+    scale = model.calibration["scale"]
     scores = model.run(reading.inputs[None])[0] / scale
-    confidence = np.interp(scores, curve["scores"], curve["probabilities"])
+    confidence = confidences(model, scores, len(reading.values))
     leading = [i for i in np.argsort(-scores, kind="stable") if scores[i] > 0 and _possible(i, reading)][:top]
     effects = _occlusion(model, encoder, reading, scale) if explain else {}
     recommendations: list[dict[str, Any]] = []
@@ -96,6 +96,13 @@ def answer(
         "inputs_total": len(encoder.fields),
         "notes": notes,
     }
+
+
+def confidences(model: Model, scores: NDArray[np.float32], known: int) -> NDArray[np.float64]:
+    """The model's calibrated confidence at ``scores`` (any shape) of a request with ``known`` inputs."""
+    curves = model.calibration["confidence"]
+    curve = [curve for curve in curves if curve["known_inputs_from"] <= known][-1]
+    return np.asarray(np.interp(scores, curve["scores"], curve["probabilities"]))
 
 
 def render(found: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:
