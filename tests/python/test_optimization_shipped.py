@@ -91,6 +91,7 @@ def test_confidence_is_how_often_such_changes_help(model, fresh, least, below):
     assert np.mean(promised) == pytest.approx(helped.mean(), abs=0.08)
 
 
+ERRORS = {"optimization-targets": ["reduce-error-rate"]}
 CROWDED = {
     "agent-utilization": 0.99,
     "queue-time": 900,
@@ -112,8 +113,16 @@ CROWDED = {
             {"constraints": {"max-memory": "40GB"}},
             "lower-max-agents",
         ),
-        ({"crash-rate": 0.4, "error-rate": 0.4}, {"current-settings": {"memory-limit": 0.5}}, "raise-memory-limit"),
-        ({"timeout-rate": 0.6, "error-rate": 0.5}, {"current-settings": {"tool-timeout": 8}}, "raise-tool-timeout"),
+        (
+            {"crash-rate": 0.4, "error-rate": 0.4},
+            ERRORS | {"current-settings": {"memory-limit": 0.5}},
+            "raise-memory-limit",
+        ),
+        (
+            {"timeout-rate": 0.6, "error-rate": 0.5},
+            ERRORS | {"current-settings": {"tool-timeout": 8}},
+            "raise-tool-timeout",
+        ),
         ({"tokens-per-task": 9e6, "cost-per-task": 40}, {"current-settings": {"candidates": 6}}, "lower-candidates"),
     ],
 )

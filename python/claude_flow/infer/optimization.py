@@ -42,7 +42,7 @@ def answer(
     >>> idle = {"current-performance": {"agent-utilization": 0.05, "queue-time": 0, "memory": "60GB"},
     ...         "constraints": {"max-memory": "16GB"}, "optimization-targets": ["reduce-memory"]}
     >>> answer(cf.load("optimization-v2"), idle, top=1)["recommendations"][0]["id"]
-    'lower-max-agents'
+    'lower-memory-limit'
     """
     if not 1 <= top <= len(RECOMMENDATIONS):
         raise InputError(f"top must lie between 1 and {len(RECOMMENDATIONS)}, not {top}")

@@ -183,7 +183,7 @@ class OptimizationData:
         return found
 
     def metadata(self, module: nn.Module) -> dict[str, Any]:
-        """Feature schema, confidence curves (fitted on half of the validation rows, checked on the rest), card lines."""
+        """Feature schema, confidence curves (fitted on half the validation rows, checked on the rest), card lines."""
         inputs, utilities = self._judged["validation"]
         scores = self._scores(module, inputs) / SCALE
         known = inputs[:, 1 : 2 * len(self.encoder.fields) : 2].sum(axis=1)
