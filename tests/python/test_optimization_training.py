@@ -112,7 +112,7 @@ def test_the_rules_know_a_crowded_swarm_from_an_idle_one():
 def test_the_guides_example_is_answered(trained):
     _, model = trained
     found = answer(model, SPEC, explain=True)
-    assert json.loads(json.dumps(found)) == found
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert len(found["recommendations"]) == 5
     scores = [entry["score"] for entry in found["recommendations"]]
     assert scores == sorted(scores, reverse=True)
@@ -184,4 +184,7 @@ def test_confidence_is_a_non_decreasing_curve(trained):
 def test_foreign_data_is_refused(tmp_path):
     (tmp_path / "manifest.json").write_text('{"kind": "tables"}', "utf-8")
     with pytest.raises(InputError, match="not a preprocessed data set of optimization"):
+        OptimizationData.load(tmp_path, 0.2, 0, {})
+    preprocess(None, tmp_path, {"simulate": 110})
+    with pytest.raises(InputError, match=r"only \d+ swarms to validate or test on.*--simulate"):
         OptimizationData.load(tmp_path, 0.2, 0, {})

@@ -36,6 +36,8 @@ _CHUNK = 8192
 #: Confidence is calibrated apart for requests that know little and much (edges of the number of known inputs): one
 #: curve for all promised 0.78 to requests of up to 8 inputs, of whose first recommendations 0.70 helped.
 _KNOWN_INPUTS = (1, 9, 21, 61, 123)
+_HIDINGS = 4  # of each validation row, for the calibration
+_FEWEST = 50  # validation rows: with fewer, a part of the calibration may be left without any
 
 
 def hide(encoder: Encoder, inputs: Floats, generator: np.random.Generator) -> Floats:
@@ -125,6 +127,12 @@ class OptimizationData:
         for name, chosen in members.items():
             rows = np.isin(family, chosen)
             parts[name] = (inputs[rows], utilities[rows])
+        fewest = min(len(parts["validation"][0]), len(parts["test"][0]))
+        if fewest < _FEWEST:
+            raise InputError(
+                f"{path}: only {fewest} swarms to validate or test on, {_FEWEST} are needed; simulate more: "
+                "claude-flow neural data preprocess --dataset simulator --simulate 20000"
+            )
         names = {name: [manifest["families"][i] for i in sorted(chosen)] for name, chosen in members.items()}
         return cls(Encoder.from_schema(manifest["schema"]), parts, names)
 
@@ -184,10 +192,13 @@ class OptimizationData:
 
     def metadata(self, module: nn.Module) -> dict[str, Any]:
         """Feature schema, confidence curves (fitted on half the validation rows, checked on the rest), card lines."""
-        inputs, utilities = self._judged["validation"]
+        whole, utilities = self._whole["validation"]
+        generator = np.random.default_rng(17)
+        inputs = np.concatenate([hide(self.encoder, whole, generator) for _ in range(_HIDINGS)])
+        utilities = np.concatenate([utilities] * _HIDINGS)
         scores = self._scores(module, inputs) / SCALE
         known = inputs[:, 1 : 2 * len(self.encoder.fields) : 2].sum(axis=1)
-        fitted = np.arange(len(scores)) % 2 == 0
+        fitted = np.tile(np.arange(len(whole)) % 2 == 0, _HIDINGS)
         curves: list[dict[str, Any]] = []
         errors = {}
         for least, below in pairwise(_KNOWN_INPUTS):
