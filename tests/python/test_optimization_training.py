@@ -185,6 +185,6 @@ def test_foreign_data_is_refused(tmp_path):
     (tmp_path / "manifest.json").write_text('{"kind": "tables"}', "utf-8")
     with pytest.raises(InputError, match="not a preprocessed data set of optimization"):
         OptimizationData.load(tmp_path, 0.2, 0, {})
-    preprocess(None, tmp_path, {"simulate": 110})
+    preprocess(None, tmp_path, {"simulate": 100})
     with pytest.raises(InputError, match=r"only \d+ swarms to validate or test on.*--simulate"):
         OptimizationData.load(tmp_path, 0.2, 0, {})

@@ -36,8 +36,7 @@ _CHUNK = 8192
 #: Confidence is calibrated apart for requests that know little and much (edges of the number of known inputs): one
 #: curve for all promised 0.78 to requests of up to 8 inputs, of whose first recommendations 0.70 helped.
 _KNOWN_INPUTS = (1, 9, 21, 61, 123)
-_HIDINGS = 4  # of each validation row, for the calibration
-_FEWEST = 50  # validation rows: with fewer, a part of the calibration may be left without any
+_FEWEST = 20  # rows of the validation and the test split
 
 
 def hide(encoder: Encoder, inputs: Floats, generator: np.random.Generator) -> Floats:
@@ -194,11 +193,12 @@ class OptimizationData:
         """Feature schema, confidence curves (fitted on half the validation rows, checked on the rest), card lines."""
         whole, utilities = self._whole["validation"]
         generator = np.random.default_rng(17)
-        inputs = np.concatenate([hide(self.encoder, whole, generator) for _ in range(_HIDINGS)])
-        utilities = np.concatenate([utilities] * _HIDINGS)
+        hidings = max(4, 2000 // len(whole) + 1)  # enough that every curve gets rows, however small the split
+        inputs = np.concatenate([hide(self.encoder, whole, generator) for _ in range(hidings)])
+        utilities = np.concatenate([utilities] * hidings)
         scores = self._scores(module, inputs) / SCALE
         known = inputs[:, 1 : 2 * len(self.encoder.fields) : 2].sum(axis=1)
-        fitted = np.tile(np.arange(len(whole)) % 2 == 0, _HIDINGS)
+        fitted = np.tile(np.arange(len(whole)) % 2 == 0, hidings)
         curves: list[dict[str, Any]] = []
         errors = {}
         for least, below in pairwise(_KNOWN_INPUTS):
