@@ -5,14 +5,22 @@ BIN    := $(VENV)/bin
 NEURAL := CLAUDE_FLOW_HOME=build/models/home $(BIN)/claude-flow neural
 SOURCES := CMakeLists.txt pyproject.toml $(shell find cpp python/claude_flow -type f -not -name '*.pyc' -not -name '*.so')
 
-.PHONY: demo test lint docs tour models clean
+.PHONY: demo test wasm lint docs tour models clean
 
 demo: $(VENV)/.installed  ## print assignments for the guide's example swarm, by the model that ships with the package
 	$(BIN)/claude-flow neural infer coordination --input docs/examples/swarm.json --explain-decision true
 
-test: lint cpp-test $(VENV)/.tools  ## everything: lint, C++ (CTest), Python (pytest and the examples in the docstrings)
+test: wasm-if-possible lint cpp-test $(VENV)/.tools  ## everything: lint, C++ (CTest), Python (pytest and the examples in the docstrings)
 	$(BIN)/python -m pytest -n 2 tests
 	cd build && ../$(BIN)/python -m pytest -n 2 --doctest-modules --pyargs claude_flow -p no:cacheprovider
+
+wasm: $(VENV)/bin/cmake  ## the engine as WebAssembly, for the wheel and the JavaScript package; installs Emscripten if need be
+	PATH="$(abspath $(BIN)):$$PATH" emscripten/build
+
+# Emscripten's packages need root once. Without it the tests of the WebAssembly engine are skipped and say so, except in CI.
+.PHONY: wasm-if-possible
+wasm-if-possible: $(VENV)/bin/cmake
+	$(if $(CI),,@-)$(MAKE) --no-print-directory wasm
 
 .PHONY: cpp-test
 cpp-test: $(VENV)/.tools
@@ -48,6 +56,9 @@ models: $(VENV)/.tools  ## train the shipped models again: make models DATA=fold
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/bin/cmake: | $(VENV)/bin/python
+	$(BIN)/pip install -q --disable-pip-version-check 'cmake>=3.18' ninja
 
 $(VENV)/.installed: $(VENV)/bin/python $(SOURCES)  ## the wheel, built from this tree and installed
 	@mkdir -p build

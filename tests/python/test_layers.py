@@ -27,7 +27,7 @@ FORBIDDEN = {
     "nets": {"cli", "data", "features", "infer", "model", "train"},
     "data": {"cli", "infer", "model", "nets", "train"},
     "train": {"cli", "infer", "model"},
-    "infer": {"cli", "data", "nets", "train"},
+    "infer": {"cli", "nets", "train"},
     "registry.py": {"cli", "data", "features", "infer", "model", "nets", "train"},
     "modelfile.py": {"cli", "data", "features", "infer", "model", "nets", "train"},
 }

@@ -332,7 +332,8 @@ def _check(where: str, entry: Any, fields: Mapping[str, str]) -> None:
 
 
 def _check_value(where: str, value: Any, kind: str) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    # A bound, since isfinite() cannot take an integer beyond the floats; NaN fails it too, and sums stay finite.
+    number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= 1e30
     if kind == "share":
         if not number or not 0 <= value <= 1:
             raise InputError(f"{where} must be a number from 0 to 1, not {_shown(value)}")
