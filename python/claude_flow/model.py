@@ -51,7 +51,7 @@ class Model:
         self.isa: str = runner.isa
         self.threads: int = runner.threads
         self._runner = runner
-        self._commands = file.tensors.get("commands")
+        self._commands, self._temperature = _pointer_head(path, file)
 
     def run(self, x: NDArray[np.float32], lengths: NDArray[np.int32] | None = None) -> NDArray[np.float32]:
         """Run the network on a batch; one crossing into the engine, which releases the GIL.
@@ -100,11 +100,28 @@ class Model:
         scores[:, :, :most_agents][
             np.broadcast_to(np.arange(most_agents) >= agents[:, None, None], pointers.shape)
         ] = -np.inf
-        heat = scores / np.float32(self.calibration.get("temperature", 1.0))
+        heat = scores / np.float32(self._temperature)
         weights = np.exp(heat - heat.max(axis=2, keepdims=True))
         probabilities = weights / weights.sum(axis=2, keepdims=True)
         probabilities *= (task_index < tasks[:, None])[:, :, None]
         return Decision(scores, probabilities.astype(np.float32), tuple(self.config["commands"]))
+
+
+def _pointer_head(path: Path, file: modelfile.ModelFile) -> tuple[NDArray[np.float32] | None, float]:
+    """The command embeddings and the softmax temperature of a coordination file, checked; (None, 1) for others."""
+    if file.network != "coordination":
+        return None, 1.0
+    commands, names = file.tensors.get("commands"), file.config.get("commands")
+    if (
+        not isinstance(names, list)
+        or commands is None
+        or commands.shape != (len(names), file.config.get("output_width"))
+    ):
+        raise InputError(f"{path}: the command embeddings do not fit the configuration; the file is damaged")
+    temperature = file.calibration.get("temperature", 1.0)
+    if isinstance(temperature, bool) or not isinstance(temperature, int | float) or not 1e-6 < temperature < 1e6:
+        raise InputError(f"{path}: calibration.temperature is {temperature!r}, not a positive number; calibrate again")
+    return commands, float(temperature)
 
 
 class _TorchRunner:

@@ -83,6 +83,9 @@ def test_what_is_not_a_model_is_refused(good: Path, tmp_path: Path) -> None:
         ({"program_tensors": [1]}, "program_tensors"),
         ({"program_tensors": []}, ""),
         ({"features": None}, "'features'"),
+        ({"config": CONFIG | {"commands": ["defer"]}}, "command embeddings"),
+        ({"calibration": {"temperature": 0}}, "temperature"),
+        ({"calibration": {"temperature": "hot"}}, "temperature"),
     ],
 )
 def test_damaged_headers_are_refused(good: Path, tmp_path: Path, change: dict, word: str) -> None:

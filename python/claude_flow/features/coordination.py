@@ -158,8 +158,10 @@ class Encoder:
                 f"the feature schema is {schema.get('encoder')!r} version {schema.get('version')!r}; "
                 "this version reads 'coordination' version 1: train the model again"
             )
-        features = {name: Scaler.from_json(stored) for name, stored in schema["features"].items()}
-        return cls(features, bool(schema["describe"]))
+        features, describe = schema.get("features"), schema.get("describe")
+        if not isinstance(features, dict) or not isinstance(describe, bool):
+            raise InputError("the feature schema lacks features or describe; the model file is damaged")
+        return cls({name: Scaler.from_json(stored) for name, stored in features.items()}, describe)
 
     def state(self, state: Mapping[str, float], agents: Sequence[Mapping[str, Any]], tasks: int) -> NDArray[np.float32]:
         """The state token ``[512]``: usage shares, latency in milliseconds, the sizes of the swarm."""

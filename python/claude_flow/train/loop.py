@@ -178,7 +178,6 @@ def fit(
     time_budget: float | None = None,
     resume: bool = False,
     device: str = "auto",
-    precision: str = "fp32",
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Train a network and write ``run_dir/model.safetensors`` and ``run_dir/card.json``; returns the card.
@@ -244,7 +243,7 @@ def fit(
             writer.close()
     if rank == 0:
         _save_checkpoint(checkpoint, snapshot, identity)
-    return _finish(source, run, config, identity, run_dir, stopped, precision, rank)
+    return _finish(source, run, config, identity, run_dir, stopped, rank)
 
 
 def _device(device: str) -> torch.device:
@@ -366,7 +365,6 @@ def _finish(
     identity: dict[str, Any],
     run_dir: Path,
     stopped: str,
-    precision: str,
     rank: int,
 ) -> dict[str, Any]:
     if run.best_epoch == 0:
@@ -396,7 +394,7 @@ def _finish(
     }
     card |= metadata.pop("card", {})
     if rank == 0:
-        export.save(run.module, run_dir / "model.safetensors", precision, metadata={**metadata, "provenance": card})
+        export.save(run.module, run_dir / "model.safetensors", metadata={**metadata, "provenance": card})
         atomic_write(run_dir / "card.json", json.dumps(card, indent=2) + "\n")
         lines = "".join(json.dumps(entry) + "\n" for entry in run.history)
         atomic_write(run_dir / "metrics.jsonl", lines)
