@@ -10,7 +10,11 @@ namespace claude_flow {
 // Lets another thread run.
 void yield_cpu();
 
+#if defined(__EMSCRIPTEN__) && !defined(__EMSCRIPTEN_PTHREADS__)
+constexpr int kMaxThreads = 1;
+#else
 constexpr int kMaxThreads = 256;
+#endif
 
 class Pool {
  public:

@@ -1,0 +1,64 @@
+export type Isa = "simd128" | "relaxed";
+
+export const ISAS: readonly Isa[];
+
+/** What went wrong, in one line. */
+export class ClaudeFlowError extends Error {}
+
+/** Instruction sets that this host runs, best last. */
+export function available(): Isa[];
+
+export interface LoadOptions {
+  /** "auto" takes the best that this host runs. */
+  isa?: Isa | "auto";
+  /** 1: these modules run one thread. */
+  threads?: number;
+  /** The folder of the .wasm files; by default the one of this module. */
+  wasm?: URL | string;
+}
+
+/** Load a model from a URL, a path (Node) or the bytes of a model file. */
+export function load(source: URL | string | ArrayBuffer | Uint8Array, options?: LoadOptions): Promise<Model>;
+
+export interface OpTime {
+  op: number;
+  /** Opcode of docs/model_format.md. */
+  code: number;
+  seconds: number;
+}
+
+export interface Decision {
+  /** Row-major [tasks, columns]: agents, then commands. */
+  scores: Float32Array;
+  probabilities: Float32Array;
+  columns: number;
+  commands: string[];
+}
+
+export interface Model {
+  readonly network: "coordination" | "optimization" | "prediction";
+  readonly precision: string;
+  readonly isa: Isa;
+  readonly threads: number;
+  readonly config: Record<string, unknown>;
+  readonly features: Record<string, unknown>;
+  readonly calibration: Record<string, unknown>;
+  readonly provenance: Record<string, unknown>;
+  readonly perTokenInput: boolean;
+  readonly perTokenOutput: boolean;
+  readonly inputWidth: number;
+  readonly outputWidth: number;
+  readonly maxTokens: number;
+  readonly opCount: number;
+  readonly arenaBytes: number;
+  readonly memoryBytes: number;
+
+  /** x is row-major: [items, tokens, inputWidth], or [items, inputWidth] for a network without tokens. */
+  run(x: Float32Array, shape: readonly number[], lengths?: Int32Array): Float32Array;
+  /** Run once with a clock around every op. */
+  profile(x: Float32Array, shape: readonly number[], lengths?: Int32Array): OpTime[];
+  /** Assign one swarm's tasks: x holds the tokens of the state, the agents and the tasks. */
+  decide(x: Float32Array, agents: number, tasks: number): Decision;
+  /** Give the memory back; the model cannot be used afterwards. */
+  dispose(): void;
+}

