@@ -10,6 +10,7 @@ import struct
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -46,6 +47,7 @@ def small_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     forecaster = prediction.Encoder()
     forecaster.rows[:] = 1000  # as if all targets had been learned
     forecaster.outcomes = (900, 100)
+    shape = len(prediction.TARGETS), len(prediction.QUANTILES)
     made = {
         "coordination": (
             {"width": 32, "heads": 2, "feed_forward": [32], "commands": list(COMMANDS)},
@@ -60,7 +62,7 @@ def small_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "prediction": (
             {"width": 16},
             {**forecaster.schema(), "history": 8},
-            {"offsets": [[0.0] * len(prediction.QUANTILES)] * len(prediction.TARGETS)},
+            {"shifts": prediction.calibrate(np.zeros((40, *shape)), np.zeros((40, shape[0])), np.zeros(40, int))},
         ),
     }
     for network, (config, features, calibration) in made.items():

@@ -30,14 +30,14 @@ def _model_options(function: _Function) -> _Function:
         function
     )
     function = click.option(
-        "--isa", default="auto", show_default=True, help="Instruction set of the native engine, such as avx2."
+        "--isa", default="auto", show_default=True, help="Instruction set of the engine, such as avx2."
     )(function)
     function = click.option(
         "--backend",
-        type=click.Choice(["native", "torch"]),
+        type=click.Choice(["native", "wasm", "torch"]),
         default="native",
         show_default=True,
-        help="The engine, or the reference.",
+        help="The engine, the same as WebAssembly, or the reference.",
     )(function)
     return click.option(
         "--model",
