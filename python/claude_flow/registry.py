@@ -35,6 +35,7 @@ __all__ = [
     "dataset_path",
     "locked",
     "model_card",
+    "model_name",
     "model_path",
     "newest_model",
     "runs_dir",
@@ -103,6 +104,15 @@ def newest_model(network: str) -> Path:
     if shipped:
         return _BUILT_IN / "models" / f"{max(shipped)}.safetensors"
     raise InputError(f"there is no {network} model: train one with  claude-flow neural train {network}")
+
+
+def model_name(path: Path) -> str:
+    """What a model file is called: ``NAME/VERSION`` in the workspace, else its file's name.
+
+    >>> model_name(Path("models/coordination/1.0.0/model.safetensors")), model_name(Path("coordination-v3.safetensors"))
+    ('coordination/1.0.0', 'coordination-v3')
+    """
+    return "/".join(path.parts[-3:-1]) if path.name == _MODEL else path.stem
 
 
 def model_card(model: Path) -> dict[str, Any]:

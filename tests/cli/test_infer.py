@@ -10,14 +10,11 @@ import struct
 import subprocess
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from claude_flow import cli, registry
-
-pytest.importorskip("torch", reason="the small models of these tests need the extra: pip install 'claude-flow[train]'")
 
 SPEC = (Path(__file__).parent / "spec_lines.sh").read_text("utf-8")
 SWARM = {
@@ -31,44 +28,6 @@ def spec_words(network: str) -> list[str]:
     _, found, rest = SPEC.partition(f"\nclaude-flow neural infer {network} ")
     assert found
     return ["neural", "infer", network, *shlex.split(rest.partition("\nclaude-flow ")[0].replace("\\\n", " "))]
-
-
-@pytest.fixture(scope="module")
-def small_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """One small model per network, its weights as they are before any training."""
-    import torch
-
-    from claude_flow import export, nets
-    from claude_flow.data.scenarios import COMMANDS
-    from claude_flow.features import coordination, optimization, prediction
-
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("models")
-    forecaster = prediction.Encoder()
-    forecaster.rows[:] = 1000  # as if all targets had been learned
-    forecaster.outcomes = (900, 100)
-    shape = len(prediction.TARGETS), len(prediction.QUANTILES)
-    made = {
-        "coordination": (
-            {"width": 32, "heads": 2, "feed_forward": [32], "commands": list(COMMANDS)},
-            coordination.Encoder({}, True).schema(),
-            {"temperature": 1.0},
-        ),
-        "optimization": (
-            {"hidden": [16]},
-            optimization.Encoder().schema(),
-            {"scale": 1.0, "confidence": {"scores": [0.0, 1.0], "probabilities": [0.5, 1.0]}},
-        ),
-        "prediction": (
-            {"width": 16},
-            {**forecaster.schema(), "history": 8},
-            {"shifts": prediction.calibrate(np.zeros((40, *shape)), np.zeros((40, shape[0])), np.zeros(40, int))},
-        ),
-    }
-    for network, (config, features, calibration) in made.items():
-        metadata = {"features": features, "calibration": calibration}
-        export.save(nets.create(network, config), folder / network, metadata=metadata)
-    return {network: folder / network for network in made}
 
 
 @pytest.fixture
@@ -160,6 +119,18 @@ def test_the_optimization_request_of_the_specification(run, models):
     withheld = json.loads(run(*spec_words("optimization"), *sure).stdout)
     assert len(withheld["withheld"]) == 5
     assert withheld["recommendations"] == []
+
+
+SHIPPED = sorted((Path(registry.__file__).parent / "models").glob("*.safetensors"))
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
+def test_the_models_that_ship_answer_the_specification(run, file):
+    network = file.stem.partition("-")[0]
+    for words in ([], ["--model", file.stem]):
+        found = json.loads(run(*spec_words(network), *words, "--format", "json").stdout)
+        assert found["network"] == network
+        assert found["model"] == file.stem
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from claude_flow import registry
 from claude_flow.errors import InputError
 from claude_flow.features.coordination import GROUPS, Encoder, Swarm, parse_request
 from claude_flow.model import Decision, Model
@@ -69,7 +70,7 @@ def answer(model: Model, request: Any, *, confidence_threshold: float = 0.0, exp
         assignments.append(entry)
     return {
         "network": "coordination",
-        "model": model.path.stem if model.path.name != "model.safetensors" else "/".join(model.path.parts[-3:-1]),
+        "model": registry.model_name(model.path),
         "assignments": assignments,
         "withheld": sum(a["decision"] == "withheld" for a in assignments),
         "confidence_threshold": confidence_threshold,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from claude_flow import registry
 from claude_flow.errors import InputError
 from claude_flow.features.catalogue import RECOMMENDATIONS, moved
 from claude_flow.features.optimization import GROUPS, Encoder, Reading
@@ -87,6 +88,7 @@ def answer(
         notes.append(f"no recommendation reaches the confidence threshold {confidence_threshold:g}")
     return {
         "network": "optimization",
+        "model": registry.model_name(model.path),
         "recommendations": recommendations,
         "withheld": withheld,
         "confidence_threshold": confidence_threshold,

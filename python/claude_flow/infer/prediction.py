@@ -102,7 +102,7 @@ def answer(model: Model, request: Any, *, explain: bool = False) -> dict[str, An
     used |= {"runs": len(past), "finished": int(history.finished[0]), "shown": int(lengths[0]) - 1}
     result = {
         "network": "prediction",
-        "model": model.path.stem if model.path.name != "model.safetensors" else "/".join(model.path.parts[-3:-1]),
+        "model": registry.model_name(model.path),
         "task": asked["task-description"],
         "decision_time": _iso(int(task.decision[0])),
         "history": used,
