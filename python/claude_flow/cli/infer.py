@@ -26,9 +26,9 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 def _model_options(function: _Function) -> _Function:
     """Which model answers and how it runs; the same for every network."""
-    function = click.option("--threads", type=click.IntRange(1, 1024), default=1, show_default=True, help="Threads.")(
-        function
-    )
+    function = click.option(
+        "--threads", type=click.IntRange(1, 1024), default=1, show_default=True, help="Of the engine."
+    )(function)
     function = click.option(
         "--isa", default="auto", show_default=True, help="Instruction set of the engine, such as avx2."
     )(function)
