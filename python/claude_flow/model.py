@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from claude_flow import modelfile, registry
+from claude_flow import modelfile, registry, runtime
 from claude_flow.errors import InputError
 
-__all__ = ["Decision", "Model", "load"]
+__all__ = ["Decision", "Model", "load", "load_as"]
 
 BACKENDS = ("native", "wasm", "torch")
 
@@ -36,7 +36,7 @@ class Model:
     """A loaded model. Make one with :func:`load`; it is safe to run from many threads at once.
 
     Attributes: ``network``, ``precision``, ``backend``, ``isa``, ``threads``, ``config``, ``features`` (the schema
-    of its inputs), ``calibration``, ``provenance``, ``path``.
+    of its inputs), ``calibration``, ``provenance``, ``path``, ``arena_bytes`` (working memory of a run).
     """
 
     def __init__(self, path: Path, file: modelfile.ModelFile, runner: Any, backend: str) -> None:
@@ -50,6 +50,7 @@ class Model:
         self.backend = backend
         self.isa: str = runner.isa
         self.threads: int = runner.threads
+        self.arena_bytes: int = getattr(runner, "arena_bytes", 0)
         self._runner = runner
         self._commands, self._temperature = _pointer_head(path, file)
 
@@ -146,11 +147,15 @@ class _TorchRunner:
         return y
 
 
+# Bytes of model files whose models stay in the process with caching "intelligent".
+_cache: runtime.Cache[Model] = runtime.Cache(512 << 20)
+
+
 def load(
     name: str | Path,
-    backend: str = "native",
+    backend: str | None = None,
     precision: str = "auto",
-    threads: int = 1,
+    threads: int | None = None,
     isa: str = "auto",
 ) -> Model:
     """Load a model by path, workspace name (``NAME`` or ``NAME/VERSION``) or built-in name.
@@ -158,12 +163,31 @@ def load(
     ``backend``: ``"native"`` (the C++ engine), ``"wasm"`` (the same engine under wasmtime, needs ``claude-flow[wasm]``)
     or ``"torch"`` (the reference, needs ``claude-flow[train]``).
     ``precision``: ``"auto"`` takes what the file holds; naming another precision than the file's is refused.
-    ``isa``: ``"auto"``, one of ``claude_flow.engine.available()`` or, for wasm, ``"simd128"`` or ``"relaxed"``. Nothing
-    falls back silently: what cannot be done raises :class:`InputError`, or what is not installed
-    :class:`ClaudeFlowError`, with the reason.
+    ``threads``: for each request; a wasm model runs that many requests at once.
+    ``isa``: ``"auto"``, one of ``claude_flow.engine.available()`` or, for wasm, ``"simd128"`` or ``"relaxed"``.
+    ``backend`` and ``threads`` default to what ``claude-flow neural runtime setup-acceleration`` chose for the
+    workspace, else native and 1; its choices of batching, caching and memory mapping hold too. Nothing falls back
+    silently: what cannot be done raises :class:`InputError`, or what is not installed :class:`ClaudeFlowError`, with
+    the reason.
     """
-    path = registry.model_path(str(name))
-    file = modelfile.read(path)
+    settings = runtime.read()
+    if backend is not None:
+        settings = replace(settings, backend=backend)
+    if threads is not None:
+        settings = replace(settings, threads=threads)
+    return load_as(registry.model_path(str(name)), settings, precision, isa)
+
+
+def load_as(path: Path, settings: runtime.Settings, precision: str = "auto", isa: str = "auto") -> Model:
+    """As :func:`load`, with all choices of the runtime given."""
+    if settings.caching == "off":
+        return _load(path, settings, precision, isa)
+    return _cache.get(path, (settings, precision, isa), lambda: _load(path, settings, precision, isa))
+
+
+def _load(path: Path, settings: runtime.Settings, precision: str, isa: str) -> Model:
+    backend, threads = settings.backend, settings.threads
+    file = modelfile.read(path, settings.memory_mapping)
     if backend not in BACKENDS:
         raise InputError(f"unknown backend {backend!r}: it is one of {', '.join(BACKENDS)}")
     if precision not in ("auto", file.precision):
@@ -174,8 +198,13 @@ def load(
         return Model(path, file, _TorchRunner(file, threads), backend)
     engine = import_module("claude_flow.wasm" if backend == "wasm" else "claude_flow._core")
     program = np.asarray(file.program, np.int32)
+    tensors = [file.tensors[name] for name in file.program_tensors]
     try:
-        runner = engine.Model(program, [file.tensors[n] for n in file.program_tensors], isa, threads)
+        runner = (
+            engine.Model(program, tensors, isa, threads)
+            if backend == "native"
+            else runtime.Pool(lambda: engine.Model(program, tensors, isa), threads)
+        )
     except ValueError as error:
         raise InputError(f"{path}: {error}") from None
-    return Model(path, file, runner, backend)
+    return Model(path, file, runtime.Batcher(runner) if settings.batching else runner, backend)

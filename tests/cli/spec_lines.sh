@@ -60,3 +60,29 @@ claude-flow neural infer optimization \
     "budget": 1000
   }' \
   --optimization-targets '["reduce-latency","improve-throughput"]'
+
+claude-flow neural runtime setup-acceleration \
+  --backend "wasm-simd" \
+  --thread-pool-size 8 \
+  --batch-processing true \
+  --model-caching "intelligent" \
+  --memory-mapping true
+
+claude-flow neural runtime benchmark \
+  --model "coordination-v3" \
+  --workload-types '["single-request","batch-processing","streaming"]' \
+  --concurrency-levels '[1,4,8,16]' \
+  --duration "5m"
+
+claude-flow neural profile computation \
+  --model "coordination-v3" \
+  --operation-breakdown true \
+  --memory-profiling true \
+  --cache-analysis true \
+  --optimization-suggestions true
+
+claude-flow neural profile latency \
+  --model "coordination-v3" \
+  --input-variations "typical-workload" \
+  --percentile-analysis "50,90,95,99" \
+  --bottleneck-identification true

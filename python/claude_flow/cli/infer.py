@@ -27,7 +27,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 def _model_options(function: _Function) -> _Function:
     """Which model answers and how it runs; the same for every network."""
     function = click.option(
-        "--threads", type=click.IntRange(1, 1024), default=1, show_default=True, help="Of the engine."
+        "--threads", type=click.IntRange(1, 1024), show_default="the workspace's setting, else 1", help="Of the engine."
     )(function)
     function = click.option(
         "--isa", default="auto", show_default=True, help="Instruction set of the engine, such as avx2."
@@ -35,8 +35,7 @@ def _model_options(function: _Function) -> _Function:
     function = click.option(
         "--backend",
         type=click.Choice(["native", "wasm", "torch"]),
-        default="native",
-        show_default=True,
+        show_default="the workspace's setting, else native",
         help="The engine, the same as WebAssembly, or the reference.",
     )(function)
     return click.option(
@@ -57,7 +56,7 @@ _threshold_option = click.option(
 _explain_option = params.switch("--explain-decision", help="Name the inputs that decided.")
 
 
-def _load(network: str, model: str | None, backend: str, isa: str, threads: int) -> Model:
+def _load(network: str, model: str | None, backend: str | None, isa: str, threads: int | None) -> Model:
     from claude_flow.model import load
 
     path = registry.newest_model(network) if model is None else registry.model_path(model)

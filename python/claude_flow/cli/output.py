@@ -26,7 +26,7 @@ __all__ = ["FORMATS", "Bar", "Output", "Table", "explain"]
 FORMATS = ("table", "json", "quiet")
 # Title, column names (all empty: no line for them), rows.
 Table = tuple[str, Sequence[str], Sequence[Sequence[Any]]]
-_EXTRA_OF = {"torch": "train", "tensorboard": "train", "pyarrow": "data"}
+_EXTRA_OF = {"torch": "train", "tensorboard": "train", "pyarrow": "data", "hdrh": "bench", "matplotlib": "bench"}
 
 
 def explain(error: BaseException) -> tuple[str, int]:

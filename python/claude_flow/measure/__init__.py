@@ -1,0 +1,1 @@
+"""What a model costs on this machine: its limits, the time of every op, latency, throughput."""
