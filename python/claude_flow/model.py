@@ -76,6 +76,12 @@ class Model:
         times: list[tuple[int, int, float]] = self._runner.profile(x, lengths)
         return times
 
+    def constant(self, name: str) -> Any:
+        """One of the file's calibration constants; :class:`InputError` where the file lacks it."""
+        if name not in self.calibration:
+            raise InputError(f"{self.path}: it has no calibration constant {name!r}: train the model again")
+        return self.calibration[name]
+
     def decide(self, x: NDArray[np.float32], agents: ArrayLike, tasks: ArrayLike) -> Decision:
         """Assign tasks: run a coordination network and apply its pointer head, masks and softmax.
 

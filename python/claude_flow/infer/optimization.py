@@ -53,7 +53,7 @@ def answer(
         raise InputError(f"{model.path} is a {model.network} model; this needs an optimization model")
     encoder = Encoder.from_schema(model.features)
     reading = encoder.encode(request)
-    scale = model.calibration["scale"]
+    scale = model.constant("scale")
     scores = model.run(reading.inputs[None])[0] / scale
     confidence = confidences(model, scores, len(reading.values))
     leading = [i for i in np.argsort(-scores, kind="stable") if scores[i] > 0 and _possible(i, reading)][:top]
@@ -102,7 +102,7 @@ def answer(
 
 def confidences(model: Model, scores: NDArray[np.float32], known: int) -> NDArray[np.float64]:
     """The model's calibrated confidence at ``scores`` (any shape) of a request with ``known`` inputs."""
-    curves = model.calibration["confidence"]
+    curves = model.constant("confidence")
     curve = [curve for curve in curves if curve["known_inputs_from"] <= known][-1]
     return np.asarray(np.interp(scores, curve["scores"], curve["probabilities"]))
 

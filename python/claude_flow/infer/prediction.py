@@ -76,7 +76,7 @@ def answer(model: Model, request: Any, *, explain: bool = False) -> dict[str, An
     x, lengths = encoder.sequences(seen, encoder.records(seen), task, openings, anchors, history.index)
     x = np.ascontiguousarray(x[:, : lengths[0]])
     quantiles, chances = encoder.decode(model.run(x, lengths), anchors)
-    by = shifts(model.calibration["shifts"], task.keys[:, KEYS.index("source")])
+    by = shifts(model.constant("shifts"), task.keys[:, KEYS.index("source")])
     calibrated = shifted(quantiles, by)[0]
 
     productivity = float(capacity.get("average-productivity", 1.0))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from claude_flow.errors import InputError
+from claude_flow.values import parse_json
 
 __all__ = ["TrainingConfig", "parse", "read"]
 
@@ -174,10 +174,8 @@ def _leaves(document: Mapping[str, Any], prefix: str = "") -> list[tuple[str, An
 def read(path: Path, network: str) -> TrainingConfig:
     """Read and :func:`parse` a JSON file; a malformed one raises :class:`InputError` with line and column."""
     try:
-        return parse(json.loads(path.read_text(encoding="utf-8")), network, str(path))
+        return parse(parse_json(path.read_text(encoding="utf-8"), str(path)), network, str(path))
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}:{error.lineno}:{error.colno}: not JSON: {error.msg}") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
