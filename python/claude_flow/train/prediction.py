@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -194,46 +194,55 @@ class PredictionData:
     def baselines(self, split: str) -> dict[str, dict[str, float]]:
         """What simple rules reach on a part, with the metric names of :meth:`metrics`.
 
-        Each rule is a point forecast of log1p seconds; its intervals are the quantiles of its errors in training.
+        Each rule is a point forecast of log1p seconds; its intervals are the quantiles of its errors in the training
+        part of the same source. Where a rule says nothing (no time was requested), the row does not count for it.
         """
         rows, train = self.rows(split), self.rows("train")
+        truth, rate = self.targets[:, _DURATION], self._openings[:, slots().index("agent: failures")]
         result: dict[str, dict[str, float]] = {}
-        for name, forecast in self._rules().items():
-            point = forecast()
+        for name, point in self._rules().items():
+            quantiles = np.full((len(point), len(QUANTILES)), np.nan)
+            for source in np.unique(self._source(rows)):
+                errors = (truth - point)[train[self._source(train) == source]]
+                errors = errors[np.isfinite(errors)]
+                if len(errors):
+                    own = rows[self._source(rows) == source]
+                    quantiles[own] = np.maximum(point[own, None] + np.quantile(errors, QUANTILES), 0)
             scores: dict[str, float] = {}
-            errors = (self.targets[:, _DURATION] - point)[train]
-            errors = errors[np.isfinite(errors)]
-            if not len(errors):
-                continue
-            for source, part in self._sources(rows):
-                use = rows[part][np.isfinite(point[rows[part]])]
-                quantiles = point[use, None] + np.quantile(errors, QUANTILES)
-                found = interval_scores(self.targets[use, _DURATION], np.maximum(quantiles, 0))
-                rate = self._openings[use, slots().index("agent: failures")]
-                found["failure-auc"] = auc(self.tasks.failed[use], rate)
-                scores |= {f"{source}{key}": value for key, value in found.items() if np.isfinite(value)}
-            result[name] = scores
+            for label, part in self._sources(rows):
+                use = rows[part][np.isfinite(quantiles[rows[part], 0])]
+                found = interval_scores(truth[use], quantiles[use])
+                found["failure-auc"] = auc(self.tasks.failed[use], rate[use])
+                scores |= {f"{label}{key}": value for key, value in found.items() if np.isfinite(value)}
+            if scores:
+                result[name] = scores
         return result
 
-    def _rules(self) -> dict[str, Callable[[], Array]]:
-        history, size = self.history, len(self.tasks)
-        median, last_two = history.spread[:, :, 1], history.spread[:, :, 3]
-        whole = float(np.nanmedian(self.targets[self.split == 0, _DURATION]))
+    def _rules(self) -> dict[str, Array]:
+        """Rules to beat: log1p seconds of every task, NaN where a rule says nothing."""
+        median, last_two = self.history.spread[:, :, 1], self.history.spread[:, :, 3]
+        requested = self.tasks.numbers[:, NUMBERS.index("requested")].astype(np.float64)
+        everyone = np.arange(len(self.tasks))
+        train = self.rows("train")
+        whole = np.full(len(everyone), np.nan)
+        for source in np.unique(self._source(train)):
+            own = train[self._source(train) == source]
+            whole[self._source(everyone) == source] = np.nanmedian(self.targets[own, _DURATION])
 
         def first_known(values: Array, *scopes: str) -> Array:
-            point = np.full(size, whole)
+            point = whole
             for scope in reversed(scopes):
                 own = values[:, SCOPES.index(scope)]
                 point = np.where(np.isnan(own), point, own)
             return point
 
         return {
-            "global median": lambda: np.full(size, whole),
-            "median of the kind": lambda: first_known(median, "type"),
-            "median of the agent": lambda: first_known(median, "agent"),
-            "mean of the last two": lambda: first_known(last_two, "agent", "type in group", "type"),
-            "shrunken log-mean": lambda: self.anchors[:, _DURATION],
-            "requested time": lambda: self.tasks.numbers[:, NUMBERS.index("requested")].astype(np.float64),
+            "global median": whole,
+            "median of the kind": first_known(median, "type"),
+            "median of the agent": first_known(median, "agent"),
+            "mean of the last two": np.fmin(first_known(last_two, "agent", "type in group", "type"), requested),
+            "shrunken log-mean": self.anchors[:, _DURATION],
+            "requested time": requested,
         }
 
     def calibration(self, module: nn.Module) -> dict[str, Any]:
