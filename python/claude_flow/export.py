@@ -13,110 +13,95 @@ import numpy as np
 from numpy.typing import NDArray
 
 from claude_flow.errors import InputError
-from claude_flow.modelfile import FORMAT, ModelFile, write
+from claude_flow.modelfile import ModelFile, write
+from claude_flow.program import ABSENT, PER_ITEM, PER_TOKEN, Op, Program
+from claude_flow.quantize import dequantize, quantize
 
 if TYPE_CHECKING:
     from torch import nn
 
 __all__ = ["from_file", "lower", "save"]
 
-PER_ITEM, PER_TOKEN = 0, 1
-LINEAR, LAYER_NORM, ATTENTION, LSTM, ATTENTION_POOL, LAST, MONOTONE = range(1, 8)
 NONE, RELU, GELU, TANH = 0, 1, 2, 3
-_ABSENT = -1
 
 
-class _Program:
-    """Collects values, ops and tensors; words() is the flat list of docs/model_format.md."""
+class _Lowering(Program):
+    """A program under construction over a network's tensors; each method adds one op and returns its output value."""
 
-    def __init__(self, tensors: Mapping[str, NDArray[Any]]) -> None:
-        self.tensors = tensors
-        self.names: list[str] = []
-        self.values: list[tuple[int, int]] = []
-        self.ops: list[list[int]] = []
+    def __init__(self, tensors: Mapping[str, NDArray[Any]], max_tokens: int) -> None:
+        super().__init__(max_tokens)
+        self.data = tensors
 
-    def value(self, rows: int, width: int) -> int:
-        self.values.append((rows, width))
-        return len(self.values) - 1
+    def named(self, name: str) -> int:
+        """The id of a tensor, or ABSENT where the network has none of this name."""
+        return self.tensor(name) if name in self.data else ABSENT
 
-    def tensor(self, name: str) -> int:
-        if name not in self.tensors:
-            return _ABSENT
-        if name not in self.names:
-            self.names.append(name)
-        return self.names.index(name)
-
-    def op(self, code: int, *operands: int) -> None:
-        self.ops.append([code, len(operands), *operands])
-
-    def linear(
-        self,
-        source: int,
-        name: str,
-        *,
-        activation: int = NONE,
-        residual: int = _ABSENT,
-        rows: int | None = None,
-    ) -> int:
-        width = self.tensors[f"{name}.weight"].shape[0]
-        target = self.value(self.values[source][0] if rows is None else rows, width)
-        weight, bias = self.tensor(f"{name}.weight"), self.tensor(f"{name}.bias")
-        self.op(LINEAR, source, target, 0, weight, bias, residual, activation)
+    def linear(self, source: int, name: str, *, activation: int = NONE, residual: int = ABSENT) -> int:
+        target = self.value(self.values[source][0], self.data[f"{name}.weight"].shape[0])
+        weight, bias = self.tensor(f"{name}.weight"), self.named(f"{name}.bias")
+        self.op(
+            Op.LINEAR,
+            source=source,
+            target=target,
+            column=0,
+            weight=weight,
+            bias=bias,
+            residual=residual,
+            activation=activation,
+        )
         return target
 
-    def layer_norm(self, source: int, name: str, eps: float) -> int:
-        if f"{name}.weight" not in self.tensors:  # the network was built without layer norm
+    def layer_norm(self, source: int, name: str) -> int:
+        if f"{name}.weight" not in self.data:  # the network was built without layer norm
             return source
         target = self.value(*self.values[source])
-        bits = int(np.float32(eps).view(np.int32))
-        self.op(LAYER_NORM, source, target, self.tensor(f"{name}.weight"), self.tensor(f"{name}.bias"), bits)
+        weight, bias = self.tensor(f"{name}.weight"), self.tensor(f"{name}.bias")
+        bits = int(np.float32(1e-5).view(np.int32))
+        self.op(Op.LAYER_NORM, source=source, target=target, weight=weight, bias=bias, epsilon=bits)
         return target
 
-    def words(self, source: int, target: int, max_tokens: int) -> list[int]:
-        words = [FORMAT, len(self.values), len(self.ops), source, target, max_tokens]
-        words += [word for value in self.values for word in value]
-        return words + [word for op in self.ops for word in op]
 
-
-def _lower_coordination(program: _Program, config: Any) -> tuple[int, int, int]:
-    eps = 1e-5
-    x = program.value(PER_TOKEN, config.input_width)
-    h = program.linear(x, "embedding")
+def _lower_coordination(program: _Lowering, config: Any) -> None:
+    program.source = program.value(PER_TOKEN, config.input_width)
+    h = program.linear(program.source, "embedding")
     for i in range(len(config.feed_forward)):
         block = f"blocks.{i}"
-        qkv = program.linear(program.layer_norm(h, f"{block}.norm1", eps), f"{block}.qkv")
+        qkv = program.linear(program.layer_norm(h, f"{block}.norm1"), f"{block}.qkv")
         attended = program.value(PER_TOKEN, config.width)
-        program.op(ATTENTION, qkv, attended, config.heads)
+        program.op(Op.ATTENTION, source=qkv, target=attended, heads=config.heads)
         h = program.linear(attended, f"{block}.projection", residual=h)
-        up = program.linear(program.layer_norm(h, f"{block}.norm2", eps), f"{block}.up", activation=GELU)
+        up = program.linear(program.layer_norm(h, f"{block}.norm2"), f"{block}.up", activation=GELU)
         h = program.linear(up, f"{block}.down", residual=h)
-    return x, program.linear(program.layer_norm(h, "norm", eps), "head"), config.max_tokens
+    program.target = program.linear(program.layer_norm(h, "norm"), "head")
 
 
-def _lower_optimization(program: _Program, config: Any) -> tuple[int, int, int]:
-    x = h = program.value(PER_ITEM, config.input_width)
+def _lower_optimization(program: _Lowering, config: Any) -> None:
+    program.source = h = program.value(PER_ITEM, config.input_width)
     for i in range(len(config.hidden)):
-        projected = f"layers.{i}.shortcut.weight" in program.tensors
+        projected = f"layers.{i}.shortcut.weight" in program.data
         shortcut = program.linear(h, f"layers.{i}.shortcut") if projected else h
         h = program.linear(h, f"layers.{i}.linear", activation=RELU, residual=shortcut)
-    return x, program.linear(h, "head"), 1
+    program.target = program.linear(h, "head")
 
 
-def _lower_prediction(program: _Program, config: Any) -> tuple[int, int, int]:
-    x = h = program.value(PER_TOKEN, config.input_width)
+def _lower_prediction(program: _Lowering, config: Any) -> None:
+    program.source = h = program.value(PER_TOKEN, config.input_width)
     for i in range(config.layers):
         target = program.value(PER_TOKEN, config.width)
-        weights = [program.tensor(f"lstm.{i}.{part}") for part in ("weight_ih_l0", "weight_hh_l0", "bias_l0")]
-        program.op(LSTM, h, target, *weights)
+        weight, recurrent, bias = (
+            program.tensor(f"lstm.{i}.{part}") for part in ("weight_ih_l0", "weight_hh_l0", "bias_l0")
+        )
+        program.op(Op.LSTM, source=h, target=target, weight=weight, recurrent=recurrent, bias=bias)
         h = target
     keys = program.linear(h, "keys", activation=TANH)
-    features = program.value(PER_ITEM, 2 * config.width)
-    program.op(ATTENTION_POOL, h, keys, program.tensor("attention"), features, 0)
-    program.op(LAST, h, features, config.width)
-    raw = program.linear(features, "head")
-    y = program.value(PER_ITEM, program.values[raw][1])
-    program.op(MONOTONE, raw, y, config.quantiles, config.quantiles + 1)
-    return x, y, config.max_tokens
+    pooled = program.value(PER_ITEM, 2 * config.width)
+    vector = program.tensor("attention")
+    program.op(Op.ATTENTION_POOL, source=h, keys=keys, weight=vector, target=pooled, column=0)
+    program.op(Op.LAST, source=h, target=pooled, column=config.width)
+    raw = program.linear(pooled, "head")
+    program.target = program.value(PER_ITEM, program.values[raw][1])
+    q = config.quantiles
+    program.op(Op.MONOTONE, source=raw, target=program.target, quantiles=q, group=q + 1)
 
 
 _LOWER = {
@@ -153,12 +138,13 @@ def lower(module: nn.Module) -> ModelFile:
         known = ", ".join(kind.__name__ for kind, _ in nets.NETWORKS.values())
         raise InputError(f"cannot export a {type(module).__name__}: this package exports {known}")
     tensors = _tensors(module, network)
-    program = _Program(tensors)
-    words = program.words(*_LOWER[network](program, module.config))
+    # Optimization has no token axis: one row per item.
+    program = _Lowering(tensors, getattr(module.config, "max_tokens", 1))
+    _LOWER[network](program, module.config)
     config = nets.config_dict(module)
     if network == "coordination":
         config["scale_attention"] = True  # folded into the weights by _tensors
-    return ModelFile(network, config, words, program.names, dict(tensors))
+    return ModelFile(network, config, program.words(), program.tensors, dict(tensors))
 
 
 def save(
@@ -166,13 +152,16 @@ def save(
     path: str | Path,
     precision: str = "fp32",
     *,
+    calibration: NDArray[np.float32] | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a network of :mod:`claude_flow.nets` as a model file that :func:`claude_flow.load` runs without torch.
 
     ``precision``: ``"fp32"``, or ``"fp16"`` to store the weights in half precision (they are widened at load, so
-    the file halves and the arithmetic stays fp32). ``metadata`` may give the file's ``features``, ``calibration``
-    and ``provenance`` (see :class:`ModelFile`). Raises :class:`InputError` for another module or precision.
+    the file halves and the arithmetic stays fp32), or ``"int8"`` for 8-bit arithmetic; ``calibration``, a
+    representative batch of inputs, then fixes the activations' ranges (:func:`claude_flow.quantize.quantize`).
+    ``metadata`` may give the file's ``features``, ``calibration`` and ``provenance`` (see :class:`ModelFile`). Raises
+    :class:`InputError` for another module or precision.
 
     >>> import tempfile, torch, claude_flow as cf
     >>> from claude_flow import export, nets
@@ -183,9 +172,13 @@ def save(
     >>> bool(np.allclose(cf.load(path).run(x.numpy()), net(x).detach(), atol=1e-5))
     True
     """
-    if precision not in ("fp32", "fp16"):
-        raise InputError(f"precision {precision!r}: export writes 'fp32' or 'fp16'")
+    if precision not in ("fp32", "fp16", "int8"):
+        raise InputError(f"precision {precision!r}: export writes 'fp32', 'fp16' or 'int8'")
+    if calibration is not None and precision != "int8":
+        raise InputError(f"calibration inputs are for precision 'int8', not {precision!r}")
     model = lower(module)
+    if precision == "int8":
+        model = quantize(model, calibration)
     if precision == "fp16":
         model.tensors = {name: _half(name, t) for name, t in model.tensors.items()}
     for name, value in (metadata or {}).items():
@@ -208,7 +201,7 @@ def from_file(model: ModelFile) -> nn.Module:
     from claude_flow import nets
 
     module = nets.create(model.network, model.config)
-    state = dict(model.tensors)
+    state = dequantize(model)
     for name in [name for name in state if name.endswith(".bias_l0")]:
         bias = state.pop(name)
         state[name.replace("bias_l0", "bias_ih_l0")] = bias

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from claude_flow import modelfile, registry, runtime
 from claude_flow.errors import InputError
+from claude_flow.quantize import quantize
 
 __all__ = ["Decision", "Model", "load", "load_as"]
 
@@ -168,7 +169,8 @@ def load(
 
     ``backend``: ``"native"`` (the C++ engine), ``"wasm"`` (the same engine under wasmtime, needs ``claude-flow[wasm]``)
     or ``"torch"`` (the reference, needs ``claude-flow[train]``).
-    ``precision``: ``"auto"`` takes what the file holds; naming another precision than the file's is refused.
+    ``precision``: ``"auto"`` takes what the file holds; ``"int8"`` quantizes a float file as it is loaded, activations
+    row by row. ``"fp32"`` of an 8-bit file is refused.
     ``threads``: for each request; a wasm model runs that many requests at once.
     ``isa``: ``"auto"``, one of ``claude_flow.engine.available()`` or, for wasm, ``"simd128"`` or ``"relaxed"``.
     ``backend`` and ``threads`` default to what ``claude-flow neural runtime setup-acceleration`` chose for the
@@ -196,8 +198,10 @@ def _load(path: Path, settings: runtime.Settings, precision: str, isa: str) -> M
     file = modelfile.read(path, settings.memory_mapping)
     if backend not in BACKENDS:
         raise InputError(f"unknown backend {backend!r}: it is one of {', '.join(BACKENDS)}")
-    if precision not in ("auto", file.precision):
-        raise InputError(f"{path} holds {file.precision} weights, not {precision!r}; use precision='auto'")
+    if precision == "int8" and file.precision == "fp32":
+        file = quantize(file)
+    elif precision not in ("auto", file.precision):
+        raise InputError(f"{path} holds {file.precision} weights, not {precision!r}; use precision='auto' or 'int8'")
     if threads < 1:
         raise InputError(f"threads must be at least 1, not {threads}")
     if backend == "torch":
