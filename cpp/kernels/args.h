@@ -11,6 +11,10 @@ namespace claude_flow {
 enum class Activation : int32_t { kNone = 0, kRelu = 1, kGelu = 2, kTanh = 3, kSigmoid = 4, kExp = 5 };
 constexpr int kProgramActivations = 5;  // a program names those below; kExp serves single kernels only
 
+// A kernel is Consistent when its result has the same bits on every instruction set. A model with 8-bit
+// weights runs only such kernels; gemm_consistent_f32, attention_consistent_f32 and lstm_step_consistent_f32
+// are their namesakes without FMA.
+
 // c[rows, columns] = act(a[rows, depth] w[columns, depth]^T + bias) + residual
 struct GemmF32 {
   const float* a;
@@ -26,7 +30,45 @@ struct GemmF32 {
   float* scratch;  // the table's gemm_scratch floats, on a cache line
 };
 
-// y[i] = act(x[i]) for i < n; y may be x
+// Activations of 7 bits, affine per row: x = scale (q - zero), q in 0..127. A row of q lies in blocks of
+// kQuantBlock bytes, `block` bytes apart, and kQuantPitch from the next row; bytes up to the next multiple of
+// four behind the depth are 0. Rows a power of two apart would share cache sets, hence the pitch.
+constexpr int kQuantBlock = 1024;
+constexpr int kQuantPitch = kQuantBlock + 64;
+struct QuantizedRows {
+  uint8_t* q;
+  float* scale;   // [rows]
+  int32_t* zero;  // [rows]
+  ptrdiff_t block;
+};
+
+// Quantizes rows to the range of each, or to the given one. A row with a NaN or an infinity gets the scale
+// NaN. Consistent.
+struct QuantizeF32U7 {
+  const float* x;
+  ptrdiff_t ld_x;
+  QuantizedRows to;
+  int rows, columns;
+  const float* range;  // {lowest <= 0, highest >= 0}, or null: each row's own
+};
+
+// c[rows, columns] = act(scale_a scale_w (q - zero) w^T + bias) + residual; integer products are exact.
+// Consistent.
+struct GemmU7I8 {
+  QuantizedRows a;
+  const int8_t* packed;  // w[columns, depth] by pack_gemm_i8
+  const int32_t* sums;   // of each row of w; this and the scales are padded to whole tiles
+  const float* scales;   // of each row of w
+  const float* bias;     // [columns] or null
+  const float* residual;
+  ptrdiff_t ld_residual;
+  float* c;
+  ptrdiff_t ld_c;
+  int rows, columns, depth;
+  Activation activation;
+};
+
+// y[i] = act(x[i]) for i < n; y may be x. Consistent.
 struct ActivationF32 {
   const float* x;
   float* y;
@@ -82,6 +124,22 @@ struct LstmStepF32 {
   const int32_t* first_row;
   int items, units, step;
   int first_block, last_block;  // half-open range of unit blocks
+};
+
+// The same with 8-bit recurrent weights; h(t-1) comes quantized, row j of `before` for item j. Consistent.
+struct LstmStepU7I8 {
+  const float* inputs;
+  ptrdiff_t ld_inputs;
+  QuantizedRows before;
+  const int8_t* packed;  // r[4 * units, units] by pack_lstm_i8
+  const int32_t* sums;   // of each row of r, in packed gate order, as the scales
+  const float* scales;
+  float* h;
+  ptrdiff_t ld_h;
+  float* cell;
+  const int32_t* first_row;
+  int items, units, step;
+  int first_block, last_block;
 };
 
 // y[width] = sum_t softmax_t(<keys_t, vector>) values_t. Consistent.

@@ -62,7 +62,7 @@ CF_INLINE void pack_rows(const float* x, ptrdiff_t ld, int tokens, int width, fl
 }
 
 template <class Arithmetic>
-CF_INLINE void attention(const AttentionF32& a) {
+void attention(const AttentionF32& a) {
   const AttentionScratch scratch(a.scratch, a.tokens, a.width);
   pack_columns(a.k, a.ld_qkv, a.tokens, a.width, scratch.keys);
   pack_rows(a.v, a.ld_qkv, a.tokens, a.width, scratch.values);
@@ -143,6 +143,7 @@ CF_INLINE void attention(const AttentionF32& a) {
 }
 
 void attention_f32(const AttentionF32& a) { attention<Fused>(a); }
+void attention_consistent_f32(const AttentionF32& a) { attention<Consistent>(a); }
 
 }  // namespace
 }  // namespace claude_flow

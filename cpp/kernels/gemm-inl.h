@@ -137,7 +137,7 @@ CF_INLINE void across_panels(TileArgs t, int rows, Then then) {
 }
 
 template <class Arithmetic>
-CF_INLINE void gemm(const GemmF32& g) {
+void gemm(const GemmF32& g) {
   const bool late = g.activation != Activation::kNone && g.activation != Activation::kRelu;
   for (int k = 0; k < g.depth; k += kTileDepth) {
     const int depth = g.depth - k < kTileDepth ? g.depth - k : kTileDepth;
@@ -202,6 +202,7 @@ CF_INLINE void gemm(const GemmF32& g) {
 }
 
 void gemm_f32(const GemmF32& g) { gemm<Fused>(g); }
+void gemm_consistent_f32(const GemmF32& g) { gemm<Consistent>(g); }
 
 }  // namespace
 }  // namespace claude_flow

@@ -11,9 +11,11 @@
 #include "kernels/attention-inl.h"
 #include "kernels/ceiling-inl.h"
 #include "kernels/gemm-inl.h"
+#include "kernels/gemm_i8-inl.h"
 #include "kernels/lstm-inl.h"
 #include "kernels/monotone-inl.h"
 #include "kernels/norm-inl.h"
+#include "kernels/quantize-inl.h"
 #include "kernels/softmax-inl.h"
 #include "kernels/table.h"
 

@@ -1,18 +1,61 @@
 // One LSTM time step. The input product is done for all steps beforehand; here the recurrent weights, packed
 // with the four gates of a vector of units side by side, give i, f, g and o in registers, and the cell update
-// happens there.
+// happens there. The recurrent product is of floats or of bytes; the rest is the same.
 #pragma once
 
-#include "kernels/args.h"
-#include "simd/math-inl.h"
+#include "kernels/gemm_i8-inl.h"
 
 namespace claude_flow {
 namespace {
 
+// gate += h(t-1) r^T for rows item .. item + R - 1 (`row` in the values) and P blocks of units.
 template <class Arithmetic, int R, int P>
-void lstm_tile(const LstmStepF32& a, int item, int block) {
-  const ptrdiff_t padded = a.ld_inputs / 4;
+CF_INLINE void add_recurrent(const LstmStepF32& a, int, const ptrdiff_t (&row)[R], int block,
+                             F (&gate)[R][P * 4]) {
   const ptrdiff_t panel = static_cast<ptrdiff_t>(a.units) * 4 * kLanes;
+  const float* h[R];
+  CF_UNROLL for (int r = 0; r < R; ++r) h[r] = a.h + (row[r] - 1) * a.ld_h;
+  const float* weights = a.packed + block * panel;
+  for (int k = 0; k < a.units; ++k, weights += 4 * kLanes) {
+    CF_UNROLL for (int p = 0; p < P; ++p) {
+      F w[4];
+      CF_UNROLL for (int g = 0; g < 4; ++g) w[g] = load(weights + p * panel + g * kLanes);
+      CF_UNROLL for (int r = 0; r < R; ++r) {
+        const F x = splat(h[r][k]);
+        CF_UNROLL for (int g = 0; g < 4; ++g) {
+          gate[r][p * 4 + g] = Arithmetic::multiply_add(x, w[g], gate[r][p * 4 + g]);
+        }
+      }
+    }
+  }
+}
+
+template <class Arithmetic, int R, int P>
+CF_INLINE void add_recurrent(const LstmStepU7I8& a, int item, const ptrdiff_t (&)[R], int block,
+                             F (&gate)[R][P * 4]) {
+  const int depth = (a.units + 3) / 4 * 4;
+  const ptrdiff_t panel = static_cast<ptrdiff_t>(depth) * 4 * kLanes;
+  const uint8_t* q[R];
+  I sum[R][P * 4];
+  CF_UNROLL for (int r = 0; r < R; ++r) {
+    q[r] = a.before.q + (item + r) * kQuantPitch;
+    CF_UNROLL for (int g = 0; g < P * 4; ++g) sum[r][g] = splat(0);
+  }
+  multiply_bytes<R, P, 4>(q, a.before.block, a.packed + block * panel, panel, depth, sum);
+  CF_UNROLL for (int g = 0; g < P * 4; ++g) {
+    const int column = (block * 4 + g) * kLanes;
+    const I column_sum = load(a.sums + column);
+    const F scale = load(a.scales + column);
+    CF_UNROLL for (int r = 0; r < R; ++r) {
+      const F product = to_float(sum[r][g] - splat(a.before.zero[item + r]) * column_sum);
+      gate[r][g] = gate[r][g] + product * (splat(a.before.scale[item + r]) * scale);
+    }
+  }
+}
+
+template <class Arithmetic, int R, int P, class Args>
+void lstm_tile(const Args& a, int item, int block) {
+  const ptrdiff_t padded = a.ld_inputs / 4;
   ptrdiff_t row[R];
   F gate[R][P * 4];
   CF_UNROLL for (int r = 0; r < R; ++r) {
@@ -21,24 +64,7 @@ void lstm_tile(const LstmStepF32& a, int item, int block) {
       gate[r][g] = load(a.inputs + row[r] * a.ld_inputs + (block * 4 + g) * kLanes);
     }
   }
-
-  if (a.step > 0) {
-    const float* h[R];
-    CF_UNROLL for (int r = 0; r < R; ++r) h[r] = a.h + (row[r] - 1) * a.ld_h;
-    const float* weights = a.packed + block * panel;
-    for (int k = 0; k < a.units; ++k, weights += 4 * kLanes) {
-      CF_UNROLL for (int p = 0; p < P; ++p) {
-        F w[4];
-        CF_UNROLL for (int g = 0; g < 4; ++g) w[g] = load(weights + p * panel + g * kLanes);
-        CF_UNROLL for (int r = 0; r < R; ++r) {
-          const F x = splat(h[r][k]);
-          CF_UNROLL for (int g = 0; g < 4; ++g) {
-            gate[r][p * 4 + g] = Arithmetic::multiply_add(x, w[g], gate[r][p * 4 + g]);
-          }
-        }
-      }
-    }
-  }
+  if (a.step > 0) add_recurrent<Arithmetic, R, P>(a, item, row, block, gate);
 
   CF_UNROLL for (int r = 0; r < R; ++r) {
     CF_UNROLL for (int p = 0; p < P; ++p) {
@@ -59,14 +85,14 @@ void lstm_tile(const LstmStepF32& a, int item, int block) {
   }
 }
 
-template <class Arithmetic, int R>
-CF_INLINE void lstm_rest(const LstmStepF32& a, int item, int block) {
+template <class Arithmetic, int R, class Args>
+CF_INLINE void lstm_rest(const Args& a, int item, int block) {
   if (a.items - item == R) return lstm_tile<Arithmetic, R, 1>(a, item, block);
   if constexpr (R > 1) lstm_rest<Arithmetic, R - 1>(a, item, block);
 }
 
-template <class Arithmetic>
-CF_INLINE void lstm_step(const LstmStepF32& a) {
+template <class Arithmetic, class Args>
+CF_INLINE void lstm_step(const Args& a) {
   int block = a.first_block;
   if (a.items == 1) {
     // One row has too few sums to hide their latency: two blocks at once.
@@ -74,13 +100,16 @@ CF_INLINE void lstm_step(const LstmStepF32& a) {
   }
   for (; block < a.last_block; ++block) {
     int item = 0;
-    for (; item + kLstmRows <= a.items; item += kLstmRows)
+    for (; item + kLstmRows <= a.items; item += kLstmRows) {
       lstm_tile<Arithmetic, kLstmRows, 1>(a, item, block);
+    }
     if constexpr (kLstmRows > 1) lstm_rest<Arithmetic, kLstmRows - 1>(a, item, block);
   }
 }
 
 void lstm_step_f32(const LstmStepF32& a) { lstm_step<Fused>(a); }
+void lstm_step_consistent_f32(const LstmStepF32& a) { lstm_step<Consistent>(a); }
+void lstm_step_u7i8(const LstmStepU7I8& a) { lstm_step<Consistent>(a); }
 
 }  // namespace
 }  // namespace claude_flow

@@ -58,6 +58,51 @@ void gemm_f32(const GemmF32& g) {
   }
 }
 
+void gemm_consistent_f32(const GemmF32& g) { gemm_f32(g); }
+
+// Rounds as the kernel does, in float: an integer off by one would hide behind no tolerance.
+void quantize_f32_u7(const QuantizeF32U7& a) {
+  for (int row = 0; row < a.rows; ++row) {
+    const float* x = a.x + row * a.ld_x;
+    float lowest = 0, highest = 0;
+    bool finite = true;
+    for (int i = 0; i < a.columns; ++i) {
+      lowest = std::min(lowest, x[i]), highest = std::max(highest, x[i]);
+      finite = finite && std::isfinite(x[i]);
+    }
+    if (a.range != nullptr) lowest = a.range[0], highest = a.range[1];
+    const float width = highest - lowest;
+    const float inverse = width < 1e-30f ? 0.0f : 127.0f / width;
+    const float zero = std::nearbyint(-lowest * inverse);
+    a.to.scale[row] = !finite ? NAN : width < 1e-30f ? 0.0f : width / 127.0f;
+    a.to.zero[row] = static_cast<int32_t>(zero);
+    for (int i = 0; i < (a.columns + 3) / 4 * 4; ++i) {
+      uint8_t& q = a.to.q[i / kQuantBlock * a.to.block + row * kQuantPitch + i % kQuantBlock];
+      q = 0;
+      if (i >= a.columns || !finite) continue;
+      const float product = x[i] * inverse;
+      q = static_cast<uint8_t>(std::nearbyint(std::clamp(product + zero, 0.0f, 127.0f)));
+    }
+  }
+}
+
+void gemm_u7i8(const GemmU7I8& g) {
+  for (int row = 0; row < g.rows; ++row) {
+    for (int column = 0; column < g.columns; ++column) {
+      int64_t sum = 0;
+      for (int k = 0; k < g.depth; ++k) {
+        const int q = g.a.q[k / kQuantBlock * g.a.block + row * kQuantPitch + k % kQuantBlock];
+        sum += int64_t{q - g.a.zero[row]} * g.packed[static_cast<ptrdiff_t>(column) * g.depth + k];
+      }
+      double y = static_cast<double>(sum) * double{g.a.scale[row]} * double{g.scales[column]};
+      if (g.bias != nullptr) y += double{g.bias[column]};
+      y = activation(y, g.activation);
+      if (g.residual != nullptr) y += double{g.residual[row * g.ld_residual + column]};
+      g.c[row * g.ld_c + column] = static_cast<float>(y);
+    }
+  }
+}
+
 void activation_f32(const ActivationF32& a) {
   for (int i = 0; i < a.n; ++i) a.y[i] = static_cast<float>(activation(double{a.x[i]}, a.activation));
 }
@@ -117,6 +162,29 @@ void lstm_step_f32(const LstmStepF32& a) {
       memory = static_cast<float>(cell);
       a.h[row * a.ld_h + unit] = static_cast<float>(sigmoid(gate[3]) * std::tanh(cell));
     }
+  }
+}
+
+void attention_consistent_f32(const AttentionF32& a) { attention_f32(a); }
+void lstm_step_consistent_f32(const LstmStepF32& a) { lstm_step_f32(a); }
+
+void lstm_step_u7i8(const LstmStepU7I8& a) {
+  // The float step on what the integers stand for.
+  std::vector<float> r(static_cast<size_t>(4 * a.units) * static_cast<size_t>(a.units));
+  for (size_t i = 0; i < r.size(); ++i) {
+    r[i] = static_cast<float>(a.packed[i]) * a.scales[i / static_cast<size_t>(a.units)];
+  }
+  for (int item = 0; item < a.items; ++item) {
+    const ptrdiff_t row = a.first_row[item] + a.step;
+    std::vector<float> h(2 * static_cast<size_t>(a.units));
+    for (int k = 0; k < a.units && a.step > 0; ++k) {
+      const int q = a.before.q[k / kQuantBlock * a.before.block + item * kQuantPitch + k % kQuantBlock];
+      h[static_cast<size_t>(k)] = static_cast<float>(q - a.before.zero[item]) * a.before.scale[item];
+    }
+    const int32_t first_row = 1 - a.step;
+    lstm_step_f32({a.inputs + (row - 1) * a.ld_inputs, a.ld_inputs, r.data(), h.data(), a.units,
+                   a.cell + static_cast<ptrdiff_t>(item) * a.units, &first_row, 1, a.units, a.step, 0, 0});
+    std::copy(h.begin() + a.units, h.end(), a.h + row * a.ld_h);
   }
 }
 

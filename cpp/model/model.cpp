@@ -52,6 +52,11 @@ Status Model::pack(const cf_tensor* tensors) {
   for (const bool place : {false, true}) {
     Taker taker(place ? weights_.data() : nullptr);
     const auto data = [&](int tensor) { return static_cast<const float*>(tensors[tensor].data); };
+    const auto bytes = [&](int tensor) { return static_cast<const int8_t*>(tensors[tensor].data); };
+    const auto take_bytes = [&](size_t size) {
+      return reinterpret_cast<int8_t*>(taker.take((size + sizeof(float) - 1) / sizeof(float)));
+    };
+    const auto take_sums = [&](size_t size) { return reinterpret_cast<int32_t*>(taker.take(size)); };
     const auto copy = [&](int tensor) -> const float* {
       if (tensor < 0) return nullptr;
       float* to = taker.take(elements(tensors[tensor]));
@@ -95,6 +100,47 @@ Status Model::pack(const cf_tensor* tensors) {
                        op.width};
           break;
         }
+        case OpCode::kLinearI8: {
+          const auto padded = to_size(padded_columns(*table_, op.width));
+          int8_t* packed = take_bytes(packed_gemm_i8_size(*table_, op.width, op.depth));
+          int32_t* sums = take_sums(padded);
+          float* scales = taker.take(padded);
+          if (place) {
+            pack_gemm_i8(*table_, bytes(op.tensor[0]), op.width, op.depth, packed, sums);
+            std::memcpy(scales, data(op.tensor[2]), to_size(op.width) * sizeof(float));
+          }
+          step.linear_i8 = {packed,   sums,     scales,       copy(op.tensor[1]), copy(op.tensor[3]),
+                            op.width, op.depth, op.activation};
+          break;
+        }
+        case OpCode::kLstmI8: {
+          const int gates = 4 * padded_units(*table_, op.width);
+          // The gates fill whole blocks but not always whole tiles.
+          const auto padded = to_size(padded_columns(*table_, gates));
+          float* bias = taker.take(to_size(gates));
+          int8_t* packed = take_bytes(packed_gemm_i8_size(*table_, gates, op.depth));
+          int8_t* recurrent = take_bytes(packed_lstm_i8_size(*table_, op.width));
+          int32_t* sums = take_sums(padded);
+          int32_t* recurrent_sums = take_sums(to_size(gates));
+          float* scales = taker.take(padded);
+          float* recurrent_scales = taker.take(to_size(gates));
+          if (place) {
+            Array<int8_t> ordered;
+            if (!ordered.allocate(to_size(gates) * to_size(op.depth))) return Status::no_memory();
+            order_lstm_gates(*table_, bytes(op.tensor[0]), op.width, op.depth, ordered.data());
+            pack_gemm_i8(*table_, ordered.data(), gates, op.depth, packed, sums);
+            pack_lstm_i8(*table_, bytes(op.tensor[1]), op.width, recurrent, recurrent_sums);
+            if (op.tensor[2] >= 0) order_lstm_gates(*table_, data(op.tensor[2]), op.width, 1, bias);
+            order_lstm_gates(*table_, data(op.tensor[3]), op.width, 1, scales);
+            order_lstm_gates(*table_, data(op.tensor[4]), op.width, 1, recurrent_scales);
+          }
+          step.lstm_i8 = {{packed, sums, scales, bias, nullptr, gates, op.depth, Activation::kNone},
+                          recurrent,
+                          recurrent_sums,
+                          recurrent_scales,
+                          op.width};
+          break;
+        }
         case OpCode::kAttention:
         case OpCode::kLast:
         case OpCode::kMonotone:
@@ -108,7 +154,8 @@ Status Model::pack(const cf_tensor* tensors) {
 
 Status Model::plan() {
   bool has_lstm = false;
-  for (const Step& step : steps_) has_lstm |= step.op.code == OpCode::kLstm;
+  for (const Step& step : steps_)
+    has_lstm |= step.op.code == OpCode::kLstm || step.op.code == OpCode::kLstmI8;
   const int tokens = program_.max_tokens;
   chunk_rows_ =
       std::max(tokens, has_lstm ? static_cast<int>(std::min<int64_t>(int64_t{kLstmItems} * tokens, kLstmRows))
@@ -164,8 +211,12 @@ Status Model::plan() {
       local = std::max(local, attention_scratch(*table_, tokens, op.width / op.heads));
     }
     if (op.code == OpCode::kAttentionPool) local = std::max(local, to_size(tokens));
-    if (op.code == OpCode::kLstm)
-      shared = std::max(shared, lstm_scratch(*table_, step.lstm, chunk_rows_, chunk_items_));
+    size_t together = 0;
+    if (op.code == OpCode::kLstm) together = lstm_scratch(*table_, step.lstm, chunk_rows_, chunk_items_);
+    if (op.code == OpCode::kLstmI8)
+      together = lstm_i8_scratch(*table_, step.lstm_i8, chunk_rows_, chunk_items_);
+    if (op.code == OpCode::kLinearI8) together = linear_i8_scratch(step.linear_i8, chunk_rows_);
+    shared = std::max(shared, together);
   }
   local_size_ = round_up(local, kCacheLine / sizeof(float));
   shared_scratch_ = static_cast<size_t>(arena);
@@ -236,6 +287,10 @@ void Model::run_step(const Step& step, const Workspace& workspace, const Context
       return last(in, out, batch, op.width);
     case OpCode::kMonotone:
       return monotone(context, in, out, rows, op.width, op.quantiles, op.group);
+    case OpCode::kLinearI8:
+      return linear_i8(context, step.linear_i8, in, second, out, rows);
+    case OpCode::kLstmI8:
+      return lstm_i8(context, step.lstm_i8, in, out, batch);
   }
 }
 
@@ -303,7 +358,8 @@ void Model::run_chunk(Workspace& workspace, Pool* pool, const float* x, int item
   float* arena = workspace.arena.data();
   View* views = workspace.views.data();
   const Batch batch = make_batch(workspace.indices.data(), items, tokens, lengths);
-  const Context context = {table_, pool, arena + shared_scratch_, arena + local_scratch_, local_size_};
+  const Context context = {table_,     program_.has_i8, pool, arena + shared_scratch_, arena + local_scratch_,
+                           local_size_};
   for (size_t i = 0; i < places_.size(); ++i) views[i] = {arena + places_[i].offset, places_[i].ld};
 
   const Value& input = program_.values[to_size(program_.input)];

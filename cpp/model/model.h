@@ -31,6 +31,8 @@ class Model {
     Op op;
     Linear linear;
     Lstm lstm;
+    LinearI8 linear_i8;
+    LstmI8 lstm_i8;
     const float* first;   // gamma, or the pool's vector
     const float* second;  // beta
   };

@@ -29,7 +29,8 @@ class Checker {
   Status check(int32_t code, Op& op) {
     op = {};
     op.code = static_cast<OpCode>(code);
-    op.second = op.tensor[0] = op.tensor[1] = op.tensor[2] = -1;
+    op.second = -1;
+    for (int& tensor : op.tensor) tensor = -1;
     switch (op.code) {
       case OpCode::kLinear:
         return linear(op);
@@ -45,6 +46,10 @@ class Checker {
         return last(op);
       case OpCode::kMonotone:
         return monotone(op);
+      case OpCode::kLinearI8:
+        return linear_i8(op);
+      case OpCode::kLstmI8:
+        return lstm_i8(op);
     }
     return Status::invalid("op %d: unknown opcode %d", index_, code);
   }
@@ -52,21 +57,44 @@ class Checker {
  private:
   Status linear(Op& op) {
     CF_RETURN_IF_ERROR(expect("linear", 7));
-    op.second = operands_[5];
+    CF_RETURN_IF_ERROR(weights(op, CF_F32));
+    return around_product(op, operands_[4], operands_[5], operands_[6]);
+  }
+
+  Status linear_i8(Op& op) {
+    CF_RETURN_IF_ERROR(expect("linear i8", 9));
+    CF_RETURN_IF_ERROR(weights(op, CF_I8));
+    CF_RETURN_IF_ERROR(tensor(operands_[4], 1, op.width, 0, op.tensor[2]));
+    if (operands_[8] != -1) {
+      CF_RETURN_IF_ERROR(tensor(operands_[8], 1, 2, 0, op.tensor[3]));
+      const float* range = static_cast<const float*>(tensors_[op.tensor[3]].data);
+      if (!(range[0] <= 0.0f && range[1] >= 0.0f && range[1] - range[0] > 0.0f &&
+            std::isfinite(range[1] - range[0]))) {
+        return bad("tensor %d: a range goes from at most 0 to at least 0", operands_[8]);
+      }
+    }
+    return around_product(op, operands_[5], operands_[6], operands_[7]);
+  }
+
+  Status weights(Op& op, cf_dtype dtype) {
     CF_RETURN_IF_ERROR(read(operands_[0], op.in));
-    CF_RETURN_IF_ERROR(tensor(operands_[3], 2, -1, value(op.in).width, op.tensor[0]));
+    CF_RETURN_IF_ERROR(tensor(operands_[3], 2, -1, value(op.in).width, op.tensor[0], dtype));
     op.depth = value(op.in).width;
     op.width = tensors_[op.tensor[0]].shape[0];
-    if (operands_[4] != -1) CF_RETURN_IF_ERROR(tensor(operands_[4], 1, op.width, 0, op.tensor[1]));
-    if (op.second != -1) {
-      CF_RETURN_IF_ERROR(read(op.second, op.second));
+    return Status();
+  }
+
+  Status around_product(Op& op, int32_t bias, int32_t residual, int32_t activation) {
+    if (bias != -1) CF_RETURN_IF_ERROR(tensor(bias, 1, op.width, 0, op.tensor[1]));
+    if (residual != -1) {
+      CF_RETURN_IF_ERROR(read(residual, op.second));
       CF_RETURN_IF_ERROR(same_rows(op.in, op.second));
-      if (value(op.second).width != op.width)
+      if (value(op.second).width != op.width) {
         return bad("residual is %d wide, not %d", value(op.second).width, op.width);
+      }
     }
-    if (operands_[6] < 0 || operands_[6] >= kProgramActivations)
-      return bad("unknown activation %d", operands_[6]);
-    op.activation = static_cast<Activation>(operands_[6]);
+    if (activation < 0 || activation >= kProgramActivations) return bad("unknown activation %d", activation);
+    op.activation = static_cast<Activation>(activation);
     return write(op, value(op.in).per_token, operands_[1], operands_[2], op.width);
   }
 
@@ -95,14 +123,25 @@ class Checker {
 
   Status lstm(Op& op) {
     CF_RETURN_IF_ERROR(expect("lstm", 5));
+    return recurrent(op, operands_[2], operands_[3], operands_[4], CF_F32);
+  }
+
+  Status lstm_i8(Op& op) {
+    CF_RETURN_IF_ERROR(expect("lstm i8", 7));
+    CF_RETURN_IF_ERROR(recurrent(op, operands_[2], operands_[4], operands_[6], CF_I8));
+    CF_RETURN_IF_ERROR(tensor(operands_[3], 1, 4 * op.width, 0, op.tensor[3]));
+    return tensor(operands_[5], 1, 4 * op.width, 0, op.tensor[4]);
+  }
+
+  Status recurrent(Op& op, int32_t w_input, int32_t w_recurrent, int32_t bias, cf_dtype dtype) {
     CF_RETURN_IF_ERROR(read_tokens(operands_[0], op.in));
     op.depth = value(op.in).width;
-    CF_RETURN_IF_ERROR(tensor(operands_[3], 2, -1, -1, op.tensor[1]));
+    CF_RETURN_IF_ERROR(tensor(w_recurrent, 2, -1, -1, op.tensor[1], dtype));
     op.width = tensors_[op.tensor[1]].shape[1];
     if (op.width > kMaxWidth / 4) return bad("more than %d units", kMaxWidth / 4);
-    CF_RETURN_IF_ERROR(tensor(operands_[3], 2, 4 * op.width, op.width, op.tensor[1]));
-    CF_RETURN_IF_ERROR(tensor(operands_[2], 2, 4 * op.width, op.depth, op.tensor[0]));
-    if (operands_[4] != -1) CF_RETURN_IF_ERROR(tensor(operands_[4], 1, 4 * op.width, 0, op.tensor[2]));
+    CF_RETURN_IF_ERROR(tensor(w_recurrent, 2, 4 * op.width, op.width, op.tensor[1], dtype));
+    CF_RETURN_IF_ERROR(tensor(w_input, 2, 4 * op.width, op.depth, op.tensor[0], dtype));
+    if (bias != -1) CF_RETURN_IF_ERROR(tensor(bias, 1, 4 * op.width, 0, op.tensor[2]));
     return write_all(op, true, operands_[1], op.width);
   }
 
@@ -171,11 +210,11 @@ class Checker {
     return bad("values %d and %d: one has a row per token, the other per item", a, b);
   }
 
-  // A float tensor; a dimension of -1 is any.
-  Status tensor(int32_t index, int32_t rank, int rows, int columns, int& out) const {
+  // A dimension of -1 is any.
+  Status tensor(int32_t index, int32_t rank, int rows, int columns, int& out, cf_dtype dtype = CF_F32) const {
     if (index < 0 || static_cast<size_t>(index) >= tensor_count_) return bad("no tensor %d", index);
     const cf_tensor& t = tensors_[index];
-    if (t.dtype != CF_F32) return bad("tensor %d is not float32", index);
+    if (t.dtype != dtype) return bad("tensor %d is not %s", index, dtype == CF_F32 ? "float32" : "int8");
     if (t.rank != rank) return bad("tensor %d has %d dimensions, not %d", index, t.rank, rank);
     for (int i = 0; i < rank; ++i) {
       const int wanted = i == 0 ? rows : columns;
@@ -257,7 +296,9 @@ Status Program::parse(const int32_t* words, size_t count, const cf_tensor* tenso
       return Status::invalid("op %d: %d operands, more than the program has left", i, operands);
     }
     Checker checker(*this, tensors, tensor_count, i, words + at + 2, operands);
-    CF_RETURN_IF_ERROR(checker.check(words[at], ops[static_cast<size_t>(i)]));
+    Op& op = ops[static_cast<size_t>(i)];
+    CF_RETURN_IF_ERROR(checker.check(words[at], op));
+    has_i8 |= op.code == OpCode::kLinearI8 || op.code == OpCode::kLstmI8;
     at += 2 + static_cast<size_t>(operands);
   }
   if (at != count) return Status::invalid("program: %zu words behind its end", count - at);

@@ -19,6 +19,8 @@ enum class OpCode : int32_t {
   kAttentionPool = 5,
   kLast = 6,
   kMonotone = 7,
+  kLinearI8 = 8,
+  kLstmI8 = 9,
 };
 
 struct Value {
@@ -31,7 +33,7 @@ struct Op {
   OpCode code;
   int in, out;    // values
   int second;     // residual of a linear, keys of a pool; -1: none
-  int tensor[3];  // in the order of the format; -1: none
+  int tensor[5];  // in the order of the format; -1: none
   int out_column;
   int width;  // columns that it writes; for an LSTM its units
   int depth;  // columns that it reads
@@ -45,6 +47,7 @@ struct Program {
   Array<Value> values;
   Array<Op> ops;
   int input = 0, output = 0, max_tokens = 0;
+  bool has_i8 = false;  // then every op runs its consistent kernel
 
   Status parse(const int32_t* words, size_t count, const cf_tensor* tensors, size_t tensor_count);
 };

@@ -27,9 +27,10 @@ struct View {
 
 struct Context {
   const Table* table;
-  Pool* pool;     // null: this call works alone
-  float* shared;  // scratch of the operation
-  float* local;   // scratch of each thread, local_size floats apart
+  bool consistent;  // the same bits on every instruction set, at the price of FMA
+  Pool* pool;       // null: this call works alone
+  float* shared;    // scratch of the operation
+  float* local;     // scratch of each thread, local_size floats apart
   size_t local_size;
 };
 
@@ -46,19 +47,43 @@ struct Lstm {
   int units;
 };
 
+// With 8-bit weights: the sums and scales of their rows; the activations' range, or null for each row's own.
+struct LinearI8 {
+  const int8_t* packed;
+  const int32_t* sums;
+  const float* scales;
+  const float* bias;
+  const float* range;
+  int columns, depth;
+  Activation activation;
+};
+
+struct LstmI8 {
+  LinearI8 input;
+  const int8_t* recurrent;
+  const int32_t* sums;
+  const float* scales;
+  int units;
+};
+
 void linear(const Context&, const Linear&, View in, View residual, View out, int rows);
 void layer_norm(const Context&, const float* gamma, const float* beta, float epsilon, View in, View out,
                 int rows, int columns);
 void attention(const Context&, View qkv, View out, const Batch&, int heads, int width);
 void lstm(const Context&, const Lstm&, View in, View out, const Batch&);
+void linear_i8(const Context&, const LinearI8&, View in, View residual, View out, int rows);
+void lstm_i8(const Context&, const LstmI8&, View in, View out, const Batch&);
 void attention_pool(const Context&, View values, View keys, const float* vector, View out, const Batch&,
                     int width, int key_width);
 void last(View in, View out, const Batch&, int width);
 void monotone(const Context&, View in, View out, int rows, int columns, int quantiles, int group);
 
-// Floats of scratch that an operation needs per thread, and an LSTM altogether.
+// Floats of scratch that an operation needs per thread,
 size_t linear_scratch(const Table&);
 size_t attention_scratch(const Table&, int tokens, int head_width);
+// and altogether, for up to `rows` rows of `items` items.
+size_t linear_i8_scratch(const LinearI8&, int rows);
 size_t lstm_scratch(const Table&, const Lstm&, int rows, int items);
+size_t lstm_i8_scratch(const Table&, const LstmI8&, int rows, int items);
 
 }  // namespace claude_flow

@@ -8,6 +8,24 @@ namespace {
 
 int round_up_to(int n, int multiple) { return (n + multiple - 1) / multiple * multiple; }
 
+// Panels of `panel` columns; source(column) is that column's weights, or null in the padding.
+template <class Source>
+void pack_bytes(int depth, int panel, int columns, int8_t* packed, int32_t* sums, const Source& source) {
+  for (int first = 0; first < columns; first += panel) {
+    for (int k = 0; k < depth; k += 4) {
+      for (int column = first; column < first + panel; ++column) {
+        const int8_t* weights = source(column);
+        for (int i = k; i < k + 4; ++i) *packed++ = weights != nullptr && i < depth ? weights[i] : int8_t{0};
+      }
+    }
+  }
+  for (int column = 0; column < columns; ++column) {
+    const int8_t* weights = source(column);
+    sums[column] = 0;
+    for (int k = 0; weights != nullptr && k < depth; ++k) sums[column] += weights[k];
+  }
+}
+
 }  // namespace
 
 size_t packed_gemm_size(const Table& table, int columns, int depth) {
@@ -52,8 +70,9 @@ void pack_lstm_f32(const Table& table, const float* r, int units, float* packed)
   }
 }
 
-void order_lstm_gates(const Table& table, const float* x, int units, int columns, float* ordered) {
-  const size_t bytes = static_cast<size_t>(columns) * sizeof(float);
+template <class T>
+void order_lstm_gates(const Table& table, const T* x, int units, int columns, T* ordered) {
+  const size_t bytes = static_cast<size_t>(columns) * sizeof(T);
   for (int column = 0; column < 4 * padded_units(table, units); ++column, ordered += columns) {
     const int row = lstm_gate_row(table, units, column);
     if (row < 0) {
@@ -62,6 +81,33 @@ void order_lstm_gates(const Table& table, const float* x, int units, int columns
       std::memcpy(ordered, x + static_cast<ptrdiff_t>(row) * columns, bytes);
     }
   }
+}
+
+template void order_lstm_gates(const Table&, const float*, int, int, float*);
+template void order_lstm_gates(const Table&, const int8_t*, int, int, int8_t*);
+
+int padded_columns(const Table& table, int columns) { return round_up_to(columns, table.tile_columns); }
+
+size_t packed_gemm_i8_size(const Table& table, int columns, int depth) {
+  return static_cast<size_t>(padded_columns(table, columns)) * static_cast<size_t>(round_up_to(depth, 4));
+}
+
+void pack_gemm_i8(const Table& table, const int8_t* w, int columns, int depth, int8_t* packed,
+                  int32_t* sums) {
+  pack_bytes(depth, table.tile_columns, padded_columns(table, columns), packed, sums, [&](int column) {
+    return column < columns ? w + static_cast<ptrdiff_t>(column) * depth : nullptr;
+  });
+}
+
+size_t packed_lstm_i8_size(const Table& table, int units) {
+  return static_cast<size_t>(padded_units(table, units)) * 4 * static_cast<size_t>(round_up_to(units, 4));
+}
+
+void pack_lstm_i8(const Table& table, const int8_t* r, int units, int8_t* packed, int32_t* sums) {
+  pack_bytes(units, 4 * table.lstm_units, 4 * padded_units(table, units), packed, sums, [&](int column) {
+    const int row = lstm_gate_row(table, units, column);
+    return row < 0 ? nullptr : r + static_cast<ptrdiff_t>(row) * units;
+  });
 }
 
 }  // namespace claude_flow

@@ -1,19 +1,28 @@
 // The vector contract. One of vec_{scalar,sse41,avx2,avx512,simd128}.h comes first and defines, in an
 // anonymous namespace, what every algorithm is written over:
 //
-//   kLanes                         floats in a native vector, a power of two <= 16
+//   kLanes, kHasFma                floats in a native vector, a power of two <= 16; whether `fused` rounds once
 //   F, I, M                        native vectors of float, of int32, and of lane conditions
 //   F load(const float* p)         unaligned; store(float* p, F)
-//   F load(const float* p, int n)  first n lanes, 0 <= n < kLanes; touches no memory behind them; the rest
-//   are 0 store(float* p, F, int n)      first n lanes only F keep(F, int n)               lanes n and above
-//   become 0 F splat(float)                 I splat(int32_t) a + b, a - b, a * b, a / b     IEEE, each
-//   rounded on its own (the build forbids contraction) F fused(a, b, c)               a*b+c, one rounding
-//   where the hardware has FMA, else two: never in consistent kernels F min(a, b), max(a, b)         a < b ?
-//   a : b and a > b ? a : b, so a NaN in `a` yields b F abs(a), F with_sign(a, s)    |a|, and |a| with the
-//   sign of s M less(a, b)                   F select(M, yes, no) I to_nearest(F)                ties to
-//   even; F to_float(I) I operator+(I, I), operator-(I, I), half(I)   half = arithmetic shift right by one F
-//   power_of_two(I n)            2^n as bits, -126 <= n <= 127 float reduce_add(F)            tree: lanes i
-//   and i + kLanes/2 first, then quarters, ... float reduce_max(F)            float reduce_min(F)
+//   F load(const float* p, int n)  first n lanes, 0 <= n < kLanes; touches no memory behind them; the rest are 0
+//   store(float* p, F, int n)      first n lanes only
+//   F keep(F, int n)               lanes n and above become 0
+//   F splat(float)                 I splat(int32_t)
+//   a + b, a - b, a * b, a / b     IEEE, each rounded on its own (the build forbids contraction)
+//   F fused(a, b, c)               a*b+c, one rounding where the hardware has FMA, else two
+//   F min(a, b), max(a, b)         a < b ? a : b and a > b ? a : b, so a NaN in `a` yields b
+//   F abs(a), F with_sign(a, s)    |a|, and |a| with the sign of s
+//   M less(a, b)                   F select(M, yes, no)
+//   I to_nearest(F)                ties to even; F to_float(I)
+//   I a + b, a - b, a * b, half(I) low halves; half = arithmetic shift right by one
+//   F power_of_two(I n)            2^n as bits, -126 <= n <= 127
+//   I load(const int32_t* p)       unaligned
+//   I load_bytes(const int8_t* p)  per lane four signed bytes
+//   I splat_bytes(const uint8_t*)  the same four unsigned bytes in every lane
+//   I dot(I sum, I u, I s)         sum + the four products of u's bytes, each <= 127, with s's; exact
+//   store_bytes(uint8_t* p, I)     lanes in 0..255 as bytes; store_bytes(p, I, int n) the first n
+//   float reduce_add(F)            tree: lanes i and i + kLanes/2 first, then quarters, ...
+//   float reduce_max(F)
 //
 // Two rules make kernels consistent, that is bit-identical on every instruction set: no `fused`, and every
 // reduction goes through 16 virtual lanes (Lanes16 below), whatever kLanes is.
@@ -81,13 +90,16 @@ struct Lanes16 {
   }
 };
 
+CF_INLINE void store_bytes(uint8_t* p, I x, All) { store_bytes(p, x); }
+CF_INLINE void store_bytes(uint8_t* p, I x, Some lanes) { store_bytes(p, x, lanes.n); }
+
 // How a kernel multiplies and adds: Fused is the fastest, Consistent the same on every instruction set.
-struct Fused {
-  static CF_INLINE F multiply_add(F a, F b, F c) { return fused(a, b, c); }
+template <bool kFused>
+struct Products {
+  static CF_INLINE F multiply_add(F a, F b, F c) { return kFused ? fused(a, b, c) : a * b + c; }
 };
-struct Consistent {
-  static CF_INLINE F multiply_add(F a, F b, F c) { return a * b + c; }
-};
+using Fused = Products<kHasFma>;
+using Consistent = Products<false>;
 
 }  // namespace
 }  // namespace claude_flow

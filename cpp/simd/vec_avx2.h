@@ -4,6 +4,7 @@
 #include <immintrin.h>
 
 #include <cstdint>
+#include <cstring>
 
 #include "simd/compiler.h"
 
@@ -11,6 +12,7 @@ namespace claude_flow {
 namespace {
 
 constexpr int kLanes = 8;
+constexpr bool kHasFma = true;
 
 struct F {
   __m256 v;
@@ -56,6 +58,25 @@ CF_INLINE I half(I a) { return {_mm256_srai_epi32(a.v, 1)}; }
 CF_INLINE F power_of_two(I n) {
   return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(n.v, _mm256_set1_epi32(127)), 23))};
 }
+CF_INLINE I operator*(I a, I b) { return {_mm256_mullo_epi32(a.v, b.v)}; }
+CF_INLINE I load(const int32_t* p) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))}; }
+CF_INLINE I load_bytes(const int8_t* p) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))}; }
+CF_INLINE I splat_bytes(const uint8_t* p) {
+  int32_t group;
+  std::memcpy(&group, p, sizeof group);
+  return {_mm256_set1_epi32(group)};
+}
+// Pairs of products are at most 2 * 127 * 128, so the 16-bit sums never saturate.
+CF_INLINE I dot(I sum, I u, I s) {
+  return {_mm256_add_epi32(sum.v, _mm256_madd_epi16(_mm256_maddubs_epi16(u.v, s.v), _mm256_set1_epi16(1)))};
+}
+CF_INLINE void store_bytes(uint8_t* p, I x, int n) {
+  const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(x.v), _mm256_extracti128_si256(x.v, 1));
+  const int64_t bytes = _mm_cvtsi128_si64(_mm_packus_epi16(words, words));
+  std::memcpy(p, &bytes, static_cast<size_t>(n));
+}
+CF_INLINE void store_bytes(uint8_t* p, I x) { store_bytes(p, x, 8); }
+
 CF_INLINE float reduce_add(F a) {
   __m128 x = _mm_add_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
   x = _mm_add_ps(x, _mm_movehl_ps(x, x));

@@ -1,9 +1,11 @@
-// simd/vec.h for AVX-512 (F, BW, DQ, VL): 16 lanes, tails by mask registers.
+// simd/vec.h for AVX-512 (F, BW, DQ, VL): 16 lanes, tails by mask registers. With VNNI the byte
+// products are one instruction.
 #pragma once
 
 #include <immintrin.h>
 
 #include <cstdint>
+#include <cstring>
 
 #include "simd/compiler.h"
 
@@ -11,6 +13,7 @@ namespace claude_flow {
 namespace {
 
 constexpr int kLanes = 16;
+constexpr bool kHasFma = true;
 
 struct F {
   __m512 v;
@@ -53,6 +56,29 @@ CF_INLINE I half(I a) { return {_mm512_maskz_srai_epi32(0xFFFF, a.v, 1)}; }
 CF_INLINE F power_of_two(I n) {
   const __m512i biased = _mm512_add_epi32(n.v, _mm512_set1_epi32(127));
   return {_mm512_castsi512_ps(_mm512_maskz_slli_epi32(0xFFFF, biased, 23))};
+}
+
+CF_INLINE I operator*(I a, I b) { return {_mm512_mullo_epi32(a.v, b.v)}; }
+CF_INLINE I load(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
+CF_INLINE I load_bytes(const int8_t* p) { return {_mm512_loadu_si512(p)}; }
+CF_INLINE I splat_bytes(const uint8_t* p) {
+  int32_t group;
+  std::memcpy(&group, p, sizeof group);
+  return {_mm512_set1_epi32(group)};
+}
+CF_INLINE I dot(I sum, I u, I s) {
+#if defined(__AVX512VNNI__)
+  return {_mm512_dpbusd_epi32(sum.v, u.v, s.v)};
+#else
+  // Pairs of products are at most 2 * 127 * 128, so the 16-bit sums never saturate.
+  return {_mm512_add_epi32(sum.v, _mm512_madd_epi16(_mm512_maddubs_epi16(u.v, s.v), _mm512_set1_epi16(1)))};
+#endif
+}
+CF_INLINE void store_bytes(uint8_t* p, I x) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_maskz_cvtepi32_epi8(0xFFFF, x.v));
+}
+CF_INLINE void store_bytes(uint8_t* p, I x, int n) {
+  _mm_mask_storeu_epi8(p, first_lanes(n), _mm512_maskz_cvtepi32_epi8(0xFFFF, x.v));
 }
 
 CF_INLINE __m256 low_half(__m512 x) { return _mm512_maskz_extractf32x8_ps(0xFF, x, 0); }

@@ -11,6 +11,7 @@ namespace claude_flow {
 namespace {
 
 constexpr int kLanes = 1;
+constexpr bool kHasFma = false;
 
 struct F {
   float v;
@@ -66,6 +67,30 @@ CF_INLINE F power_of_two(I n) {
   std::memcpy(&x.v, &bits, sizeof bits);
   return x;
 }
+CF_INLINE I operator*(I a, I b) {
+  return {static_cast<int32_t>(static_cast<uint32_t>(a.v) * static_cast<uint32_t>(b.v))};
+}
+CF_INLINE I load(const int32_t* p) { return {*p}; }
+CF_INLINE I load_bytes(const int8_t* p) {
+  I x;
+  std::memcpy(&x.v, p, sizeof x.v);
+  return x;
+}
+CF_INLINE I splat_bytes(const uint8_t* p) {
+  I x;
+  std::memcpy(&x.v, p, sizeof x.v);
+  return x;
+}
+CF_INLINE I dot(I sum, I u, I s) {
+  uint8_t a[4];
+  int8_t b[4];
+  std::memcpy(a, &u.v, sizeof a);
+  std::memcpy(b, &s.v, sizeof b);
+  return {sum.v + a[0] * b[0] + a[1] * b[1] + a[2] * b[2] + a[3] * b[3]};
+}
+CF_INLINE void store_bytes(uint8_t* p, I x) { *p = static_cast<uint8_t>(x.v); }
+CF_INLINE void store_bytes(uint8_t*, I, int) {}
+
 CF_INLINE float reduce_add(F a) { return a.v; }
 CF_INLINE float reduce_max(F a) { return a.v; }
 

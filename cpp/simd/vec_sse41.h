@@ -4,6 +4,7 @@
 #include <smmintrin.h>
 
 #include <cstdint>
+#include <cstring>
 
 #include "simd/compiler.h"
 
@@ -11,6 +12,7 @@ namespace claude_flow {
 namespace {
 
 constexpr int kLanes = 4;
+constexpr bool kHasFma = false;
 
 struct F {
   __m128 v;
@@ -63,6 +65,25 @@ CF_INLINE I half(I a) { return {_mm_srai_epi32(a.v, 1)}; }
 CF_INLINE F power_of_two(I n) {
   return {_mm_castsi128_ps(_mm_slli_epi32(_mm_add_epi32(n.v, _mm_set1_epi32(127)), 23))};
 }
+CF_INLINE I operator*(I a, I b) { return {_mm_mullo_epi32(a.v, b.v)}; }
+CF_INLINE I load(const int32_t* p) { return {_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))}; }
+CF_INLINE I load_bytes(const int8_t* p) { return {_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))}; }
+CF_INLINE I splat_bytes(const uint8_t* p) {
+  int32_t group;
+  std::memcpy(&group, p, sizeof group);
+  return {_mm_set1_epi32(group)};
+}
+// Pairs of products are at most 2 * 127 * 128, so the 16-bit sums never saturate.
+CF_INLINE I dot(I sum, I u, I s) {
+  return {_mm_add_epi32(sum.v, _mm_madd_epi16(_mm_maddubs_epi16(u.v, s.v), _mm_set1_epi16(1)))};
+}
+CF_INLINE void store_bytes(uint8_t* p, I x, int n) {
+  const __m128i words = _mm_packus_epi32(x.v, x.v);
+  const int32_t bytes = _mm_cvtsi128_si32(_mm_packus_epi16(words, words));
+  std::memcpy(p, &bytes, static_cast<size_t>(n));
+}
+CF_INLINE void store_bytes(uint8_t* p, I x) { store_bytes(p, x, 4); }
+
 CF_INLINE float reduce_add(F a) {
   const __m128 x = _mm_add_ps(a.v, _mm_movehl_ps(a.v, a.v));
   return _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));

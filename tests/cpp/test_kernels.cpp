@@ -2,6 +2,8 @@
 // tiles and vectors, starts off the cache line, canaries behind the output. A new row does not compile until
 // it has a check here.
 #include <initializer_list>
+#include <map>
+#include <string>
 
 #include "claude_flow.h"
 #include "harness.h"
@@ -18,24 +20,40 @@ const std::initializer_list<int> kSizes = {1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 3
 
 size_t area(int rows, ptrdiff_t ld) { return static_cast<size_t>(rows) * static_cast<size_t>(ld); }
 
-const char* label(const Table& table, const char* kernel, std::initializer_list<int> sizes) {
-  static char text[200];
-  int at = std::snprintf(text, sizeof text, "%s@%s", kernel, table.isa);
-  for (const int n : sizes) at += std::snprintf(text + at, sizeof text - static_cast<size_t>(at), " %d", n);
+std::string label(const Table& table, const char* kernel, std::initializer_list<int> sizes) {
+  std::string text = std::string(kernel) + "@" + table.isa;
+  for (const int n : sizes) text += " " + std::to_string(n);
   return text;
 }
 
-// Runs one case into two outputs, kernel and reference, and compares them.
+// Of the kernels that are not consistent, each has a namesake that is.
+bool is_consistent(const std::string& name) {
+  return name != "gemm_f32" && name != "attention_f32" && name != "lstm_step_f32";
+}
+
+// Runs one case into two outputs, kernel and reference, and compares them; a consistent kernel must also give
+// the bits that the first instruction set gave.
 template <class Run, class Reference>
-void compare(size_t size, size_t misalign, int terms, const char* what, Run run, Reference reference) {
+void compare(size_t size, size_t misalign, int terms, const std::string& what, Run run, Reference reference) {
   Buffer got(size, misalign), want(size);
   run(got);
   reference(want);
-  expect_close(got, want, terms, what);
+  expect_close(got, want, terms, what.c_str());
+  const size_t at = what.find('@');
+  if (!is_consistent(what.substr(0, at))) return;
+  // Every instruction set goes through the same cases in the same order, so the n-th results correspond.
+  static std::vector<std::vector<float>> first_bits;
+  static std::map<std::string, size_t> seen;
+  const size_t turn = seen[what.substr(at, what.find(' ') - at)]++;
+  const std::vector<float> bits(got.data(), got.data() + size);
+  if (turn == first_bits.size()) first_bits.push_back(bits);
+  expect(first_bits[turn].size() == size &&
+             std::memcmp(first_bits[turn].data(), bits.data(), size * sizeof(float)) == 0,
+         (what + ": differs from the first instruction set").c_str());
 }
 
-void gemm_case(const Table& table, int rows, int columns, int depth, int extra, Activation activation,
-               bool residual, size_t misalign) {
+void gemm_case(const Table& table, const char* name, void (*kernel)(const GemmF32&), int rows, int columns,
+               int depth, int extra, Activation activation, bool residual, size_t misalign) {
   std::mt19937 generator(static_cast<unsigned>(rows * 31 + columns * 7 + depth));
   const ptrdiff_t ld_a = depth + extra, ld_c = columns + extra, ld_r = columns + 1;
   Buffer a(area(rows, ld_a), misalign), w(area(columns, depth)), bias(static_cast<size_t>(columns), misalign);
@@ -50,25 +68,142 @@ void gemm_case(const Table& table, int rows, int columns, int depth, int extra, 
                    depth,    activation, scratch.data()};
   };
   compare(
-      size, misalign, depth, label(table, "gemm_f32", {rows, columns, depth, static_cast<int>(activation)}),
-      [&](Buffer& c) { table.gemm_f32(args(packed.data(), c)); },
+      size, misalign, depth, label(table, name, {rows, columns, depth, static_cast<int>(activation)}),
+      [&](Buffer& c) { kernel(args(packed.data(), c)); },
       [&](Buffer& c) { reference::gemm_f32(args(w.data(), c)); });
   expect(scratch.intact() && packed.intact(), "gemm_f32 keeps to its scratch");
 }
 
-void check_gemm_f32(const Table& table) {
+void check_gemm(const Table& table, const char* name, void (*kernel)(const GemmF32&)) {
   int turn = 0;
   for (const int rows : {1, 2, 3, 4, 5, 6, 7, 12, 13, 14, 15, 29, 31}) {
     for (const int columns : {1, 7, 8, 15, 16, 17, 31, 32, 33, 67, 131}) {
       for (const int depth : {1, 17, 257}) {
         if (quick && depth > 17) continue;
         ++turn;
-        gemm_case(table, rows, columns, depth, turn % 3, static_cast<Activation>(turn % kProgramActivations),
-                  turn % 2 == 0, static_cast<size_t>(turn % 4));
+        gemm_case(table, name, kernel, rows, columns, depth, turn % 3,
+                  static_cast<Activation>(turn % kProgramActivations), turn % 2 == 0,
+                  static_cast<size_t>(turn % 4));
       }
     }
   }
-  gemm_case(table, 231, 35, 515, 1, Activation::kGelu, true, 1);
+  gemm_case(table, name, kernel, 231, 35, 515, 1, Activation::kGelu, true, 1);
+}
+
+void check_gemm_f32(const Table& table) { check_gemm(table, "gemm_f32", table.gemm_f32); }
+void check_gemm_consistent_f32(const Table& table) {
+  check_gemm(table, "gemm_consistent_f32", table.gemm_consistent_f32);
+}
+
+// Quantized rows and the memory that they live in.
+struct Quantized {
+  std::vector<uint8_t> q;
+  std::vector<float> scale;
+  std::vector<int32_t> zero;
+  QuantizedRows rows;
+
+  Quantized(int count, int columns)
+      : q(static_cast<size_t>(count * kQuantPitch * ((columns + kQuantBlock - 1) / kQuantBlock)), 200),
+        scale(static_cast<size_t>(count)),
+        zero(static_cast<size_t>(count)),
+        rows{q.data(), scale.data(), zero.data(), ptrdiff_t{count} * kQuantPitch} {}
+};
+
+void check_quantize_f32_u7(const Table& table) {
+  std::mt19937 generator(8);
+  for (const int columns : {1, 3, 4, 15, 16, 17, 33, 1023, 1024, 1025, 2051}) {
+    const ptrdiff_t ld = columns + 1;
+    Buffer x(area(6, ld), 1);
+    x.randomize(generator, 3.0f);
+    for (int i = 0; i < columns; ++i) {
+      x[area(1, ld) + static_cast<size_t>(i)] = 0.0f;  // a row of zeros
+      float& positive = x[area(2, ld) + static_cast<size_t>(i)];
+      positive = std::fabs(positive) + 1.0f;              // far from zero
+      x[area(3, ld) + static_cast<size_t>(i)] *= 1e-39f;  // denormal
+    }
+    x[area(4, ld)] = INFINITY;
+    x[area(5, ld)] = NAN;
+    const float range[2] = {-1.0f, 2.0f};
+    for (const float* given : {static_cast<const float*>(nullptr), range}) {
+      Quantized got(6, columns), want(6, columns);
+      table.quantize_f32_u7({x.data(), ld, got.rows, 6, columns, given});
+      reference::quantize_f32_u7({x.data(), ld, want.rows, 6, columns, given});
+      const std::string what = label(table, "quantize_f32_u7", {columns, given != nullptr});
+      for (int row = 0; row < 6; ++row) {
+        const auto r = static_cast<size_t>(row);
+        if (row >= 4) {  // not finite: the scale says so, the integers do not matter
+          expect(std::isnan(got.scale[r]), (what + ": the scale of an infinite row").c_str());
+          std::fill_n(got.q.begin() + row * kQuantPitch, kQuantPitch, uint8_t{0});
+          std::fill_n(want.q.begin() + row * kQuantPitch, kQuantPitch, uint8_t{0});
+          continue;
+        }
+        expect(got.scale[r] == want.scale[r] && got.zero[r] == want.zero[r],
+               (what + ": scale, zero").c_str());
+      }
+      const size_t finite = static_cast<size_t>(4 * kQuantPitch);
+      for (size_t block = 0; block < got.q.size(); block += static_cast<size_t>(got.rows.block)) {
+        expect(std::memcmp(&got.q[block], &want.q[block], finite) == 0, (what + ": integers").c_str());
+      }
+    }
+  }
+}
+
+std::vector<int8_t> random_bytes(std::mt19937& generator, size_t size) {
+  std::vector<int8_t> bytes(size);
+  for (int8_t& b : bytes) b = static_cast<int8_t>(static_cast<int>(generator() % 256) - 128);
+  return bytes;
+}
+
+void gemm_i8_case(const Table& table, int rows, int columns, int depth, Activation activation,
+                  bool residual) {
+  std::mt19937 generator(static_cast<unsigned>(rows * 31 + columns * 7 + depth));
+  const ptrdiff_t ld_c = columns + 1, ld_r = columns + 2;
+  Quantized a(rows, depth);
+  for (uint8_t& q : a.q) q = static_cast<uint8_t>(generator() % 128);
+  if (rows == 1) std::fill(a.q.begin(), a.q.end(), uint8_t{127});
+  for (float& scale : a.scale) scale = 0.01f / std::sqrt(static_cast<float>(depth));
+  for (int32_t& zero : a.zero) zero = static_cast<int32_t>(generator() % 128);
+  std::vector<int8_t> w = random_bytes(generator, area(columns, depth));
+  if (rows == 1) std::fill(w.begin(), w.end(), int8_t{-128});
+  std::vector<int8_t> packed(packed_gemm_i8_size(table, columns, depth));
+  const auto padded = static_cast<size_t>(padded_columns(table, columns));
+  std::vector<int32_t> sums(padded);
+  pack_gemm_i8(table, w.data(), columns, depth, packed.data(), sums.data());
+  Buffer scales(padded), bias(static_cast<size_t>(columns), 1), skip(area(rows, ld_r), 1);
+  bias.randomize(generator), skip.randomize(generator);
+  for (size_t i = 0; i < static_cast<size_t>(columns); ++i)
+    scales[i] = 0.1f / static_cast<float>(1 + generator() % 7);
+  // The groups of four reach behind the depth: those bytes are 0, as quantize_f32_u7 leaves them.
+  for (int row = 0; row < rows; ++row) {
+    for (int i = depth; i % 4 != 0; ++i)
+      a.q[static_cast<size_t>(row * kQuantPitch + i % kQuantBlock + i / kQuantBlock * a.rows.block)] = 0;
+  }
+  const auto args = [&](const int8_t* weights, Buffer& c) {
+    return GemmU7I8{
+        a.rows,    weights,  sums.data(), scales.data(), bias.data(), residual ? skip.data() : nullptr,
+        ld_r,      c.data(), ld_c,        rows,          columns,     depth,
+        activation};
+  };
+  compare(
+      area(rows - 1, ld_c) + static_cast<size_t>(columns), 1, 1,
+      label(table, "gemm_u7i8", {rows, columns, depth, static_cast<int>(activation)}),
+      [&](Buffer& c) { table.gemm_u7i8(args(packed.data(), c)); },
+      [&](Buffer& c) { reference::gemm_u7i8(args(w.data(), c)); });
+}
+
+void check_gemm_u7i8(const Table& table) {
+  int turn = 0;
+  for (const int rows : {1, 2, 3, 4, 5, 6, 7, 12, 13, 14, 15, 29}) {
+    for (const int columns : {1, 7, 8, 15, 16, 17, 31, 32, 33, 67, 131}) {
+      for (const int depth : {1, 18, 255}) {
+        ++turn;
+        gemm_i8_case(table, rows, columns, depth, static_cast<Activation>(turn % kProgramActivations),
+                     turn % 2 == 0);
+      }
+    }
+  }
+  gemm_i8_case(table, 231, 35, 2051, Activation::kGelu, true);
+  gemm_i8_case(table, 1, 35, 65536, Activation::kNone, false);  // the largest sums that there are
 }
 
 void check_activation_f32(const Table& table) {
@@ -122,7 +257,7 @@ void check_softmax_f32(const Table& table) {
   }
 }
 
-void check_attention_f32(const Table& table) {
+void check_attention(const Table& table, const char* name, void (*kernel)(const AttentionF32&)) {
   std::mt19937 generator(4);
   for (const int tokens : {1, 2, 13, 14, 15, 33, 255, 256, 257, 515}) {
     for (const int width : {1, 16, 33, 64, 260}) {
@@ -136,14 +271,20 @@ void check_attention_f32(const Table& table) {
       };
       compare(
           area(tokens - 1, ld_y) + static_cast<size_t>(width), 1, width + tokens,
-          label(table, "attention_f32", {tokens, width}), [&](Buffer& y) { table.attention_f32(args(y)); },
+          label(table, name, {tokens, width}), [&](Buffer& y) { kernel(args(y)); },
           [&](Buffer& y) { reference::attention_f32(args(y)); });
       expect(scratch.intact(), "attention_f32 keeps to its scratch");
     }
   }
 }
 
-void lstm_case(const Table& table, int items, int units) {
+void check_attention_f32(const Table& table) { check_attention(table, "attention_f32", table.attention_f32); }
+void check_attention_consistent_f32(const Table& table) {
+  check_attention(table, "attention_consistent_f32", table.attention_consistent_f32);
+}
+
+void lstm_case(const Table& table, const char* name, void (*kernel)(const LstmStepF32&), int items,
+               int units) {
   constexpr int kSteps = 3;
   std::mt19937 generator(static_cast<unsigned>(units));
   const int padded = padded_units(table, units), rows = items * kSteps;
@@ -159,12 +300,11 @@ void lstm_case(const Table& table, int items, int units) {
   const ptrdiff_t ld_h = units + 1;
   const int blocks = padded / table.lstm_units;
   compare(
-      area(rows - 1, ld_h) + static_cast<size_t>(units), 1, units,
-      label(table, "lstm_step_f32", {items, units}),
+      area(rows - 1, ld_h) + static_cast<size_t>(units), 1, units, label(table, name, {items, units}),
       [&](Buffer& h) {
         for (int step = 0; step < kSteps; ++step) {
-          table.lstm_step_f32({ordered.data(), 4 * padded, packed.data(), h.data(), ld_h, cell.data(),
-                               first_row.data(), items, units, step, 0, blocks});
+          kernel({ordered.data(), 4 * padded, packed.data(), h.data(), ld_h, cell.data(), first_row.data(),
+                  items, units, step, 0, blocks});
         }
       },
       [&](Buffer& h) {
@@ -176,10 +316,70 @@ void lstm_case(const Table& table, int items, int units) {
   expect(cell.intact(), "lstm_step_f32 keeps to its cells");
 }
 
-void check_lstm_step_f32(const Table& table) {
-  for (const int items : {1, 2, 3, 4, 5, 6, 7, 13}) {
-    for (const int units : {1, 7, 8, 9, 16, 17, 33, 67}) lstm_case(table, items, units);
+// One step, from quantized states.
+void lstm_i8_case(const Table& table, int items, int units) {
+  std::mt19937 generator(static_cast<unsigned>(units));
+  const int padded = padded_units(table, units);
+  const size_t gates = static_cast<size_t>(4 * padded);
+  Quantized before(items, units);
+  Buffer h_before(area(items, units)), inputs(area(2 * items, 4 * units)),
+      ordered(area(2 * items, 4 * padded));
+  h_before.randomize(generator), inputs.randomize(generator, 2.0f);
+  reference::quantize_f32_u7({h_before.data(), units, before.rows, items, units, nullptr});
+  const std::vector<int8_t> r = random_bytes(generator, area(4 * units, units));
+  std::vector<int8_t> packed(packed_lstm_i8_size(table, units));
+  std::vector<int32_t> sums(gates), first_row;
+  Buffer scales(static_cast<size_t>(4 * units)), ordered_scales(gates);
+  for (size_t i = 0; i < scales.size(); ++i) scales[i] = 0.01f / static_cast<float>(1 + i % 3);
+  pack_lstm_i8(table, r.data(), units, packed.data(), sums.data());
+  order_lstm_gates(table, scales.data(), units, 1, ordered_scales.data());
+  for (int row = 0; row < 2 * items; ++row) {
+    order_lstm_gates(table, inputs.data() + row * 4 * units, units, 1, ordered.data() + row * 4 * padded);
   }
+  for (int item = 0; item < items; ++item) first_row.push_back(2 * item);
+  Buffer cell(area(items, padded)), want_cell(area(items, units));
+  for (int item = 0; item < items; ++item) {
+    for (int unit = 0; unit < units; ++unit) {
+      const float memory = static_cast<float>(generator() % 100) / 50.0f - 1.0f;
+      cell[area(item, padded) + static_cast<size_t>(unit)] =
+          want_cell[area(item, units) + static_cast<size_t>(unit)] = memory;
+    }
+  }
+  const ptrdiff_t ld_h = units + 1;
+  compare(
+      area(2 * items - 1, ld_h) + static_cast<size_t>(units), 1, units,
+      label(table, "lstm_step_u7i8", {items, units}),
+      [&](Buffer& h) {
+        table.lstm_step_u7i8({ordered.data(), 4 * padded, before.rows, packed.data(), sums.data(),
+                              ordered_scales.data(), h.data(), ld_h, cell.data(), first_row.data(), items,
+                              units, 1, 0, padded / table.lstm_units});
+      },
+      [&](Buffer& h) {
+        reference::lstm_step_u7i8({inputs.data(), 4 * units, before.rows, r.data(), nullptr, scales.data(),
+                                   h.data(), ld_h, want_cell.data(), first_row.data(), items, units, 1, 0,
+                                   0});
+      });
+  expect(cell.intact(), "lstm_step_u7i8 keeps to its cells");
+}
+
+template <class Case>
+void each_lstm_size(Case run) {
+  for (const int items : {1, 2, 3, 4, 5, 6, 7, 13}) {
+    for (const int units : {1, 7, 8, 9, 16, 17, 33, 67}) run(items, units);
+  }
+}
+
+void check_lstm_step_f32(const Table& table) {
+  each_lstm_size(
+      [&](int items, int units) { lstm_case(table, "lstm_step_f32", table.lstm_step_f32, items, units); });
+}
+void check_lstm_step_consistent_f32(const Table& table) {
+  each_lstm_size([&](int items, int units) {
+    lstm_case(table, "lstm_step_consistent_f32", table.lstm_step_consistent_f32, items, units);
+  });
+}
+void check_lstm_step_u7i8(const Table& table) {
+  each_lstm_size([&](int items, int units) { lstm_i8_case(table, items, units); });
 }
 
 void check_attention_pool_f32(const Table& table) {

@@ -14,17 +14,23 @@ EPSILON = int(np.float32(1e-5).view(np.int32))
 
 
 def everything() -> tuple[list[int], list[np.ndarray]]:
-    """One program with all the ops: LINEAR, LAYER_NORM, ATTENTION, LSTM, ATTENTION_POOL, LAST, MONOTONE."""
+    """One program with all the ops."""
     generator = np.random.default_rng(0)
     shapes = [(12, 4), (12,), (4,), (4,), (20, 4), (20, 5), (20,), (3, 5), (3,), (8, 10)]
     tensors = [generator.normal(size=shape).astype(F32) for shape in shapes]
-    values = [(1, 4), (1, 4), (1, 12), (1, 4), (1, 5), (1, 3), (0, 10), (0, 8), (0, 8)]
+    bytes_and_scales = [(12, 5), (12, 3), (12,), (12,), (3, 3), (3,), (2,)]  # tensors 10 to 16
+    for shape in bytes_and_scales:
+        eight_bits = len(shape) == 2
+        tensors.append(generator.integers(-128, 128, shape).astype(np.int8) if eight_bits else np.ones(shape, F32))
+    tensors[16][0] = -1
+    values = [(1, 4), (1, 4), (1, 12), (1, 4), (1, 5), (1, 3), (0, 10), (0, 8), (0, 8), (1, 3)]
     ops = [
         [2, 0, 1, 2, 3, EPSILON],
         [1, 1, 2, 0, 0, 1, -1, 0],
         [3, 2, 3, 2],
         [4, 3, 4, 4, 5, 6],
-        [1, 4, 5, 0, 7, 8, -1, 3],
+        [9, 4, 9, 10, 12, 11, 13, -1],
+        [8, 9, 5, 0, 14, 15, 8, -1, 3, 16],
         [5, 4, 5, 8, 6, 0],
         [6, 4, 6, 5],
         [1, 6, 7, 0, 9, -1, -1, 2],
@@ -103,11 +109,11 @@ def test_other_tensors(index: int, dtype: type, shape: list[int]) -> None:
     ("change", "text"),
     [
         ({0: 2}, "format 2"),
-        ({3: 9}, "no value 9"),
+        ({3: 10}, "no value 10"),
         ({4: 0}, "the input is the output"),
         ({5: 0}, "tokens"),
-        ({24: 99}, "unknown opcode 99"),
-        ({33: 8}, "op 1 (linear): "),
+        ({26: 99}, "unknown opcode 99"),
+        ({35: 8}, "op 1 (linear): "),
     ],
 )
 def test_says_what_and_where(change: dict[int, int], text: str) -> None:
