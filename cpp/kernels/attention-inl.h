@@ -68,7 +68,6 @@ void attention(const AttentionF32& a) {
   pack_rows(a.v, a.ld_qkv, a.tokens, a.width, scratch.values);
   const F scale = splat(1.0f / __builtin_sqrtf(static_cast<float>(a.width)));
   const int padded_width = padded_columns(a.width);
-  const auto nothing = [](const TileArgs&) {};
 
   for (int row = 0; row < a.tokens; row += kTileRows) {
     const int rows = a.tokens - row < kTileRows ? a.tokens - row : kTileRows;
@@ -86,16 +85,14 @@ void attention(const AttentionF32& a) {
             store(scratch.queries + r * kPitch + i, q * scale, lanes);
           });
         }
-        TileArgs t = {};
-        t.a = scratch.queries;
-        t.b = scratch.keys + (static_cast<ptrdiff_t>(key) * a.width + k * kTileColumns);
-        t.panel = static_cast<ptrdiff_t>(a.width) * kTileColumns;
-        t.c = scratch.scores;
-        t.ld_c = kPitch;
-        t.depth = depth;
-        t.columns = keys;
-        t.accumulate = k > 0;
-        across_panels<Arithmetic>(t, rows, nothing);
+        // Whole tiles: the scratch has room behind the last key, and zeros stand for the keys there.
+        const float* packed = scratch.keys + (static_cast<ptrdiff_t>(key) * a.width + k * kTileColumns);
+        across_panels(TileF32<Arithmetic>{scratch.queries,
+                                          packed,
+                                          static_cast<ptrdiff_t>(a.width) * kTileColumns,
+                                          depth,
+                                          {scratch.scores, kPitch, padded_columns(keys), k > 0, {}}},
+                      rows);
       }
 
       for (int r = 0; r < rows; ++r) {
@@ -120,16 +117,13 @@ void attention(const AttentionF32& a) {
               [&](int i, int, auto lanes) { store(output + i, load(output + i, lanes) * factor, lanes); });
       }
 
-      TileArgs t = {};
-      t.a = scratch.scores;
-      t.b = scratch.values + static_cast<ptrdiff_t>(key) * kTileColumns;
-      t.panel = static_cast<ptrdiff_t>(a.tokens) * kTileColumns;
-      t.c = scratch.output;
-      t.ld_c = padded_width;
-      t.depth = keys;
-      t.columns = a.width;
-      t.accumulate = key > 0;
-      across_panels<Arithmetic>(t, rows, nothing);
+      const float* packed = scratch.values + static_cast<ptrdiff_t>(key) * kTileColumns;
+      across_panels(TileF32<Arithmetic>{scratch.scores,
+                                        packed,
+                                        static_cast<ptrdiff_t>(a.tokens) * kTileColumns,
+                                        keys,
+                                        {scratch.output, padded_width, padded_width, key > 0, {}}},
+                    rows);
     }
 
     for (int r = 0; r < rows; ++r) {

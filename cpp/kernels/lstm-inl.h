@@ -53,6 +53,20 @@ CF_INLINE void add_recurrent(const LstmStepU7I8& a, int item, const ptrdiff_t (&
   }
 }
 
+// One vector of units, from its four gates. Out of line: inlined into every tile it would be most of their code.
+__attribute__((noinline)) void update_cell(const F* i_f_g_o, bool first_step, float* memory, float* h,
+                                           int units) {
+  const F fresh = sigmoid(i_f_g_o[0]) * tanh(i_f_g_o[2]);
+  const F cell = first_step ? fresh : sigmoid(i_f_g_o[1]) * load(memory) + fresh;
+  store(memory, cell);
+  const F y = sigmoid(i_f_g_o[3]) * tanh(cell);
+  if (units >= kLanes) {
+    store(h, y);
+  } else {
+    store(h, y, units);
+  }
+}
+
 template <class Arithmetic, int R, int P, class Args>
 void lstm_tile(const Args& a, int item, int block) {
   const ptrdiff_t padded = a.ld_inputs / 4;
@@ -66,21 +80,15 @@ void lstm_tile(const Args& a, int item, int block) {
   }
   if (a.step > 0) add_recurrent<Arithmetic, R, P>(a, item, row, block, gate);
 
+  F gates[R][P * 4];  // those in memory: an array that is passed on would keep the sums from the registers
   CF_UNROLL for (int r = 0; r < R; ++r) {
-    CF_UNROLL for (int p = 0; p < P; ++p) {
+    CF_UNROLL for (int g = 0; g < P * 4; ++g) gates[r][g] = gate[r][g];
+  }
+  for (int r = 0; r < R; ++r) {
+    for (int p = 0; p < P; ++p) {
       const int unit = (block + p) * kLanes;
-      const F* i_f_g_o = gate[r] + p * 4;
-      float* memory = a.cell + (item + r) * padded + unit;
-      const F fresh = sigmoid(i_f_g_o[0]) * tanh(i_f_g_o[2]);
-      const F cell = a.step > 0 ? sigmoid(i_f_g_o[1]) * load(memory) + fresh : fresh;
-      store(memory, cell);
-      const F h = sigmoid(i_f_g_o[3]) * tanh(cell);
-      float* out = a.h + row[r] * a.ld_h + unit;
-      if (unit + kLanes <= a.units) {
-        store(out, h);
-      } else {
-        store(out, h, a.units - unit);
-      }
+      update_cell(gates[r] + p * 4, a.step == 0, a.cell + (item + r) * padded + unit,
+                  a.h + row[r] * a.ld_h + unit, a.units - unit);
     }
   }
 }

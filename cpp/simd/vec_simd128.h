@@ -5,6 +5,7 @@
 #include <wasm_simd128.h>
 
 #include <cstdint>
+#include <cstring>
 
 #include "simd/compiler.h"
 
@@ -12,6 +13,11 @@ namespace claude_flow {
 namespace {
 
 constexpr int kLanes = 4;
+#ifdef __wasm_relaxed_simd__
+constexpr bool kHasFma = true;
+#else
+constexpr bool kHasFma = false;
+#endif
 
 struct F {
   v128_t v;
@@ -77,6 +83,30 @@ CF_INLINE I half(I a) { return {wasm_i32x4_shr(a.v, 1)}; }
 CF_INLINE F power_of_two(I n) {
   return {wasm_i32x4_shl(wasm_i32x4_add(n.v, wasm_i32x4_const_splat(127)), 23)};
 }
+CF_INLINE I operator*(I a, I b) { return {wasm_i32x4_mul(a.v, b.v)}; }
+CF_INLINE I load(const int32_t* p) { return {wasm_v128_load(p)}; }
+CF_INLINE I load_bytes(const int8_t* p) { return {wasm_v128_load(p)}; }
+CF_INLINE I splat_bytes(const uint8_t* p) { return {wasm_v128_load32_splat(p)}; }
+CF_INLINE I dot(I sum, I u, I s) {
+#ifdef __wasm_relaxed_simd__
+  // Defined for 7-bit unsigned bytes on every host, and those are all that there are.
+  return {wasm_i32x4_relaxed_dot_i8x16_i7x16_add(s.v, u.v, sum.v)};
+#else
+  // u's bytes are at most 127, so they are signed bytes too; a product fits 16 bits.
+  const v128_t low = wasm_i32x4_extadd_pairwise_i16x8(wasm_i16x8_extmul_low_i8x16(u.v, s.v));
+  const v128_t high = wasm_i32x4_extadd_pairwise_i16x8(wasm_i16x8_extmul_high_i8x16(u.v, s.v));
+  const v128_t even = wasm_i32x4_shuffle(low, high, 0, 2, 4, 6),
+               odd = wasm_i32x4_shuffle(low, high, 1, 3, 5, 7);
+  return {wasm_i32x4_add(sum.v, wasm_i32x4_add(even, odd))};
+#endif
+}
+CF_INLINE void store_bytes(uint8_t* p, I x, int n) {
+  const v128_t words = wasm_i16x8_narrow_i32x4(x.v, x.v);
+  const int32_t bytes = wasm_i32x4_extract_lane(wasm_u8x16_narrow_i16x8(words, words), 0);
+  std::memcpy(p, &bytes, static_cast<size_t>(n));
+}
+CF_INLINE void store_bytes(uint8_t* p, I x) { store_bytes(p, x, 4); }
+
 CF_INLINE float reduce_add(F a) {
   const v128_t x = wasm_f32x4_add(a.v, wasm_i64x2_shuffle(a.v, a.v, 1, 0));
   return wasm_f32x4_extract_lane(x, 0) + wasm_f32x4_extract_lane(x, 1);
@@ -84,10 +114,6 @@ CF_INLINE float reduce_add(F a) {
 CF_INLINE float reduce_max(F a) {
   const v128_t x = wasm_f32x4_pmax(a.v, wasm_i64x2_shuffle(a.v, a.v, 1, 0));
   return wasm_f32x4_extract_lane(wasm_f32x4_pmax(x, wasm_i32x4_shuffle(x, x, 1, 0, 3, 2)), 0);
-}
-CF_INLINE float reduce_min(F a) {
-  const v128_t x = wasm_f32x4_pmin(a.v, wasm_i64x2_shuffle(a.v, a.v, 1, 0));
-  return wasm_f32x4_extract_lane(wasm_f32x4_pmin(x, wasm_i32x4_shuffle(x, x, 1, 0, 3, 2)), 0);
 }
 
 }  // namespace

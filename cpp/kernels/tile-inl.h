@@ -1,0 +1,123 @@
+// What the float and the byte product share: how a result is covered with register tiles, and how a row ends.
+#pragma once
+
+#include "kernels/activation-inl.h"
+
+namespace claude_flow {
+namespace {
+
+constexpr int kTileColumns = kTileVectors * kLanes;
+constexpr int kBlockRows = kTileRows * 16;
+
+// Few rows leave registers free: they take up to four panels at once, which hides the latency of the sums.
+// Besides the sums, each row's broadcast wants a register: 7 rows x 2 panels of AVX-512 spilled 130 times.
+constexpr int panels_at_once(int rows) {
+  int panels = 1;
+  while (panels < 4 && rows * ((panels + 1) * kTileVectors + 1) <= kRegisters) ++panels;
+  return panels;
+}
+
+// c = act(sum + bias) + residual
+struct Ending {
+  const float* bias;
+  const float* residual;
+  ptrdiff_t ld_residual;
+  Activation activation;
+};
+
+// Where a tile goes. A tile's function fills whole vectors and knows no activation but ReLU.
+struct Target {
+  float* c;
+  ptrdiff_t ld_c;
+  int columns;      // that are left, from c on
+  bool accumulate;  // start from c instead of 0
+  Ending end;
+
+  void right(int n) {
+    c += n;
+    columns -= n;
+    if (end.bias != nullptr) end.bias += n;
+    if (end.residual != nullptr) end.residual += n;
+  }
+  void down(int rows) {
+    c += rows * ld_c;
+    if (end.residual != nullptr) end.residual += rows * end.ld_residual;
+  }
+};
+
+__attribute__((noinline)) void finish_rows(const float* sums, ptrdiff_t ld, const Target& t, int rows) {
+  for (int r = 0; r < rows; ++r) {
+    float* c = t.c + r * t.ld_c;
+    sweep(t.columns, [&](int i, int, auto lanes) {
+      const F sum = load(sums + r * ld + i, lanes);
+      store(c + i, t.end.bias == nullptr ? sum : sum + load(t.end.bias + i, lanes), lanes);
+    });
+    activation_f32({c, c, t.columns, t.end.activation});
+    if (t.end.residual == nullptr) continue;
+    const float* residual = t.end.residual + r * t.end.ld_residual;
+    sweep(t.columns, [&](int i, int, auto lanes) {
+      store(c + i, load(c + i, lanes) + load(residual + i, lanes), lanes);
+    });
+  }
+}
+
+// Tile is a struct with a Target `to`, with right(panels) and down(rows), and with
+// static Function of(rows, one_panel), Function = void (*)(const Tile&).
+template <class Tile>
+void run_tile(const Tile& tile, int rows, int panels) {
+  const typename Tile::Function run = Tile::of(rows, panels == 1);
+  const int width = panels * kTileColumns;
+  const Target& to = tile.to;
+  const bool late = to.end.activation != Activation::kNone && to.end.activation != Activation::kRelu;
+  if (to.columns >= width && !late) return run(tile);
+  Tile plain = tile;
+  if (to.columns >= width) {
+    plain.to.end.residual = nullptr;
+    plain.to.end.activation = Activation::kNone;
+    run(plain);
+    Target end = to;
+    end.columns = width;
+    end.end.bias = nullptr;
+    finish_rows(to.c, to.ld_c, end, rows);
+    return;
+  }
+  alignas(64) float sums[kRegisters * kLanes];  // a tile's sums fit the registers
+  for (int r = 0; r < rows && to.accumulate; ++r) {
+    sweep(to.columns, [&](int i, int, auto lanes) {
+      store(sums + r * width + i, load(to.c + r * to.ld_c + i, lanes), lanes);
+    });
+  }
+  plain.to.c = sums;
+  plain.to.ld_c = width;
+  plain.to.end = {};
+  run(plain);
+  finish_rows(sums, width, to, rows);
+}
+
+// All that is right of `tile`, for at most kTileRows rows.
+template <class Tile>
+void across_panels(Tile tile, int rows) {
+  const int at_once = panels_at_once(rows);
+  while (tile.to.columns > 0) {
+    const int panels = tile.to.columns > (at_once - 1) * kTileColumns ? at_once : 1;
+    run_tile(tile, rows, panels);
+    tile.right(panels);
+  }
+}
+
+// All that is right of and below `corner`. A panel of weights stays in L1 while the full tiles pass over it.
+template <class Tile>
+void cover(const Tile& corner, int rows) {
+  const int full = rows / kTileRows * kTileRows;
+  for (Tile panel = corner; full > 0 && panel.to.columns > 0; panel.right(1)) {
+    Tile tile = panel;
+    for (int r = 0; r < full; r += kTileRows, tile.down(kTileRows)) run_tile(tile, kTileRows, 1);
+  }
+  if (rows == full) return;
+  Tile rest = corner;
+  rest.down(full);
+  across_panels(rest, rows - full);
+}
+
+}  // namespace
+}  // namespace claude_flow
