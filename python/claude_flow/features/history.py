@@ -329,8 +329,8 @@ def _exact(numbers: Array) -> Array:
 
 
 def _codes(names: list[str]) -> Array:
-    """Stable 63-bit hashes of names; 0 for the empty name."""
-    unique = {name: zlib.crc32(name.encode()) * 2**30 + zlib.crc32(b"#" + name.encode()) % 2**30 for name in set(names)}
+    """Stable 52-bit hashes of names (JSON numbers hold them exactly); 0 for the empty name."""
+    unique = {name: zlib.crc32(name.encode()) * 2**20 + zlib.crc32(b"#" + name.encode()) % 2**20 for name in set(names)}
     unique[""] = 0
     return np.fromiter((unique[name] for name in names), np.int64, len(names))
 

@@ -27,6 +27,7 @@ __all__ = [
     "UNITS",
     "WIDTH",
     "Encoder",
+    "anonymous",
     "calibrate",
     "conformal",
     "shifted",
@@ -43,6 +44,8 @@ UNITS = ("s", "steps", "s", "MB", "USD", "tokens", "retries", "s")
 OUTPUTS = len(TARGETS) * (len(QUANTILES) + 1)
 
 _SHRINKAGE = 2.0  # a scope's mean weighs as many as it has values, its parent's mean 2
+_BITS = {"agent": 4, "task_type": 8}  # names shown as signs, where the training data knew them
+_FAMILIAR = 20  # training rows from which on it did
 _PAST = 9  # numbers that only a finished run has: the targets and its tool calls
 _TRAINED = 50  # known training values below which a target counts as never seen
 _AGGREGATES = ("count", "mean", "q10", "median", "q90", "last two", "failures")
@@ -70,7 +73,7 @@ def slots() -> list[str]:
     names += ["requested", "requested known", "requested - anchor", "processors", "processors known"]
     names += ["prompt", "prompt known", "batch"]
     names += ["hour sin", "hour cos", "weekday sin", "weekday cos"]
-    names += [f"agent {i}" for i in range(4)] + [f"task_type {i}" for i in range(8)]
+    names += [f"{name} {i}" for name, bits in _BITS.items() for i in range(bits)]
     names += [f"description {i}" for i in range(16)]
     names += list(_LIKENESS)
     names += [f"{scope}: {what}" for scope in SCOPES for what in _AGGREGATES]
@@ -98,6 +101,7 @@ class Encoder:
         self.spread = np.ones(len(TARGETS))  # of a target around its anchor: one unit of the output
         self.outcomes = (0, 0)  # training runs known to have succeeded, to have failed
         self.rows = np.zeros(len(TARGETS), np.int64)  # training values per target
+        self.names = {name: np.zeros(0, np.int64) for name in _BITS}  # hashes of names seen in training
         self.experience = np.zeros(3)  # quartiles of how many runs an agent had finished
 
     @property
@@ -118,6 +122,9 @@ class Encoder:
         self.spread = np.array(
             [max(float(np.nanstd(c)), 0.05) if n else 1.0 for c, n in zip(residual.T, self.rows, strict=True)]
         )
+        for name in _BITS:
+            codes, count = np.unique(runs.keys[rows, KEYS.index(name)], return_counts=True)
+            self.names[name] = codes[(count >= _FAMILIAR) & (codes != 0)]
         agents = history.seen[rows, SCOPES.index("agent")]
         named = agents[runs.keys[rows, KEYS.index("agent")] != 0]
         self.experience = np.quantile(named, [0.25, 0.5, 0.75]) if len(named) else np.zeros(3)
@@ -139,6 +146,7 @@ class Encoder:
             "spread": self.spread.tolist(),
             "outcomes": list(self.outcomes),
             "training-rows": self.rows.tolist(),
+            "names": {name: codes.tolist() for name, codes in self.names.items()},
             "agent-experience": self.experience.tolist(),
         }
 
@@ -159,6 +167,7 @@ class Encoder:
         encoder.spread = np.array(schema["spread"], np.float64)
         encoder.outcomes = (int(schema["outcomes"][0]), int(schema["outcomes"][1]))
         encoder.rows = np.array(schema["training-rows"], np.int64)
+        encoder.names = {name: np.array(schema["names"][name], np.int64) for name in _BITS}
         encoder.experience = np.array(schema["agent-experience"], np.float64)
         return encoder
 
@@ -275,10 +284,19 @@ class Encoder:
             turn = 2 * np.pi * (hours % period) / period
             x[:, _AT["hour sin"] + 2 * i] = np.sin(turn) * timed
             x[:, _AT["hour sin"] + 2 * i + 1] = np.cos(turn) * timed
-        for name, bits in (("agent", 4), ("task_type", 8)):
+        for name, bits in _BITS.items():
             code = runs.keys[:, KEYS.index(name), None]
-            x[:, _range(f"{name} 0", bits)] = np.where(code != 0, (code >> np.arange(bits)) % 2 * 2 - 1, 0)
+            familiar = np.isin(code, self.names[name])
+            x[:, _range(f"{name} 0", bits)] = np.where(familiar, (code >> np.arange(bits)) % 2 * 2 - 1, 0)
         x[:, _range("description 0", 16)] = runs.text.reshape(len(runs), -1, 16).sum(1)
+
+
+def anonymous(x: Array) -> Array:
+    """Tokens [..., 128] as they would look with names and words that nobody has seen: a changed copy."""
+    x = x.copy()
+    for name, size in (*_BITS.items(), ("description", 16)):
+        x[..., _range(f"{name} 0", size)] = 0
+    return x
 
 
 def _likeness(past: Runs, tasks: Runs, index: Array) -> Array:

@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 from claude_flow import registry
 from claude_flow.errors import InputError
 from claude_flow.features.history import KEYS, SCOPES, Runs, as_of
-from claude_flow.features.prediction import QUANTILES, TARGETS, UNITS, Encoder, shifted, shifts, slots
+from claude_flow.features.prediction import QUANTILES, TARGETS, UNITS, WIDTH, Encoder, shifted, shifts, slots
 from claude_flow.model import Model
 from claude_flow.values import did_you_mean, duration
 
-__all__ = ["answer", "render"]
+__all__ = ["FIELDS", "answer", "parse_request", "render"]
 
 Array = NDArray[Any]
 
 DEFAULT_DATASET = "swarm-training-data"
 _SIMILAR = re.compile(r"similar-tasks-last-([0-9]+-[a-z]+)")
-_FIELDS = (
+FIELDS = (
     *("task-description", "historical-context", "current-team-capacity", "uncertainty-quantification"),
     *("confidence-intervals", "task-type", "agent", "project", "model", "source", "requested-time", "processors"),
     "decision-time",
@@ -61,11 +61,10 @@ def answer(model: Model, request: Any, *, explain: bool = False) -> dict[str, An
     """
     if model.network != "prediction":
         raise InputError(f"{model.path} is a {model.network} model; this needs a prediction model")
-    asked = _parse(request)
-    encoder = Encoder.from_schema(model.features)
+    asked = parse_request(request)
+    encoder, length, moves = _stored(model)
     past, used = _history(asked)
     past, task = encoder.view(past), encoder.view(_task(asked, past, used))
-    length = int(model.features["history"])
     history = as_of(past if len(past) else task, task, length)
     openings, anchors = encoder.openings(task, history)
     capacity = asked["current-team-capacity"]
@@ -76,7 +75,7 @@ def answer(model: Model, request: Any, *, explain: bool = False) -> dict[str, An
     x, lengths = encoder.sequences(seen, encoder.records(seen), task, openings, anchors, history.index)
     x = np.ascontiguousarray(x[:, : lengths[0]])
     quantiles, chances = encoder.decode(model.run(x, lengths), anchors)
-    by = shifts(model.constant("shifts"), task.keys[:, KEYS.index("source")])
+    by = shifts(moves, task.keys[:, KEYS.index("source")])
     calibrated = shifted(quantiles, by)[0]
 
     productivity = float(capacity.get("average-productivity", 1.0))
@@ -115,13 +114,27 @@ def answer(model: Model, request: Any, *, explain: bool = False) -> dict[str, An
     return result
 
 
-def _parse(request: Any) -> dict[str, Any]:
+def _stored(model: Model) -> tuple[Encoder, int, dict[str, Any]]:
+    """What the model file holds beside the network: encoder, number of past records, conformal shifts."""
+    try:
+        encoder = Encoder.from_schema(model.features)
+        length, moves = int(model.features["history"]), dict(model.constant("shifts"))
+        known = all(np.shape(table) == (len(TARGETS), len(QUANTILES)) for table in moves.values())
+        fits = model.config["input_width"] == WIDTH and 1 <= length < model.config["max_tokens"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{model.path}: no usable feature schema and calibration ({error}): train it again") from None
+    if not known or not fits or "all" not in moves:
+        raise InputError(f"{model.path}: its feature schema, calibration and sizes do not fit together: train it again")
+    return encoder, length, moves
+
+
+def parse_request(request: Any) -> dict[str, Any]:
     """The request, checked, with defaults filled in."""
     if not isinstance(request, Mapping):
         raise InputError('the request must be an object with "task-description"')
     for field in request:
-        if field not in _FIELDS:
-            raise InputError(f"{field!r} is not a field of a prediction request{did_you_mean(str(field), _FIELDS)}")
+        if field not in FIELDS:
+            raise InputError(f"{field!r} is not a field of a prediction request{did_you_mean(str(field), FIELDS)}")
     asked: dict[str, Any] = {"uncertainty-quantification": True, "confidence-intervals": (0.8, 0.95)}
     asked |= {key: value for key, value in request.items() if value is not None}
     description = asked.get("task-description")
@@ -322,7 +335,7 @@ def _iso(micros: int) -> str:
 
 def _round(value: float) -> float:
     """Four significant digits: more would claim a precision that no forecast has."""
-    return float(f"{value:.4g}")
+    return float(f"{value:.4g}") if value > 1e-6 else 0.0
 
 
 def render(result: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:

@@ -15,7 +15,17 @@ from torch.nn import functional
 from claude_flow.data import prepare_prediction
 from claude_flow.errors import InputError
 from claude_flow.features.history import KEYS, NUMBERS, SCOPES, History, Runs
-from claude_flow.features.prediction import LEVELS, QUANTILES, TARGETS, Encoder, calibrate, shifted, shifts, slots
+from claude_flow.features.prediction import (
+    LEVELS,
+    QUANTILES,
+    TARGETS,
+    Encoder,
+    anonymous,
+    calibrate,
+    shifted,
+    shifts,
+    slots,
+)
 from claude_flow.nets import PredictionConfig, PredictionNet
 
 __all__ = ["PredictionData", "interval_scores", "point_scores"]
@@ -33,7 +43,8 @@ class PredictionData:
     The validation part is the latest share of each source. Its first half chooses the epoch; its second half, the
     calibration part, sets the widths of the intervals and is never used for anything else. Options (``data`` in
     the configuration): ``forget`` (default 0.1), the share of training sequences that are shown without any
-    history, so that the network has a prior for a user's first task.
+    history, so that the network has a prior for a user's first task; ``anonymous`` (default 0.3), the share shown
+    without names and words, so that it serves logs of people whom it has never met.
     """
 
     name = "prediction"
@@ -46,9 +57,9 @@ class PredictionData:
         history: History,
         split: Array,
         length: int,
-        forget: float,
+        options: dict[str, float],
     ) -> None:
-        self.manifest, self.split, self.length, self.forget = manifest, split, length, forget
+        self.manifest, self.split, self.length, self.options = manifest, split, length, options
         self.runs, self.history = runs, history
         self.tasks = self.runs.take(samples)
         self.encoder = Encoder(manifest["schema"]["normalization"], manifest["schema"]["describe"])
@@ -66,9 +77,12 @@ class PredictionData:
     def load(cls, path: Path, validation_split: float, seed: int, config: dict[str, Any]) -> PredictionData:
         """Read a preprocessed folder. Raises :class:`InputError` for damaged data or a part without rows."""
         manifest, runs, samples, history = prepare_prediction.load(path)
-        options = {"forget": 0.1, **config.get("data", {})}
-        if unknown := set(options) - {"forget"}:
-            raise InputError(f"data.{min(unknown)}: no such field; known fields: forget")
+        options = {"forget": 0.1, "anonymous": 0.3, **config.get("data", {})}
+        for name, share in options.items():
+            if name not in ("forget", "anonymous"):
+                raise InputError(f"data.{name}: no such field; known fields: forget, anonymous")
+            if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
+                raise InputError(f"data.{name} must be a share from 0 to 1, not {share!r}")
         split = prepare_prediction.split_rows(runs.take(samples), validation_split, manifest["split"]["test"])
         for label, part in enumerate(("training", "validation")):
             if (split == label).sum() < 4:
@@ -76,7 +90,7 @@ class PredictionData:
                     f"{path}: fewer than 4 rows in the {part} part; collect more or change --validation-split"
                 )
         length = min(int(config.get("sequence_length", 128)) - 1, history.index.shape[1])
-        return cls(manifest, runs, samples, history, split, length, float(options["forget"]))
+        return cls(manifest, runs, samples, history, split, length, options)
 
     def module(self, config: dict[str, Any]) -> nn.Module:
         """A network of the configured sizes."""
@@ -106,14 +120,18 @@ class PredictionData:
             rows = generator.permutation(rows)
         for first in range(0, len(rows), batch_size):
             part = rows[first : first + batch_size]
-            bare = generator.random(len(part)) < (self.forget if split == "train" else 0.0)
-            yield self._batch(part, bare)
+            if split == "train":
+                bare, unnamed = (generator.random(len(part)) < self.options[name] for name in ("forget", "anonymous"))
+            else:
+                bare = unnamed = np.zeros(len(part), bool)
+            yield self._batch(part, bare, unnamed)
 
-    def _batch(self, rows: Array, bare: Array) -> dict[str, Tensor]:
+    def _batch(self, rows: Array, bare: Array, unnamed: Array) -> dict[str, Tensor]:
         openings = np.where(bare[:, None], self._bare_openings[rows], self._openings[rows])
         anchors = np.where(bare[:, None], self._bare_anchors[rows], self.anchors[rows])
         index = np.where(bare[:, None], -1, self.history.index[rows, : self.length])
         x, lengths = self.encoder.sequences(self.runs, self._records, self.tasks.take(rows), openings, anchors, index)
+        x[unnamed] = anonymous(x[unnamed])
         longest = int(lengths.max())
         targets = self.targets[rows]
         occurrence = np.where(np.isnan(targets), np.nan, targets > 0)
@@ -146,7 +164,7 @@ class PredictionData:
         with torch.no_grad():
             for first in range(0, len(rows), 1024):
                 part = rows[first : first + 1024]
-                batch = self._batch(part, np.zeros(len(part), bool))
+                batch = self._batch(part, *np.zeros((2, len(part)), bool))
                 raw.append(module(batch["x"].to(place), batch["lengths"].to(place)).cpu().numpy())
         width = len(TARGETS) * (len(QUANTILES) + 1)
         output = np.concatenate(raw) if raw else np.zeros((0, width), np.float32)
@@ -177,7 +195,7 @@ class PredictionData:
         with torch.no_grad():
             for first in range(0, len(rows), 1024):
                 part = rows[first : first + 1024]
-                batch = {k: v.to(place) for k, v in self._batch(part, np.zeros(len(part), bool)).items()}
+                batch = {k: v.to(place) for k, v in self._batch(part, *np.zeros((2, len(part)), bool)).items()}
                 total += self.loss(module, batch).item() * len(part)
         return total / max(len(rows), 1)
 
