@@ -247,6 +247,40 @@ def test_damaged_or_small_data_is_one_clear_line(tables, tmp_path):
     assert not (tmp_path / "none").exists()
 
 
+ODD_LOGS = {
+    "constant": lambda i: {"start": START + timedelta(hours=i), "duration_s": 60.0},
+    "clock runs backwards": lambda i: {
+        "start": START - timedelta(hours=i),
+        "end": START - timedelta(hours=i + 3),
+        "duration_s": 5.0 + i,
+    },
+    "no times": lambda i: {"task": f"t{i // 2}", "steps": i + 1},
+    "absurd numbers": lambda i: {
+        "start": START + timedelta(hours=i),
+        "duration_s": 1e300 if i % 2 else 1e-9,
+        "tokens": 2**62,
+    },
+}
+
+
+@pytest.mark.parametrize("name", ODD_LOGS)
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_odd_logs_train(name, tmp_path):
+    """Constant targets, one outcome only, impossible clocks and numbers, fewer rows than a batch."""
+    from claude_flow.data.events import Run
+    from claude_flow.train import config, loop
+
+    with writing(tmp_path / "log") as writer:
+        for i in range(60):
+            writer.write(Run(run_id=str(i), source="jsonl", status="completed", **ODD_LOGS[name](i)))
+        writer.finish({"format": 1, "kind": "tables", "name": "log", "sources": []})
+    preprocess(tmp_path / "log", tmp_path / "data", {})
+    small = {"epochs": 1, "batch-size": 512, "network": {"width": 8, "layers": 1}}
+    settings_ = config.parse({"prediction-training": small}, "prediction")
+    card = loop.fit("prediction", settings_, tmp_path / "data", tmp_path / "run")
+    assert np.isfinite(card["held_out"]["metrics"]["loss"])
+
+
 def test_batches_hold_the_history_before_the_open_task(data):
     batch = next(data.batches("validation", 16, np.random.default_rng(0)))
     x, lengths = batch["x"].numpy(), batch["lengths"].numpy()

@@ -53,7 +53,7 @@ def read_runs(tables: Path) -> tuple[Runs, dict[str, str]]:
         elif str(column.type) in ("string", "large_string"):
             columns[name] = column.to_pylist()
         else:
-            columns[name] = column.cast("double").to_numpy()
+            columns[name] = column.cast("double", safe=False).to_numpy()
     return Runs.from_columns(columns), source_names(columns)
 
 

@@ -39,6 +39,7 @@ SIMILAR = 16  # the runs behind the scope "similar"
 _WINDOWS = (64, 64, 64, 8, 8)
 _POOL = (256, 64, 64, 64, 64)  # latest runs of each scope among which the sequence is chosen
 _CHUNK = 1024
+_LARGEST = 1e12  # a larger number (30 000 years, a million million tokens) is no measurement: unknown
 
 # A run that did not work on its task to an end of its own has no duration to learn from.
 _NO_DURATION = frozenset({"censored", "rejected", "launch_error", "interrupted"})
@@ -87,7 +88,7 @@ class Runs:
 
         def number(name: str) -> Array:
             values = np.asarray(columns.get(name, np.full(size, np.nan)), dtype=np.float64)
-            return np.where(np.isfinite(values), values, np.nan)
+            return np.where(np.abs(values) < _LARGEST, values, np.nan)
 
         def text(name: str) -> list[str]:
             return [str(value) if value else "" for value in columns.get(name, [""] * size)]

@@ -244,8 +244,10 @@ class PredictionData:
         train = self.rows("train")
         whole = np.full(len(everyone), np.nan)
         for source in np.unique(self._source(train)):
-            own = train[self._source(train) == source]
-            whole[self._source(everyone) == source] = np.nanmedian(self.targets[own, _DURATION])
+            known = self.targets[train[self._source(train) == source], _DURATION]
+            known = known[np.isfinite(known)]
+            if len(known):
+                whole[self._source(everyone) == source] = np.median(known)
 
         def first_known(values: Array, *scopes: str) -> Array:
             point = whole
