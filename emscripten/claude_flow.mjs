@@ -98,7 +98,7 @@ class Model {
   #model;
   #error;
   #stage;
-  #commands;
+  #head;
   #clock = 0;
 
   constructor(file, wasm, threads) {
@@ -111,7 +111,7 @@ class Model {
     this.features = file.features;
     this.calibration = file.calibration;
     this.provenance = file.provenance;
-    this.#commands = file.tensors.get("commands")?.data;
+    this.#head = pointerHead(file);
     this.#model = this.#create(file, threads);
 
     const info = this.#allocate(4 * INFO_WORDS);
@@ -171,23 +171,23 @@ class Model {
    * commands; the softmax is taken at the model's calibrated temperature.
    */
   decide(x, agents, tasks) {
-    if (this.network !== "coordination" || !this.#commands) {
+    this.#alive();
+    if (!this.#head) {
       throw new ClaudeFlowError(`decide() needs a coordination model, this is ${this.network}`);
     }
     const tokens = 1 + agents + tasks;
     if (!(agents >= 1 && tasks >= 1)) throw new ClaudeFlowError("agents and tasks must be at least 1");
     const y = this.run(x, [1, tokens, this.inputWidth]);
     const width = this.outputWidth;
-    const commands = this.config.commands;
+    const { embeddings, commands, temperature } = this.#head;
     const columns = agents + commands.length;
     const scores = new Float32Array(tasks * columns);
     const probabilities = new Float32Array(tasks * columns);
-    const temperature = this.calibration.temperature ?? 1;
     for (let task = 0; task < tasks; ++task) {
       const row = y.subarray((1 + agents + task) * width, (2 + agents + task) * width);
       const heat = new Float64Array(columns);
       for (let column = 0; column < columns; ++column) {
-        const other = column < agents ? y : this.#commands;
+        const other = column < agents ? y : embeddings;
         const at = (column < agents ? 1 + column : column - agents) * width;
         let sum = 0;
         for (let i = 0; i < width; ++i) sum += row[i] * other[at + i];
@@ -205,7 +205,7 @@ class Model {
   /** Give the memory back; the model cannot be used afterwards. */
   dispose() {
     this.#wasm = null;
-    this.#commands = null;
+    this.#head = null;
   }
 
   #alive() {
@@ -294,6 +294,21 @@ class Model {
     }
     return y;
   }
+}
+
+// The command embeddings, their names and the softmax temperature of a coordination file, checked; null for others.
+function pointerHead({ network, config, calibration, tensors }) {
+  if (network !== "coordination") return null;
+  const commands = config.commands;
+  const stored = tensors.get("commands");
+  const fits = Array.isArray(commands) && stored?.dtype === 0 && stored.shape.length === 2 &&
+    stored.shape[0] === commands.length && stored.shape[1] === config.output_width;
+  if (!fits) throw new ClaudeFlowError("the command embeddings do not fit the configuration; the file is damaged");
+  const temperature = calibration.temperature ?? 1;
+  if (!(typeof temperature === "number" && temperature > 1e-6 && temperature < 1e6)) {
+    throw new ClaudeFlowError(`calibration.temperature is ${temperature}, not a positive number; calibrate again`);
+  }
+  return { embeddings: stored.data, commands, temperature };
 }
 
 // performance.now() in seconds as a function that a module's table takes: a JavaScript function becomes one by passing

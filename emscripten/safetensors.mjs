@@ -25,6 +25,13 @@ function widen(halves) {
   return floats;
 }
 
+// 0 times anything finite is 0; a plain loop takes a tenth of the time of data.every().
+function allFinite(data) {
+  let sum = 0;
+  for (let i = 0; i < data.length; ++i) sum += data[i] * 0;
+  return sum === 0;
+}
+
 const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 const isKind = (value, kind) =>
   kind === "list" ? Array.isArray(value) : kind === "object" ? isObject(value) : typeof value === "string";
@@ -82,6 +89,6 @@ function tensor(name, entry, bytes, start) {
   }
   // A copy, since tensors may start at any byte and typed arrays may not.
   const data = type.read(bytes.slice(start + first, start + last).buffer);
-  if (type.dtype === 0 && !data.every(Number.isFinite)) throw new Error(`its tensor '${name}' holds NaN or infinity`);
+  if (type.dtype === 0 && !allFinite(data)) throw new Error(`its tensor '${name}' holds NaN or infinity`);
   return { data, dtype: type.dtype, shape };
 }

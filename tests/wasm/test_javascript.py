@@ -1,4 +1,4 @@
-"""The JavaScript package under Node: the native engine's numbers, the Python encoder's tokens, its answers, its refusals."""
+"""The JavaScript package under Node: the native numbers, the Python encoder's tokens, its answers, its refusals."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import claude_flow as cf
-from claude_flow import registry
+from claude_flow import export, nets, registry
 from claude_flow.errors import InputError
 from claude_flow.features import text
 from claude_flow.features.coordination import Encoder, parse_request
@@ -155,8 +155,10 @@ def test_refuses_requests_in_pythons_words(node: str, change: dict[str, Any]) ->
     assert answer["error"].replace('"', "'") == str(refusal.value)
 
 
-def test_refuses_damaged_files_and_goes_on(node: str, files: dict[str, Path]) -> None:
-    whole = files["optimization"].read_bytes()
+def test_refuses_damaged_files_and_goes_on(node: str, tmp_path: Path) -> None:
+    path = tmp_path / "small.safetensors"
+    export.save(nets.create("optimization", {"hidden": [32]}).eval(), path)
+    whole = path.read_bytes()
     header = int.from_bytes(whole[:8], "little")
     hostile = {
         "shorter": b"abc",
@@ -169,7 +171,7 @@ def test_refuses_damaged_files_and_goes_on(node: str, files: dict[str, Path]) ->
     }
     jobs = [{"job": "bytes", "bytes": base64.b64encode(content).decode()} for content in hostile.values()]
     x = np.ones((1, 256), np.float32)
-    last = {"job": "run", "path": str(files["optimization"]), "isa": "auto", "x": packed(x), "shape": x.shape}
+    last = {"job": "run", "path": str(path), "isa": "auto", "x": packed(x), "shape": x.shape}
     *refused, alive = ask(node, *jobs, last | {"path": "/nowhere.safetensors"}, last | {"shape": [1, 255]}, last)
     for answer, word in zip(refused, [*hostile, "cannot be read", "the shape of x"], strict=True):
         assert word in answer["error"], answer
