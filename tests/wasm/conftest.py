@@ -29,3 +29,15 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         torch.manual_seed(7)
         export.save(nets.create(network).eval(), folder / f"{network}.safetensors")
     return {network: folder / f"{network}.safetensors" for network in nets.NETWORKS}
+
+
+@pytest.fixture(scope="session")
+def int8_files(files: dict[str, Path]) -> dict[str, Path]:
+    """The same networks with 8-bit weights."""
+    from claude_flow import modelfile
+    from claude_flow.quantize import quantize
+
+    quantized = {network: path.with_name(f"{network}-int8.safetensors") for network, path in files.items()}
+    for network, path in files.items():
+        modelfile.write(quantized[network], quantize(modelfile.read(path)))
+    return quantized

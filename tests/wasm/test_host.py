@@ -52,6 +52,18 @@ def test_agrees_with_native(network: str, isa: str, files: dict[str, Path]) -> N
             assert np.abs(y - want).max() <= 1e-5 * np.abs(want).max(), (batch, tokens)
 
 
+@pytest.mark.parametrize("isa", modules.ISAS)
+@pytest.mark.parametrize("network", INPUTS)
+def test_8_bits_are_the_same_bits_as_native(network: str, isa: str, int8_files: dict[str, Path]) -> None:
+    native, model = cf.load(int8_files[network]), cf.load(int8_files[network], backend="wasm", isa=isa)
+    assert model.precision == "int8"
+    most, width = INPUTS[network]
+    for batch, tokens in ((1, 8), (3, 9), (2, most)):
+        x = np.random.default_rng(batch).standard_normal((batch, width) if most is None else (batch, tokens, width))
+        want, y = (m.run(np.float32(x)) for m in (native, model))
+        assert np.array_equal(y.view(np.int32), want.view(np.int32)), (batch, tokens)
+
+
 def test_batches_larger_than_the_staging_memory(files: dict[str, Path]) -> None:
     x = np.random.default_rng(0).standard_normal((10_000, 256)).astype(np.float32)
     want, y = (cf.load(files["optimization"], backend=backend).run(x) for backend in ("native", "wasm"))
@@ -187,8 +199,8 @@ def test_compiled_modules_are_kept_and_a_damaged_one_is_made_again(
 def test_says_how_to_get_what_is_missing(tmp_path: Path, files: dict[str, Path]) -> None:
     with pytest.raises(InputError, match="no instruction set 'avx2'; it has: simd128 relaxed"):
         cf.load(files["prediction"], backend="wasm", isa="avx2")
-    with pytest.raises(InputError, match=r"threads is 2, not in 1\.\.1"):
-        cf.load(files["prediction"], backend="wasm", threads=2)
+    with pytest.raises(ValueError, match=r"threads is 2, not in 1\.\.1"):
+        wasm.Model(np.array(WORDS, np.int32), TENSORS, threads=2)
     package = tmp_path / "claude_flow"
     shutil.copytree(Path(cf.__file__).parent, package, ignore=shutil.ignore_patterns("*.wasm", "__pycache__"))
     load = f"import claude_flow as cf\ntry: cf.load({str(files['prediction'])!r}, backend='wasm')\n"

@@ -103,6 +103,18 @@ def test_runs_as_native_does(node: str, files: dict[str, Path]) -> None:
         assert np.abs(y - want).max() <= 1e-5 * np.abs(want).max()
 
 
+def test_8_bits_are_the_same_bits_as_native(node: str, int8_files: dict[str, Path]) -> None:
+    (has,) = ask(node, {"job": "available"})
+    jobs, wanted = [], []
+    for network, shape in (("coordination", (2, 9, 512)), ("optimization", (5, 256)), ("prediction", (3, 20, 128))):
+        x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+        for isa in has["value"]:
+            jobs.append({"job": "run", "path": str(int8_files[network]), "isa": isa, "x": packed(x), "shape": shape})
+            wanted.append(cf.load(int8_files[network]).run(x))
+    for answer, want in zip(ask(node, *jobs), wanted, strict=True):
+        assert np.array_equal(unpacked(answer["value"]["y"]).view(np.int32), want.ravel().view(np.int32))
+
+
 def test_encodes_as_python_does(node: str) -> None:
     for describe in (True, False):
         encoder = Encoder(SCALERS, describe)
