@@ -2,7 +2,7 @@
 
 Each console block's lines that start with ``$`` are run in order in one fresh workspace; what follows them up to the
 next one, or the block's end, is replaced by the real output. ``DATA`` is the folder of the public data sets, which the
-README calls ``$DATA``.
+README calls ``logs``.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 
-def _run(command: str, folder: str, data: Path) -> str:
+def _run(command: str, folder: str) -> str:
     environment = os.environ | {
-        "DATA": str(data),
         "COLUMNS": "100",
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
@@ -31,12 +30,12 @@ def _run(command: str, folder: str, data: Path) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
-    # Where the data and the workspace lie differs between machines; the reader's paths are their own.
-    output = done.stdout.replace(str(data), "$DATA").replace(folder, ".").replace(str(ROOT) + "/", "")
+    # Where the workspace lies differs between machines; the reader's paths are their own.
+    output = done.stdout.replace(folder, ".").replace(str(ROOT) + "/", "")
     return "\n".join(line.rstrip() for line in output.strip().splitlines())
 
 
-def _block(match: re.Match[str], folder: str, data: Path) -> str:
+def _block(match: re.Match[str], folder: str) -> str:
     lines, commands = match.group(1).splitlines(), []
     while lines:
         line = lines.pop(0)
@@ -48,7 +47,7 @@ def _block(match: re.Match[str], folder: str, data: Path) -> str:
     parts = []
     for command in commands:
         print(f"$ {command}", file=sys.stderr)
-        parts.append(f"$ {command}\n{_run(command, folder, data)}".rstrip())
+        parts.append(f"$ {command}\n{_run(command, folder)}".rstrip())
     return "```console\n" + "\n".join(parts) + "\n```"
 
 
@@ -58,8 +57,9 @@ def main() -> None:
         sys.exit("usage: python docs/tour.py FOLDER-OF-THE-PUBLIC-DATA-SETS")
     data, readme = Path(sys.argv[1]).resolve(), ROOT / "README.md"
     with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "logs").symlink_to(data)
         (Path(folder) / "swarm.json").write_text((ROOT / "docs/examples/swarm.json").read_text())
-        text = re.sub(r"```console\n(.*?)\n```", lambda m: _block(m, folder, data), readme.read_text(), flags=re.DOTALL)
+        text = re.sub(r"```console\n(.*?)\n```", lambda m: _block(m, folder), readme.read_text(), flags=re.DOTALL)
     readme.write_text(text)
 
 
