@@ -7,24 +7,25 @@
 namespace claude_flow {
 namespace {
 
-// sum[r][v] += a b over the depth, for P panels of V vectors: the groups of four of a panel's columns lie side by side.
+// sum = a b over the depth, for R rows of `a` and P panels of V vectors: the groups of four of a panel's columns
+// lie side by side.
 template <int R, int P, int V>
-CF_INLINE void multiply_bytes(const uint8_t* const (&rows)[R], ptrdiff_t block, const int8_t* b,
-                              ptrdiff_t panel, int depth, I (&sum)[R][P * V]) {
-  for (int first = 0; first < depth; first += kQuantBlock) {
-    const int end = depth - first < kQuantBlock ? depth - first : kQuantBlock;
-    const uint8_t* a[R];
-    CF_UNROLL for (int r = 0; r < R; ++r) a[r] = rows[r] + first / kQuantBlock * block;
-    for (int k = 0; k < end; k += 4, b += V * kLanes * 4) {
-      CF_UNROLL for (int p = 0; p < P; ++p) {
-        I weights[V];
-        CF_UNROLL for (int v = 0; v < V; ++v) weights[v] = load_bytes(b + p * panel + v * kLanes * 4);
-        CF_UNROLL for (int r = 0; r < R; ++r) {
-          const I x = splat_bytes(a[r] + k);
-          CF_UNROLL for (int v = 0; v < V; ++v) sum[r][p * V + v] = dot(sum[r][p * V + v], x, weights[v]);
-        }
+CF_INLINE void multiply_bytes(const QuantizedRows& rows, const int8_t* b, ptrdiff_t panel, int depth,
+                              I (&sum)[R][P * V]) {
+  CF_UNROLL for (int r = 0; r < R; ++r) { CF_UNROLL for (int v = 0; v < P * V; ++v) sum[r][v] = splat(0); }
+  // One loop, with the step from block to block in it.
+  const uint8_t* a = rows.q;
+  const ptrdiff_t skip = rows.block - kQuantBlock;
+  for (int k = 4; k <= depth; k += 4, b += V * kLanes * 4) {
+    CF_UNROLL for (int p = 0; p < P; ++p) {
+      I weights[V];
+      CF_UNROLL for (int v = 0; v < V; ++v) weights[v] = load_bytes(b + p * panel + v * kLanes * 4);
+      CF_UNROLL for (int r = 0; r < R; ++r) {
+        const I x = splat_bytes(a + r * kQuantPitch);
+        CF_UNROLL for (int v = 0; v < V; ++v) sum[r][p * V + v] = dot(sum[r][p * V + v], x, weights[v]);
       }
     }
+    a += 4 + (k % kQuantBlock == 0 ? skip : 0);
   }
 }
 
@@ -60,22 +61,20 @@ struct TileU7I8 {
 
   template <int R, int P>
   static void multiply(const TileU7I8& t) {
-    constexpr int kVectors = P * kTileVectors;
-    I sum[R][kVectors];
-    const uint8_t* rows[R];
-    CF_UNROLL for (int r = 0; r < R; ++r) {
-      rows[r] = t.a.q + r * kQuantPitch;
-      CF_UNROLL for (int v = 0; v < kVectors; ++v) sum[r][v] = splat(0);
-    }
-    multiply_bytes<R, P, kTileVectors>(rows, t.a.block, t.b, t.panel, t.depth, sum);
+    I sum[R][P * kTileVectors];
+    multiply_bytes<R, P, kTileVectors>(t.a, t.b, t.panel, t.depth, sum);
+    finish(t, InMemory(sum).at, R, P * kTileVectors);
+  }
 
+  // Out of line: with it behind the loop, GCC 12 had more values than registers and kept the sums in memory.
+  __attribute__((noinline)) static void finish(const TileU7I8& t, const I* sum, int rows, int vectors) {
     const Ending& end = t.to.end;
-    CF_UNROLL for (int v = 0; v < kVectors; ++v) {
+    for (int v = 0; v < vectors; ++v) {
       const int column = v * kLanes;
       const I column_sum = load(t.sums + column);
       const F scale = load(t.scales + column);
-      CF_UNROLL for (int r = 0; r < R; ++r) {
-        const F product = to_float(sum[r][v] - splat(t.a.zero[r]) * column_sum);
+      for (int r = 0; r < rows; ++r) {
+        const F product = to_float(sum[r * vectors + v] - splat(t.a.zero[r]) * column_sum);
         F y = product * (splat(t.a.scale[r]) * scale);
         if (end.bias != nullptr) y = y + load(end.bias + column);
         if (end.activation == Activation::kRelu) y = Relu::of(y);

@@ -8,54 +8,9 @@
 namespace claude_flow {
 namespace {
 
-// gate += h(t-1) r^T for rows item .. item + R - 1 (`row` in the values) and P blocks of units.
-template <class Arithmetic, int R, int P>
-CF_INLINE void add_recurrent(const LstmStepF32& a, int, const ptrdiff_t (&row)[R], int block,
-                             F (&gate)[R][P * 4]) {
-  const ptrdiff_t panel = static_cast<ptrdiff_t>(a.units) * 4 * kLanes;
-  const float* h[R];
-  CF_UNROLL for (int r = 0; r < R; ++r) h[r] = a.h + (row[r] - 1) * a.ld_h;
-  const float* weights = a.packed + block * panel;
-  for (int k = 0; k < a.units; ++k, weights += 4 * kLanes) {
-    CF_UNROLL for (int p = 0; p < P; ++p) {
-      F w[4];
-      CF_UNROLL for (int g = 0; g < 4; ++g) w[g] = load(weights + p * panel + g * kLanes);
-      CF_UNROLL for (int r = 0; r < R; ++r) {
-        const F x = splat(h[r][k]);
-        CF_UNROLL for (int g = 0; g < 4; ++g) {
-          gate[r][p * 4 + g] = Arithmetic::multiply_add(x, w[g], gate[r][p * 4 + g]);
-        }
-      }
-    }
-  }
-}
-
-template <class Arithmetic, int R, int P>
-CF_INLINE void add_recurrent(const LstmStepU7I8& a, int item, const ptrdiff_t (&)[R], int block,
-                             F (&gate)[R][P * 4]) {
-  const int depth = (a.units + 3) / 4 * 4;
-  const ptrdiff_t panel = static_cast<ptrdiff_t>(depth) * 4 * kLanes;
-  const uint8_t* q[R];
-  I sum[R][P * 4];
-  CF_UNROLL for (int r = 0; r < R; ++r) {
-    q[r] = a.before.q + (item + r) * kQuantPitch;
-    CF_UNROLL for (int g = 0; g < P * 4; ++g) sum[r][g] = splat(0);
-  }
-  multiply_bytes<R, P, 4>(q, a.before.block, a.packed + block * panel, panel, depth, sum);
-  CF_UNROLL for (int g = 0; g < P * 4; ++g) {
-    const int column = (block * 4 + g) * kLanes;
-    const I column_sum = load(a.sums + column);
-    const F scale = load(a.scales + column);
-    CF_UNROLL for (int r = 0; r < R; ++r) {
-      const F product = to_float(sum[r][g] - splat(a.before.zero[item + r]) * column_sum);
-      gate[r][g] = gate[r][g] + product * (splat(a.before.scale[item + r]) * scale);
-    }
-  }
-}
-
-// One vector of units, from its four gates. Out of line: inlined into every tile it would be most of their code.
-__attribute__((noinline)) void update_cell(const F* i_f_g_o, bool first_step, float* memory, float* h,
-                                           int units) {
+// One vector of units, from its four gates. Like everything behind the product out of line: inlined into every
+// tile it would be most of their code, and press the sums out of the registers.
+CF_INLINE void update_cell(const F* i_f_g_o, bool first_step, float* memory, float* h, int units) {
   const F fresh = sigmoid(i_f_g_o[0]) * tanh(i_f_g_o[2]);
   const F cell = first_step ? fresh : sigmoid(i_f_g_o[1]) * load(memory) + fresh;
   store(memory, cell);
@@ -67,30 +22,79 @@ __attribute__((noinline)) void update_cell(const F* i_f_g_o, bool first_step, fl
   }
 }
 
-template <class Arithmetic, int R, int P, class Args>
-void lstm_tile(const Args& a, int item, int block) {
-  const ptrdiff_t padded = a.ld_inputs / 4;
-  ptrdiff_t row[R];
-  F gate[R][P * 4];
-  CF_UNROLL for (int r = 0; r < R; ++r) {
-    row[r] = a.first_row[item + r] + a.step;
-    CF_UNROLL for (int g = 0; g < P * 4; ++g) {
-      gate[r][g] = load(a.inputs + row[r] * a.ld_inputs + (block * 4 + g) * kLanes);
+// Rows item .. item + rows - 1 and `blocks` blocks of units, from the finished gates,
+__attribute__((noinline)) void finish_units(const LstmStepF32& a, const F* gates, int item, int rows,
+                                            int block, int blocks) {
+  for (int r = 0; r < rows; ++r) {
+    const ptrdiff_t row = a.first_row[item + r] + a.step;
+    float* memory = a.cell + (item + r) * (a.ld_inputs / 4);
+    for (int b = block; b < block + blocks; ++b, gates += 4) {
+      update_cell(gates, a.step == 0, memory + b * kLanes, a.h + row * a.ld_h + b * kLanes,
+                  a.units - b * kLanes);
     }
   }
-  if (a.step > 0) add_recurrent<Arithmetic, R, P>(a, item, row, block, gate);
+}
 
-  F gates[R][P * 4];  // those in memory: an array that is passed on would keep the sums from the registers
-  CF_UNROLL for (int r = 0; r < R; ++r) {
-    CF_UNROLL for (int g = 0; g < P * 4; ++g) gates[r][g] = gate[r][g];
-  }
-  for (int r = 0; r < R; ++r) {
-    for (int p = 0; p < P; ++p) {
-      const int unit = (block + p) * kLanes;
-      update_cell(gates[r] + p * 4, a.step == 0, a.cell + (item + r) * padded + unit,
-                  a.h + row[r] * a.ld_h + unit, a.units - unit);
+// or from the integer sums.
+__attribute__((noinline)) void finish_units(const LstmStepU7I8& a, const I* sums, int item, int rows,
+                                            int block, int blocks) {
+  for (int r = 0; r < rows; ++r) {
+    const ptrdiff_t row = a.first_row[item + r] + a.step;
+    float* memory = a.cell + (item + r) * (a.ld_inputs / 4);
+    const I zero = splat(a.step == 0 ? 0 : a.before.zero[item + r]);
+    const F row_scale = splat(a.step == 0 ? 0.0f : a.before.scale[item + r]);
+    for (int b = block; b < block + blocks; ++b) {
+      F gates[4];
+      for (int g = 0; g < 4; ++g, ++sums) {
+        const int column = (b * 4 + g) * kLanes;
+        gates[g] = load(a.inputs + row * a.ld_inputs + column);
+        if (a.step == 0) continue;
+        const F product = to_float(*sums - zero * load(a.sums + column));
+        gates[g] = gates[g] + product * (row_scale * load(a.scales + column));
+      }
+      update_cell(gates, a.step == 0, memory + b * kLanes, a.h + row * a.ld_h + b * kLanes,
+                  a.units - b * kLanes);
     }
   }
+}
+
+template <class Arithmetic, int R, int P>
+void lstm_tile(const LstmStepF32& a, int item, int block) {
+  F gate[R][P * 4];
+  const float* h[R];
+  CF_UNROLL for (int r = 0; r < R; ++r) {
+    const ptrdiff_t row = a.first_row[item + r] + a.step;
+    h[r] = a.h + (row - 1) * a.ld_h;
+    CF_UNROLL for (int g = 0; g < P * 4; ++g) {
+      gate[r][g] = load(a.inputs + row * a.ld_inputs + (block * 4 + g) * kLanes);
+    }
+  }
+  const ptrdiff_t panel = static_cast<ptrdiff_t>(a.units) * 4 * kLanes;
+  const float* weights = a.packed + block * panel;
+  const int depth = a.step == 0 ? 0 : a.units;
+  for (int k = 0; k < depth; ++k, weights += 4 * kLanes) {
+    CF_UNROLL for (int p = 0; p < P; ++p) {
+      F w[4];
+      CF_UNROLL for (int g = 0; g < 4; ++g) w[g] = load(weights + p * panel + g * kLanes);
+      CF_UNROLL for (int r = 0; r < R; ++r) {
+        const F x = splat(h[r][k]);
+        CF_UNROLL for (int g = 0; g < 4; ++g) {
+          gate[r][p * 4 + g] = Arithmetic::multiply_add(x, w[g], gate[r][p * 4 + g]);
+        }
+      }
+    }
+  }
+  finish_units(a, InMemory(gate).at, item, R, block, P);
+}
+
+template <class, int R, int P>
+void lstm_tile(const LstmStepU7I8& a, int item, int block) {
+  const int depth = (a.units + 3) / 4 * 4;
+  const ptrdiff_t panel = static_cast<ptrdiff_t>(depth) * 4 * kLanes;
+  const QuantizedRows before = {a.before.q + item * kQuantPitch, nullptr, nullptr, a.before.block};
+  I sum[R][P * 4];
+  multiply_bytes<R, P, 4>(before, a.packed + block * panel, panel, a.step == 0 ? 0 : depth, sum);
+  finish_units(a, InMemory(sum).at, item, R, block, P);
 }
 
 template <class Arithmetic, int R, class Args>

@@ -9,6 +9,15 @@ namespace {
 constexpr int kTileColumns = kTileVectors * kLanes;
 constexpr int kBlockRows = kTileRows * 16;
 
+// The sums of a finished loop, for code out of line. A copy: GCC keeps no array in registers whose address escapes.
+template <class V, int R, int N>
+struct InMemory {
+  V at[R * N];
+  explicit CF_INLINE InMemory(const V (&sum)[R][N]) {
+    CF_UNROLL for (int r = 0; r < R; ++r) { CF_UNROLL for (int n = 0; n < N; ++n) at[r * N + n] = sum[r][n]; }
+  }
+};
+
 // Few rows leave registers free: they take up to four panels at once, which hides the latency of the sums.
 // Besides the sums, each row's broadcast wants a register: 7 rows x 2 panels of AVX-512 spilled 130 times.
 constexpr int panels_at_once(int rows) {
