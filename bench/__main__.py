@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 
-# One thread each unless a benchmark says otherwise; read when the libraries load. NumPy's OpenBLAS picks its kernels by
-# the CPU, or by OPENBLAS_CORETYPE: the AVX2 ones are the mark for isa="avx2".
+# Read when the libraries load. One thread each unless a benchmark says otherwise; and OpenBLAS with its AVX2 kernels,
+# which are the mark for isa="avx2", whatever the CPU has.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ["OPENBLAS_CORETYPE"] = "Haswell"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import argparse
@@ -16,11 +17,10 @@ import sys
 import time
 from pathlib import Path
 
-from bench import footprint, kernels, models
+from bench import RESULTS, footprint, kernels, models
 from bench.environment import environment
 
 SUITES = {"footprint": footprint, "kernels": kernels, "models": models}
-RESULTS = Path(__file__).parent / "results.json"
 
 
 def main() -> int:

@@ -14,6 +14,7 @@ import numpy as np
 import claude_flow as cf
 from bench import peers
 from bench.race import agree, race
+from claude_flow.measure import profile
 
 POINTS = [
     ("coordination", (1, 8, 512)),
@@ -117,6 +118,17 @@ def scaling(net: str, shape: tuple[int, ...], precision: str, seconds: float) ->
     return {**row, "times": race(calls, seconds, threads=2)}
 
 
+def profiles(seconds: float, quick: bool) -> list[dict[str, Any]]:
+    """Op by op against the roofline, one thread: a small request and a large one of each network."""
+    inputs = [("coordination", 1, 8), ("optimization", 1, None), ("prediction", 1, 32)]
+    if not quick:
+        inputs += [("coordination", 1, 128), ("optimization", 32, None), ("prediction", 32, 32)]
+    return [
+        {**profile.computation(cf.load(model_file(net)), items, tokens, seconds=seconds / 3), "model": net}
+        for net, items, tokens in inputs
+    ]
+
+
 def measure(seconds: float, note: Callable[[str], None], quick: bool) -> dict[str, Any]:
     """All points. ``seconds``: for each race."""
     begin = time.perf_counter()
@@ -130,6 +142,8 @@ def measure(seconds: float, note: Callable[[str], None], quick: bool) -> dict[st
     for net, shape in points:
         note(f"{time.perf_counter() - begin:4.0f} s  {net} {shape}: instruction sets")
         found["instruction_sets"].append(instruction_sets(net, shape, seconds / 2))
+    note(f"{time.perf_counter() - begin:4.0f} s  profiles")
+    found["profiles"] = profiles(seconds, quick)
     for precision in ("fp32", "int8"):
         for net, shape in [p for p in POINTS if p[1][0] >= 32]:
             if not quick:
