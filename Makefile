@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 NEURAL := CLAUDE_FLOW_HOME=build/models/home $(BIN)/claude-flow neural
 SOURCES := CMakeLists.txt pyproject.toml $(shell find cpp python/claude_flow -type f -not -name '*.pyc' -not -name '*.so')
 
-.PHONY: demo test wasm lint docs tour models clean
+.PHONY: demo test wasm lint docs tour bench models clean
 
 demo: $(VENV)/.installed  ## print assignments for the guide's example swarm, by the model that ships with the package
 	$(BIN)/claude-flow neural infer coordination --input docs/examples/swarm.json --explain-decision true
@@ -45,6 +45,10 @@ tour: $(VENV)/.tools  ## run the README's tour and paste its output: make tour D
 
 # Models that ship with the package, from data whose licence allows it. The public SWE-bench Pro files under MIT are
 # copied apart, so that nothing else of that folder can enter.
+bench: $(VENV)/.peers  ## measure against other engines and write docs/performance.md (QUICK=1: a few points in 90 s, not written)
+	$(BIN)/python -m bench $(if $(QUICK),--quick --out build/bench-quick.json)
+	$(if $(QUICK),,$(BIN)/python -m bench.report)
+
 models: $(VENV)/.tools  ## train the shipped models again: make models DATA=folder of the public data sets
 	rm -rf build/models && mkdir -p build/models/swebench-pro
 	cp -r $(DATA)/agent-runs/swebench_pro_eval_results $(DATA)/agent-runs/swebench_pro_instance_info.jsonl.gz build/models/swebench-pro
@@ -68,6 +72,10 @@ $(VENV)/.installed: $(VENV)/bin/python $(SOURCES)  ## the wheel, built from this
 
 $(VENV)/.tools: $(VENV)/.installed
 	$(BIN)/pip install -q --disable-pip-version-check '.[test,lint]' 'cmake>=3.18' ninja 'pybind11>=3.0'
+	@touch $@
+
+$(VENV)/.peers: $(VENV)/.installed
+	$(BIN)/pip install -q --disable-pip-version-check '.[peers]'
 	@touch $@
 
 clean:

@@ -27,10 +27,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a few points, short races: does it run at all?")
     parser.add_argument("--only", choices=SUITES, action="append", help="one suite; the others keep their results")
-    parser.add_argument("--seconds", type=float, help="of each race (default 6, quick 0.5)")
+    parser.add_argument("--seconds", type=float, help="of each race (default 5, quick 0.5)")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
-    seconds = options.seconds or (0.5 if options.quick else 6.0)
+    seconds = options.seconds or (0.5 if options.quick else 5.0)
     found = json.loads(options.out.read_text("utf-8")) if options.only and options.out.exists() else {}
     begin = time.perf_counter()
     for name in options.only or SUITES:

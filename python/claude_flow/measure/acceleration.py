@@ -29,7 +29,7 @@ def try_out(path: Path, chosen: runtime.Settings) -> list[dict[str, Any]]:
     carried out, such as a backend that is not installed.
     """
     model = load_as(path, chosen)
-    graph = Graph.of(modelfile.read(path))
+    graph = Graph(modelfile.read(path))
     *tokens, width = graph.input_shape
     shape = (*(min(16, t) for t in tokens), width)
     one, many = (np.random.default_rng(0).standard_normal((n, *shape), np.float32) for n in (1, _BATCH))

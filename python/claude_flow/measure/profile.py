@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from claude_flow import modelfile
 from claude_flow.errors import InputError
 from claude_flow.measure import machine, workload
-from claude_flow.measure.graph import NAMES, Cost, Graph
+from claude_flow.measure.graph import Cost, Graph
 from claude_flow.model import Model, load
+from claude_flow.quantize import quantize
 
 __all__ = ["computation", "latency"]
 
 Note = Callable[[float], None]
-_INT8_CODES = (8, 9)
 
 
 def computation(
@@ -44,14 +44,14 @@ def computation(
     ops have no arithmetic limit here. Raises :class:`InputError` for a backend without a clock between ops.
     """
     _need_native(model)
-    graph = Graph.of(modelfile.read(model.path))
+    graph = _graph(model)
     lengths = _lengths(graph, batch, tokens)
     x = np.random.default_rng(0).standard_normal(_shape(graph, lengths), np.float32)
     ceilings = machine.ceilings(model.isa, model.threads)
     times, whole = _best(model, x, seconds, progress)
     # Again: what else the machine does in one moment must not pass for its limit.
     ceilings = ceilings.best(machine.ceilings(model.isa, model.threads))
-    ops = [_op(graph, index, code, best, lengths, ceilings) for index, (code, best) in enumerate(times)]
+    ops = [_op(graph, index, best, lengths, ceilings) for index, best in enumerate(times)]
     inside = sum(op["seconds"] for op in ops)
     answer: dict[str, Any] = {
         "model": str(model.path),
@@ -89,6 +89,11 @@ def computation(
     return answer
 
 
+def _graph(model: Model) -> Graph:
+    file = modelfile.read(model.path)
+    return Graph(quantize(file) if model.precision == "int8" != file.precision else file)
+
+
 def _need_native(model: Model) -> None:
     if model.backend != "native":
         raise InputError(f"the limits of the {model.backend} backend cannot be measured; profile with the native one")
@@ -108,34 +113,29 @@ def _lengths(graph: Graph, batch: int, tokens: int | None) -> list[int]:
     return [tokens or most] * batch
 
 
-def _best(
-    model: Model, x: NDArray[np.float32], seconds: float, progress: Note
-) -> tuple[list[tuple[int, float]], float]:
+def _best(model: Model, x: NDArray[np.float32], seconds: float, progress: Note) -> tuple[list[float], float]:
     """The best time of each op, and of a whole run without clocks in it."""
-    best = [(code, float("inf")) for _, code, _ in model.profile(x)]
+    best = [seconds for _, _, seconds in model.profile(x)]
     whole, begin = float("inf"), time.perf_counter()
     while (gone := time.perf_counter() - begin) < seconds or whole == float("inf"):
         progress(min(gone, seconds))
-        best = [(code, min(was, now)) for (code, was), (_, _, now) in zip(best, model.profile(x), strict=True)]
+        best = [min(was, now) for was, (_, _, now) in zip(best, model.profile(x), strict=True)]
         start = time.perf_counter()
         model.run(x)
         whole = min(whole, time.perf_counter() - start)
     return best, whole
 
 
-def _op(
-    graph: Graph, index: int, code: int, seconds: float, lengths: list[int], ceilings: machine.Ceilings
-) -> dict[str, Any]:
-    op = graph.ops[index]
-    int8 = code in _INT8_CODES
-    cost = graph.cost(op, lengths, int8)
-    arithmetic = 0.0 if int8 else cost.operations / ceilings.operations
+def _op(graph: Graph, index: int, seconds: float, lengths: list[int], ceilings: machine.Ceilings) -> dict[str, Any]:
+    node = graph.nodes[index]
+    cost = graph.cost(node, lengths)
+    arithmetic = 0.0 if node.int8 else cost.operations / ceilings.operations
     moving = _moving(graph, cost, ceilings)
     limit = max(arithmetic, moving)
     return {
         "op": index,
-        "kind": NAMES.get(code, f"opcode {code}"),
-        "name": op.name,
+        "kind": node.code.name.lower(),
+        "name": node.name,
         "seconds": seconds,
         "operations": cost.operations,
         "bytes": cost.bytes,
@@ -181,7 +181,7 @@ def _cache(model: Model, graph: Graph, x: NDArray[np.float32]) -> dict[str, Any]
     sets = {
         "weights": graph.weight_bytes,
         "working memory": model.arena_bytes,
-        "largest weight": max(4 * int(np.prod(shape)) for op in graph.ops for shape in op.shapes),
+        "largest weight": max(weight.nbytes for node in graph.nodes for weight in node.weights.values()),
     }
     levels = machine.caches()
     fits = {
@@ -208,7 +208,7 @@ def _suggest(
 
     items = len(x)
     memory = sum(op["seconds"] for op in ops if op["bound"] == "memory")
-    weights = sum(graph.cost(graph.ops[op["op"]], [1]).weights for op in ops if op["bound"] == "memory")
+    weights = sum(graph.nodes[op["op"]].weight_bytes for op in ops if op["bound"] == "memory")
     if memory > 0.5 * total and items < 8:
         wide = np.ascontiguousarray(np.repeat(x, 8, axis=0))
         per_item = min(_timed(model, wide) for _ in range(3)) / len(wide)
@@ -278,7 +278,7 @@ def latency(
         _need_native(model)
     if not percentiles or not all(1 <= p <= 100 for p in percentiles):
         raise InputError(f"percentiles {list(percentiles)}: give numbers from 1 to 100")
-    graph = Graph.of(modelfile.read(model.path))
+    graph = _graph(model)
     inputs = [(v, label, xs) for v in variations for label, xs in workload.variation(graph, v)]
     rows = []
     for index, (name, label, xs) in enumerate(inputs):
@@ -335,7 +335,7 @@ def _bottleneck(
     times, whole = _best(model, middle, 0.2, lambda done: None)
     lengths = [middle.shape[1] if middle.ndim == 3 else 1] * len(middle)
     ceilings = machine.ceilings(model.isa, model.threads, 0.1)
-    ops = [_op(graph, index, code, best, lengths, ceilings) for index, (code, best) in enumerate(times)]
+    ops = [_op(graph, index, best, lengths, ceilings) for index, best in enumerate(times)]
     worst = _kinds(ops)[0]
     members = [op for op in ops if op["kind"] == worst["kind"]]
     memory = sum(op["seconds"] for op in members if op["bound"] == "memory") > worst["seconds"] / 2

@@ -95,7 +95,7 @@ def benchmark(
         raise InputError(
             f"{seconds:g} s for {len(types) * len(concurrency)} runs is too short: give at least 20 ms each"
         )
-    graph = Graph.of(modelfile.read(model.path))
+    graph = Graph(modelfile.read(model.path))
     generator = np.random.default_rng(0)
     tokens = _typical_tokens(graph, generator)
     singles = _inputs(graph, 1, tokens, generator)
