@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-NEURAL := CLAUDE_FLOW_HOME=build/models/home $(BIN)/claude-flow neural
+# One thread: the sums, and so the weights, do not depend on how many cores there are.
+NEURAL := OMP_NUM_THREADS=1 CLAUDE_FLOW_HOME=build/models/home $(BIN)/claude-flow neural
 SOURCES := CMakeLists.txt pyproject.toml $(shell find cpp python/claude_flow -type f -not -name '*.pyc' -not -name '*.so')
 
 .PHONY: demo test wasm lint docs tour bench models clean
@@ -56,7 +57,15 @@ models: $(VENV)/.tools  ## train the shipped models again: make models DATA=fold
 	  --timeframe all --quality-filter low --output coordination-runs
 	$(NEURAL) data preprocess --dataset coordination-runs --simulate 6000
 	$(NEURAL) train coordination --config coordination-v3 --data preprocessed-coordination-data --output coordination-v3
-	cp build/models/home/models/coordination-v3/*/model.safetensors python/claude_flow/models/coordination-v3.safetensors
+	$(NEURAL) data preprocess --dataset simulator --simulate 100000
+	$(NEURAL) train optimization --config optimization-v2 --data preprocessed-optimization-data --output optimization-v2
+	$(NEURAL) data collect --source $(DATA)/swf/KTH-SP2-1996-2.swf.gz --source $(DATA)/swf/LLNL-Atlas-2006-2.1-cln.swf.gz \
+	  --source $(DATA)/claude-code/sessions --timeframe all --quality-filter none --output prediction-runs
+	$(NEURAL) data preprocess --dataset prediction-runs
+	$(NEURAL) train prediction --config prediction-v2 --data preprocessed-prediction-data --validation-split 0.1 --seed 1 \
+	  --output prediction-v2
+	for name in coordination-v3 optimization-v2 prediction-v2; do \
+	  cp build/models/home/models/$$name/1.0.0/model.safetensors python/claude_flow/models/$$name.safetensors || exit 1; done
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
