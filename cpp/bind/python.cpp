@@ -43,6 +43,72 @@ bool is_dense(const py::array& a) {
 }
 
 // Operations of `steps` rounds; the GIL is released, so that threads can measure together.
+// x of any shape as rows of its last axis; what the kernels read is dense float32, which claude_flow.ops sees to.
+struct Rows {
+  explicit Rows(const py::array& x)
+      : out(std::vector<py::ssize_t>(x.shape(), x.shape() + x.ndim())),
+        data(static_cast<const float*>(x.data())),
+        count(static_cast<size_t>(x.size())),
+        columns(x.ndim() == 0 ? 1 : x.shape(x.ndim() - 1)) {
+    if (!is_dense<float>(x)) throw py::value_error("not a C-contiguous float32 array");
+    if (columns > INT32_MAX) throw py::value_error("rows are too long");
+  }
+  size_t rows() const { return columns == 0 ? 0 : count / static_cast<size_t>(columns); }
+
+  py::array_t<float> out;
+  const float* data;
+  size_t count;
+  py::ssize_t columns;
+};
+
+py::array_t<float> activation(const py::array& x, int kind, const std::string& isa) {
+  Rows r(x);
+  float* y = r.out.mutable_data();
+  cf_error error = {};
+  cf_status status = CF_OK;
+  {
+    const py::gil_scoped_release release;
+    status = cf_activation(isa.c_str(), kind, r.data, y, r.count, &error);
+  }
+  check(status, error);
+  return r.out;
+}
+
+py::array_t<float> softmax(const py::array& x, const std::string& isa) {
+  Rows r(x);
+  float* y = r.out.mutable_data();
+  cf_error error = {};
+  cf_status status = CF_OK;
+  if (r.count > 0) {
+    const py::gil_scoped_release release;
+    status = cf_softmax(isa.c_str(), r.data, y, r.rows(), static_cast<int32_t>(r.columns), &error);
+  }
+  check(status, error);
+  return r.out;
+}
+
+py::array_t<float> layer_norm(const py::array& x, const py::array& gamma, const py::array& beta,
+                              float epsilon, const std::string& isa) {
+  Rows r(x);
+  if (!is_dense<float>(gamma) || !is_dense<float>(beta) || gamma.size() != r.columns ||
+      beta.size() != r.columns) {
+    throw py::value_error("gamma and beta must be dense float32 of " + std::to_string(r.columns) +
+                          " columns");
+  }
+  float* y = r.out.mutable_data();
+  const auto* g = static_cast<const float*>(gamma.data());
+  const auto* b = static_cast<const float*>(beta.data());
+  cf_error error = {};
+  cf_status status = CF_OK;
+  if (r.count > 0) {
+    const py::gil_scoped_release release;
+    status = cf_layer_norm(isa.c_str(), r.data, g, b, epsilon, y, r.rows(), static_cast<int32_t>(r.columns),
+                           &error);
+  }
+  check(status, error);
+  return r.out;
+}
+
 double ceiling_fma(const std::string& isa, int64_t steps) {
   double operations = 0;
   cf_error error = {};
@@ -192,6 +258,10 @@ class PyModel {
 PYBIND11_MODULE(_core, m) {
   m.def("available", &available);
   m.def("selected", &selected);
+  m.def("activation", &activation, py::arg("x"), py::arg("kind"), py::arg("isa") = "auto");
+  m.def("softmax", &softmax, py::arg("x"), py::arg("isa") = "auto");
+  m.def("layer_norm", &layer_norm, py::arg("x"), py::arg("gamma"), py::arg("beta"), py::arg("epsilon"),
+        py::arg("isa") = "auto");
   m.def("ceiling_fma", &ceiling_fma, py::arg("isa"), py::arg("steps"));
   m.def("ceiling_read", &ceiling_read, py::arg("isa"), py::arg("x"), py::arg("steps"));
   py::class_<PyModel>(m, "Model")

@@ -87,6 +87,48 @@ cf_status cf_model_profile(cf_model* model, const float* x, int32_t items, int32
   return model->model.profile(x, items, tokens, lengths, out, clock, times).report(error);
 }
 
+namespace {
+
+// Calls body(table, first, count) over `rows` rows in pieces that an int counts.
+template <class Body>
+cf_status over_rows(const char* isa, size_t rows, int32_t columns, cf_error* error, const Body& body) {
+  const Table* table = claude_flow::find_table(resolve(isa));
+  if (table == nullptr) return Status::unsupported(resolve(isa), cf_available()).report(error);
+  if (columns < 1) return Status::invalid("rows of %d columns", columns).report(error);
+  constexpr size_t kPiece = size_t{1} << 30;
+  for (size_t row = 0; row < rows; row += kPiece) {
+    const size_t left = rows - row;
+    body(*table, row * static_cast<size_t>(columns), static_cast<int>(left < kPiece ? left : kPiece));
+  }
+  return CF_OK;
+}
+
+}  // namespace
+
+cf_status cf_activation(const char* isa, int32_t activation, const float* x, float* y, size_t count,
+                        cf_error* error) {
+  if (activation < 1 || activation > static_cast<int32_t>(claude_flow::Activation::kExp)) {
+    return Status::invalid("unknown activation %d", activation).report(error);
+  }
+  return over_rows(isa, count, 1, error, [&](const Table& table, size_t at, int n) {
+    table.activation_f32({x + at, y + at, n, static_cast<claude_flow::Activation>(activation)});
+  });
+}
+
+cf_status cf_softmax(const char* isa, const float* x, float* y, size_t rows, int32_t columns,
+                     cf_error* error) {
+  return over_rows(isa, rows, columns, error, [&](const Table& table, size_t at, int n) {
+    table.softmax_f32({x + at, columns, y + at, columns, n, columns});
+  });
+}
+
+cf_status cf_layer_norm(const char* isa, const float* x, const float* gamma, const float* beta, float epsilon,
+                        float* y, size_t rows, int32_t columns, cf_error* error) {
+  return over_rows(isa, rows, columns, error, [&](const Table& table, size_t at, int n) {
+    table.layer_norm_f32({x + at, columns, gamma, beta, y + at, columns, n, columns, epsilon});
+  });
+}
+
 cf_status cf_ceiling_fma(const char* isa, int64_t steps, double* operations, cf_error* error) {
   constexpr int kColumns = 192;
   const Table* table = claude_flow::find_table(resolve(isa));

@@ -1,0 +1,258 @@
+"""Single kernels of the engine on NumPy arrays.
+
+Every function takes float32 or float64 arrays of any strides, read-only ones too, computes in float32 and returns a new
+float32 array; anything else (integers, objects, complex numbers, a wrong shape) raises ValueError naming the
+argument. `isa` is "auto" or one of `claude_flow.engine.available()`. Weights are packed on every call; a model packs
+them once.
+
+>>> import numpy as np
+>>> from claude_flow import ops
+>>> ops.softmax(np.zeros((1, 4)))
+array([[0.25, 0.25, 0.25, 0.25]], dtype=float32)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from claude_flow import _core
+
+__all__ = [
+    "attention",
+    "exp",
+    "gelu",
+    "layer_norm",
+    "linear",
+    "linear_int8",
+    "lstm",
+    "matmul",
+    "relu",
+    "sigmoid",
+    "softmax",
+    "tanh",
+]
+
+Array = NDArray[np.float32]
+
+_ACTIVATIONS = {"none": 0, "relu": 1, "gelu": 2, "tanh": 3, "sigmoid": 4}
+_EXP = 5
+_LINEAR, _ATTENTION, _LSTM, _LINEAR_I8 = 1, 3, 4, 8
+_ABSENT = -1
+_ITEM, _TOKEN = 0, 1
+
+
+def relu(x: ArrayLike, isa: str = "auto") -> Array:
+    """max(x, 0), elementwise.
+
+    >>> relu([-1.0, 2.0])
+    array([0., 2.], dtype=float32)
+    """
+    return _core.activation(_floats(x, "x"), _ACTIVATIONS["relu"], isa)
+
+
+def gelu(x: ArrayLike, isa: str = "auto") -> Array:
+    """x Phi(x) with the exact normal distribution function, not its tanh approximation; within 4 ulp or 1e-7.
+
+    >>> gelu([0.0, 1.0]).round(4)
+    array([0.    , 0.8413], dtype=float32)
+    """
+    return _core.activation(_floats(x, "x"), _ACTIVATIONS["gelu"], isa)
+
+
+def tanh(x: ArrayLike, isa: str = "auto") -> Array:
+    """Hyperbolic tangent, within 2 ulp.
+
+    >>> tanh([0.0, 20.0])
+    array([0., 1.], dtype=float32)
+    """
+    return _core.activation(_floats(x, "x"), _ACTIVATIONS["tanh"], isa)
+
+
+def sigmoid(x: ArrayLike, isa: str = "auto") -> Array:
+    """1 / (1 + exp(-x)), within 3 ulp.
+
+    >>> sigmoid([0.0])
+    array([0.5], dtype=float32)
+    """
+    return _core.activation(_floats(x, "x"), _ACTIVATIONS["sigmoid"], isa)
+
+
+def exp(x: ArrayLike, isa: str = "auto") -> Array:
+    """e to the x, within 2 ulp.
+
+    >>> exp([0.0])
+    array([1.], dtype=float32)
+    """
+    return _core.activation(_floats(x, "x"), _EXP, isa)
+
+
+def softmax(x: ArrayLike, isa: str = "auto") -> Array:
+    """exp(x - max) / sum over the last axis.
+
+    >>> softmax([[1000.0, 1000.0]])
+    array([[0.5, 0.5]], dtype=float32)
+    """
+    return _core.softmax(_rows(x, "x"), isa)
+
+
+def layer_norm(x: ArrayLike, gamma: ArrayLike, beta: ArrayLike, epsilon: float = 1e-5, isa: str = "auto") -> Array:
+    """(x - mean) / sqrt(variance + epsilon) * gamma + beta over the last axis; gamma and beta are that long.
+
+    >>> layer_norm([[1.0, 3.0]], [1.0, 1.0], [0.0, 0.0], 1e-12)
+    array([[-1.,  1.]], dtype=float32)
+    """
+    return _core.layer_norm(_rows(x, "x"), _floats(gamma, "gamma", 1), _floats(beta, "beta", 1), epsilon, isa)
+
+
+def matmul(a: ArrayLike, b: ArrayLike, isa: str = "auto") -> Array:
+    """The product of a[m, k] and b[k, n].
+
+    >>> matmul([[1.0, 2.0]], [[3.0], [4.0]])
+    array([[11.]], dtype=float32)
+    """
+    return linear(a, _floats(b, "b", 2).T, isa=isa)
+
+
+def linear(
+    x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, activation: str = "none", isa: str = "auto"
+) -> Array:
+    """activation(x weight^T + bias): x[..., depth], weight[width, depth], bias[width] -> [..., width].
+
+    `activation` is none, relu, gelu, tanh or sigmoid.
+
+    >>> linear([[1.0, 2.0]], [[3.0, 4.0], [-1.0, 0.0]], [0.5, 0.5], "relu")
+    array([[11.5,  0. ]], dtype=float32)
+    """
+    w = _floats(weight, "weight", 2)
+    rest = [_floats(bias, "bias", 1)] if bias is not None else []
+    operands = [0, 1, 0, 0, 1 if rest else _ABSENT, _ABSENT, _activation(activation)]
+    return _product(x, w.shape, _LINEAR, operands, [w, *rest], isa)
+
+
+def linear_int8(
+    x: ArrayLike,
+    weight: NDArray[np.int8],
+    scale: ArrayLike,
+    bias: ArrayLike | None = None,
+    activation: str = "none",
+    bounds: tuple[float, float] | None = None,
+    isa: str = "auto",
+) -> Array:
+    """`linear` with weight[width, depth] of int8, which stands for weight * scale[:, None].
+
+    x is quantized to 7 bits, each row to its own range or to `bounds` = (lowest <= 0, highest >= 0). The integer
+    products are exact, and the result has the same bits on every instruction set.
+
+    >>> linear_int8([[127.0, 0.0]], np.array([[2, 5]], np.int8), [0.5])
+    array([[127.]], dtype=float32)
+    """
+    w = np.ascontiguousarray(weight)
+    if w.dtype != np.int8 or w.ndim != 2:
+        raise ValueError(f"weight: int8 of 2 dimensions expected, not {w.dtype} of {w.ndim}")
+    tensors: list[NDArray[Any]] = [w, _floats(scale, "scale", 1)]
+    places = []
+    for name, optional in (("bias", bias), ("bounds", bounds)):
+        places.append(_ABSENT if optional is None else len(tensors))
+        if optional is not None:
+            tensors.append(_floats(optional, name, 1))
+    operands = [0, 1, 0, 0, 1, places[0], _ABSENT, _activation(activation), places[1]]
+    return _product(x, w.shape, _LINEAR_I8, operands, tensors, isa)
+
+
+def attention(
+    q: ArrayLike,
+    k: ArrayLike,
+    v: ArrayLike,
+    heads: int = 1,
+    lengths: ArrayLike | None = None,
+    isa: str = "auto",
+) -> Array:
+    """softmax(q k^T / sqrt(width / heads)) v per item and head; q, k, v and the result are [items, tokens, width].
+
+    Keys beyond an item's length are left out, and its result rows there are 0.
+
+    >>> attention([[[0.0]]], [[[0.0]]], [[[7.0]]])
+    array([[[7.]]], dtype=float32)
+    """
+    parts = [_floats(part, name, 3) for part, name in ((q, "q"), (k, "k"), (v, "v"))]
+    if any(part.shape != parts[0].shape for part in parts):
+        raise ValueError(f"q, k and v differ in shape: {', '.join(str(part.shape) for part in parts)}")
+    width = parts[0].shape[2]
+    program = _program([(_TOKEN, 3 * width), (_TOKEN, width)], [_ATTENTION, 0, 1, heads], parts[0].shape[1])
+    return _core.Model(program, [], isa).run(np.concatenate(parts, axis=2), _lengths(lengths))
+
+
+def lstm(
+    x: ArrayLike,
+    w_input: ArrayLike,
+    w_recurrent: ArrayLike,
+    bias: ArrayLike | None = None,
+    lengths: ArrayLike | None = None,
+    isa: str = "auto",
+) -> Array:
+    """The hidden states of an LSTM from a zero state: x[items, tokens, depth] -> [items, tokens, units].
+
+    w_input[4 units, depth], w_recurrent[4 units, units], bias[4 units], gates in the order input, forget, cell, output.
+    Result rows beyond an item's length are 0.
+
+    >>> lstm(np.zeros((1, 1, 2)), np.zeros((4, 2)), np.zeros((4, 1)), [0.0, 0.0, 20.0, 20.0]).round(3)
+    array([[[0.462]]], dtype=float32)
+    """
+    xs = _floats(x, "x", 3)
+    tensors = [_floats(w_input, "w_input", 2), _floats(w_recurrent, "w_recurrent", 2)]
+    if bias is not None:
+        tensors.append(_floats(bias, "bias", 1))
+    values = [(_TOKEN, xs.shape[2]), (_TOKEN, tensors[1].shape[1])]
+    program = _program(values, [_LSTM, 0, 1, 0, 1, 2 if bias is not None else _ABSENT], xs.shape[1])
+    return _core.Model(program, tensors, isa).run(xs, _lengths(lengths))
+
+
+def _product(
+    x: ArrayLike, shape: tuple[int, ...], code: int, operands: list[int], tensors: list[NDArray[Any]], isa: str
+) -> Array:
+    xs = _floats(x, "x")
+    width, depth = shape
+    if xs.ndim < 1 or xs.shape[-1] != depth:
+        raise ValueError(f"x: rows of {depth} columns expected, as the weights have, not shape {xs.shape}")
+    program = _program([(_ITEM, depth), (_ITEM, width)], [code, *operands], 1)
+    y = _core.Model(program, tensors, isa).run(xs.reshape(-1, depth))
+    return y.reshape(*xs.shape[:-1], width)
+
+
+def _program(values: list[tuple[int, int]], op: list[int], max_tokens: int) -> NDArray[np.int32]:
+    words = [1, len(values), 1, 0, len(values) - 1, max_tokens, *(n for value in values for n in value)]
+    return np.array([*words, op[0], len(op) - 1, *op[1:]], np.int32)
+
+
+def _floats(x: ArrayLike, name: str, dimensions: int | None = None) -> Array:
+    array = np.asarray(x)
+    if array.dtype not in (np.float32, np.float64):
+        raise ValueError(f"{name}: float32 or float64 expected, not {array.dtype}")
+    if dimensions is not None and array.ndim != dimensions:
+        raise ValueError(f"{name}: {dimensions} dimensions expected, not {array.ndim}")
+    return np.asarray(array, np.float32, order="C")
+
+
+def _rows(x: ArrayLike, name: str) -> Array:
+    array = _floats(x, name)
+    if array.ndim < 1 or array.shape[-1] < 1:
+        raise ValueError(f"{name}: rows of at least one column expected, not shape {array.shape}")
+    return array
+
+
+def _lengths(lengths: ArrayLike | None) -> NDArray[np.int32] | None:
+    if lengths is None:
+        return None
+    array = np.asarray(lengths)
+    if array.dtype.kind not in "iu":
+        raise ValueError(f"lengths: integers expected, not {array.dtype}")
+    return np.asarray(np.clip(array, -1, np.iinfo(np.int32).max), np.int32, order="C")
+
+
+def _activation(name: str) -> int:
+    if name not in _ACTIVATIONS:
+        raise ValueError(f"activation: one of {', '.join(_ACTIVATIONS)} expected, not {name!r}")
+    return _ACTIVATIONS[name]
