@@ -28,6 +28,7 @@ NEURAL: dict[str, tuple[str, str]] = {
     "profile": ("claude_flow.cli.profile:group", "See where a model's time goes, and what this machine could do."),
     "runtime": ("claude_flow.cli.runtime:group", "Choose how models run here, and measure how fast they answer."),
     "train": ("claude_flow.cli.train:group", "Train a network on a preprocessed dataset."),
+    "wasm": ("claude_flow.cli.wasm:group", "See how models run as WebAssembly."),
 }
 
 
