@@ -76,7 +76,8 @@ cf_status cf_ceiling_read(const char *isa, const float *x, size_t count, int64_t
 /* Single kernels on dense rows; y may be x. activation: 1 relu, 2 gelu (erf), 3 tanh, 4 sigmoid, 5 exp. */
 cf_status cf_activation(const char *isa, int32_t activation, const float *x, float *y, size_t count,
                         cf_error *error);
-cf_status cf_softmax(const char *isa, const float *x, float *y, size_t rows, int32_t columns, cf_error *error);
+cf_status cf_softmax(const char *isa, const float *x, float *y, size_t rows, int32_t columns,
+                     cf_error *error);
 cf_status cf_layer_norm(const char *isa, const float *x, const float *gamma, const float *beta, float epsilon,
                         float *y, size_t rows, int32_t columns, cf_error *error);
 

@@ -8,7 +8,25 @@ namespace {
 
 int round_up_to(int n, int multiple) { return (n + multiple - 1) / multiple * multiple; }
 
-// Panels of `panel` columns; source(column) is that column's weights, or null in the padding.
+// Panels of `panel` columns; source(column) is that column's weights, or null in the padding. The depth goes in
+// blocks of one cache line, since columns are kilobytes apart, often in the same sets of the cache: reading them
+// row by row took two thirds of the time that loading a model takes.
+template <class Source>
+void pack_floats(int depth, int panel, int columns, float* packed, const Source& source) {
+  constexpr int kLine = 16;
+  for (int first = 0; first < columns; first += panel) {
+    for (int k = 0; k < depth; k += kLine) {
+      const int last = depth - k < kLine ? depth : k + kLine;
+      for (int c = 0; c < panel; ++c) {
+        const float* weights = source(first + c);
+        for (int i = k; i < last; ++i) packed[i * panel + c] = weights != nullptr ? weights[i] : 0.0f;
+      }
+    }
+    packed += static_cast<ptrdiff_t>(depth) * panel;
+  }
+}
+
+// The same with groups of four along the depth, and every column's sum.
 template <class Source>
 void pack_bytes(int depth, int panel, int columns, int8_t* packed, int32_t* sums, const Source& source) {
   for (int first = 0; first < columns; first += panel) {
@@ -33,16 +51,9 @@ size_t packed_gemm_size(const Table& table, int columns, int depth) {
 }
 
 void pack_gemm_f32(const Table& table, const float* w, int columns, int depth, float* packed) {
-  const int tile = table.tile_columns;
-  for (int first = 0; first < columns; first += tile) {
-    for (int k = 0; k < depth; ++k) {
-      for (int c = first; c < first + tile; ++c) {
-        *packed++ = c < columns
-                        ? w[static_cast<size_t>(c) * static_cast<size_t>(depth) + static_cast<size_t>(k)]
-                        : 0.0f;
-      }
-    }
-  }
+  pack_floats(depth, table.tile_columns, round_up_to(columns, table.tile_columns), packed, [&](int column) {
+    return column < columns ? w + static_cast<ptrdiff_t>(column) * depth : nullptr;
+  });
 }
 
 int padded_units(const Table& table, int units) { return round_up_to(units, table.lstm_units); }
@@ -59,15 +70,10 @@ size_t packed_lstm_size(const Table& table, int units) {
 }
 
 void pack_lstm_f32(const Table& table, const float* r, int units, float* packed) {
-  const int block = 4 * table.lstm_units;
-  for (int first = 0; first < 4 * padded_units(table, units); first += block) {
-    for (int k = 0; k < units; ++k) {
-      for (int column = first; column < first + block; ++column) {
-        const int row = lstm_gate_row(table, units, column);
-        *packed++ = row < 0 ? 0.0f : r[static_cast<ptrdiff_t>(row) * units + k];
-      }
-    }
-  }
+  pack_floats(units, 4 * table.lstm_units, 4 * padded_units(table, units), packed, [&](int column) {
+    const int row = lstm_gate_row(table, units, column);
+    return row < 0 ? nullptr : r + static_cast<ptrdiff_t>(row) * units;
+  });
 }
 
 template <class T>

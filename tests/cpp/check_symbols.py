@@ -1,4 +1,4 @@
-"""Each isa_<word> object defines one external symbol, table_<word>, and needs nothing that throws, allocates or prints."""
+"""Each isa_<word> object defines one symbol, table_<word>, and needs nothing that throws, allocates or prints."""
 
 import re
 import subprocess
@@ -16,7 +16,7 @@ def main(nm: str, objects: list[str]) -> int:
         seen += 1
         lines = subprocess.run([nm, "-C", path], check=True, capture_output=True, text=True).stdout.splitlines()
         symbols = [line.split(maxsplit=2) if line[0].isalnum() else ["", *line.split(maxsplit=1)] for line in lines]
-        exported = [name for _, kind, name in symbols if kind.isupper() and kind != "U" or kind in "vw"]
+        exported = [name for _, kind, name in symbols if (kind.isupper() and kind != "U") or kind in "vw"]
         if exported != [f"claude_flow::table_{word[1]}"]:
             problems.append(f"{path} exports {exported}")
         needed = {name for _, kind, name in symbols if kind == "U"}
