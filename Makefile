@@ -26,7 +26,7 @@ wasm-if-possible: $(VENV)/bin/cmake
 .PHONY: cpp-test
 cpp-test: $(VENV)/.tools
 	$(BIN)/cmake -S . -B build/test -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DCMAKE_BUILD_TYPE=Release \
-	  -DCLAUDE_FLOW_TESTS=ON -Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir) \
+	  -DCLAUDE_FLOW_TESTS=ON -DCLAUDE_FLOW_WERROR=ON -Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir) \
 	  -DPython_EXECUTABLE=$(abspath $(BIN))/python >build/test.log || (cat build/test.log; exit 1)
 	$(BIN)/cmake --build build/test
 	$(BIN)/ctest --test-dir build/test --output-on-failure
@@ -73,19 +73,14 @@ $(VENV)/bin/python:
 $(VENV)/bin/cmake: | $(VENV)/bin/python
 	$(BIN)/pip install -q --disable-pip-version-check 'cmake>=3.18' ninja
 
+# pip always builds and installs a local folder anew; the build's objects stay in build/.
 $(VENV)/.installed: $(VENV)/bin/python $(SOURCES)  ## the wheel, built from this tree and installed
-	@mkdir -p build
-	$(BIN)/pip install -q --disable-pip-version-check --upgrade --force-reinstall --no-deps .
 	$(BIN)/pip install -q --disable-pip-version-check .
 	@touch $@
 
-$(VENV)/.tools: $(VENV)/.installed
+$(VENV)/.tools: $(VENV)/bin/python $(SOURCES)
 	$(BIN)/pip install -q --disable-pip-version-check '.[test,lint]' 'cmake>=3.18' ninja 'pybind11>=3.0'
-	@touch $@
-
-$(VENV)/.peers: $(VENV)/.installed
-	$(BIN)/pip install -q --disable-pip-version-check '.[peers]'
-	@touch $@
+	@touch $(VENV)/.installed $@
 
 clean:
 	rm -rf $(VENV) build
