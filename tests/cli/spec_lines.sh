@@ -29,6 +29,12 @@ claude-flow neural data collect \
   --quality-filter "high" \
   --anonymize-sensitive true
 
+claude-flow neural data validate \
+  --dataset "swarm-training-data" \
+  --completeness-check \
+  --consistency-check \
+  --anomaly-detection
+
 claude-flow neural data preprocess \
   --dataset "swarm-training-data" \
   --normalization "z-score" \

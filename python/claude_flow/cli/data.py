@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -15,6 +16,8 @@ from claude_flow.errors import InputError
 
 __all__ = ["group"]
 
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
 group = Group("data", help="Collect a swarm's logs and prepare them for training.")
 
 SWARM_LOGS = "swarm-logs"
@@ -23,6 +26,7 @@ _NETWORKS = ("coordination", "optimization", "prediction")
 _SIMULATED_SWARMS = 20_000
 _HISTORY = 127  # records before the open one: the prediction network's whole sequence
 _SHOWN_LINES = 10
+_SHOWN_COLUMNS = 10
 
 _COLLECT_EXAMPLE = """\
 claude-flow neural data collect \\
@@ -30,6 +34,12 @@ claude-flow neural data collect \\
   --timeframe "30d" \\
   --quality-filter "high" \\
   --anonymize-sensitive true"""
+_VALIDATE_EXAMPLE = """\
+claude-flow neural data validate \\
+  --dataset "swarm-training-data" \\
+  --completeness-check \\
+  --consistency-check \\
+  --anomaly-detection"""
 _PREPROCESS_EXAMPLE = """\
 claude-flow neural data preprocess \\
   --dataset "swarm-training-data" \\
@@ -115,6 +125,56 @@ def collect(
     first, last = (at[:10] if at else None for at in manifest["time_range"])
     output.note(f"{folder} is written" + (f", runs of {first} to {last}" if first else ""))
     output.result({**manifest, "path": str(folder)}, _report(manifest))
+
+
+def _check(name: str, help: str) -> Callable[[_Function], _Function]:
+    """A switch that knows a third state, not named."""
+    return click.option(name, type=params.BOOLEAN, is_flag=False, flag_value="true", default=None, help=help)
+
+
+@group.command(
+    "validate", examples=[_VALIDATE_EXAMPLE, "claude-flow neural data validate --dataset my-runs --report quality.html"]
+)
+@click.option(
+    "--dataset",
+    default="swarm-training-data",
+    show_default=True,
+    metavar="DATASET",
+    help="What `data collect` made.",
+)
+@_check("--completeness-check", help="What is unknown, constant, of one class only, or too little.")
+@_check("--consistency-check", help="Duplicates, impossible times and numbers, orphans, label leakage.")
+@_check("--anomaly-detection", help="Drift from older to newer runs, and runs unlike the others (isolation forest).")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of --anomaly-detection.")
+@click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Write an HTML page with plots, too.")
+@click.pass_obj
+def validate(
+    output: Output,
+    dataset: str,
+    completeness_check: bool | None,
+    consistency_check: bool | None,
+    anomaly_detection: bool | None,
+    seed: int,
+    report: Path | None,
+) -> None:
+    """Check whether a dataset of tables is fit to learn from.
+
+    Reports errors, warnings and things to know, with counts and the ids of some runs; the exit code is 1 when there
+    are errors. All checks run when none is named; columns and types are checked in any case. Anomaly detection needs
+    pip install 'claude-flow[validate]'.
+    """
+    from claude_flow.data import report as reporting
+    from claude_flow.data import validate as validating
+
+    named = dict(zip(validating.CHECKS, (completeness_check, consistency_check, anomaly_detection), strict=True))
+    checks = tuple(check for check, on in named.items() if on or (on is None and True not in named.values()))
+    answer = validating.validate(registry.dataset_path(dataset), checks, seed=seed)
+    if report is not None:
+        registry.atomic_write(report, reporting.page(answer))
+        output.note(f"{report} is written")
+    output.result(answer, _verdict(answer))
+    if answer["errors"]:
+        raise click.exceptions.Exit(1)
 
 
 @group.command(
@@ -246,6 +306,37 @@ def _report(manifest: dict[str, Any]) -> list[Table]:
         shown = manifest["rejected"][:_SHOWN_LINES]
         title = f"lines that could not be used ({len(shown)} of {manifest['rejected_total']}; more in manifest.json)"
         tables.append((title, ["line", "why"], [[f"{r['file']}:{r['line']}", r["reason"]] for r in shown]))
+    return tables
+
+
+def _verdict(answer: dict[str, Any]) -> list[Table]:
+    """The tables of ``data validate``."""
+    counts = ", ".join(f"{answer[f'{severity}s']} {severity}" for severity in ("error", "warning", "info"))
+    rows = [
+        [
+            found["severity"],
+            found["name"],
+            f"{found['table']}.{found['column']}" if found["column"] else found["table"],
+            f"{found['count']} of {found['of']}",
+            found["message"],
+            found["examples"][:2],
+        ]
+        for found in answer["findings"]
+    ]
+    columns = ["severity", "finding", "where", "count", "what", "examples"]
+    tables: list[Table] = [(f"dataset {answer['dataset']}: {counts}", columns, rows)]
+    if partial := [c for c in answer["columns"] if c["table"] == "runs" and 0 < c["missing_share"] < 1]:
+        shown = [[c["column"], c["known"], c["missing"], f"{c['missing_share']:.1%}"] for c in partial]
+        tables.append(("columns known in part of the runs", ["column", "known", "missing", "share"], shown))
+    if drift := answer["drift"][:_SHOWN_COLUMNS]:
+        shown = [[d["column"], d["measure"], d["distance"], d["p_corrected"]] for d in drift]
+        tables.append(("older against newer runs", ["column", "measure", "distance", "p (corrected)"], shown))
+    if leakage := answer["leakage"][:_SHOWN_COLUMNS]:
+        shown = [[leak["column"], leak["label"], leak["measure"], leak["value"]] for leak in leakage]
+        tables.append(("columns that tell the outcome alone", ["column", "label", "measure", "value"], shown))
+    if anomalies := answer["anomalies"][:_SHOWN_COLUMNS]:
+        shown = [[a["run_id"], a["score"], a["column"], a["value"], a["median"]] for a in anomalies]
+        tables.append(("runs unlike the others", ["run", "score", "most unusual in", "value", "median"], shown))
     return tables
 
 

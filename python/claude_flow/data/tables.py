@@ -99,7 +99,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """Return the manifest of a dataset of tables. :raises InputError: the folder holds none."""
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        if manifest["kind"] == "tables" and manifest["format"] == 1:
+        if manifest["kind"] == "tables" and manifest["format"] == 1 and isinstance(manifest["tables"], dict):
             return dict(manifest)
     except (OSError, ValueError, KeyError, TypeError):
         pass

@@ -1,0 +1,85 @@
+"""Label leakage: how well each column of a dataset tells, alone, how a run ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from claude_flow.data.frame import Column, Frame
+from claude_flow.data.statistics import auc, left_out_mean, ranks, spearman
+
+__all__ = ["KNOWN_AFTER", "measure"]
+
+KNOWN_AFTER = frozenset(
+    ("cost", "tokens", "context_tokens", "tool_calls", "steps", "errors", "retries", "tool_s", "cpu_s", "memory_mb")
+)
+_OUTCOMES = ("duration_s", "active_s", "success", "utility", "status")
+_NO_FEATURES = ("run_id", "source", "group", "task", "description", "parent", "batch")  # names of rows, free text
+_FEWEST_ROWS, _FEWEST_OF_A_CLASS = 20, 5
+
+_Mask = NDArray[np.bool_]
+
+
+def measure(runs: Frame, tasks: Frame) -> Iterator[dict[str, Any]]:
+    """For each column of the runs, and feature of their tasks, how well it tells each label.
+
+    The measures reach 1 for a perfect teller: AUC for success, by the column's value and by its being known at
+    all; rank correlation for the duration. Text tells by the mean label of the other rows of the same text.
+    Yields ``table``, ``column``, ``label``, ``measure``, ``value``, ``rows``; nothing where fewer than 20 rows,
+    or 5 of a class, could be compared.
+    """
+    success, duration = runs["success"], runs["duration_s"]
+    for table, column in _candidates(runs, tasks):
+        about = {"table": table, "column": column.name}
+        both = column.known & success.known
+        if _enough(both, success):
+            value = _tells(column, both, success.values[both] > 0)
+            yield {**about, "label": "success", "measure": "AUC", "value": value, "rows": int(both.sum())}
+        if _enough(success.known, success) and min(column.known.sum(), (~column.known).sum()) >= _FEWEST_OF_A_CLASS:
+            value = auc(column.known[success.known], success.values[success.known] > 0)
+            about_known = {"label": "success", "measure": "AUC of being known", "rows": int(success.known.sum())}
+            yield {**about, **about_known, "value": max(value, 1 - value)}
+        both = column.known & duration.known
+        if both.sum() >= _FEWEST_ROWS:
+            value = _tells(column, both, ranks(duration.values[both]))
+            about_duration = {"label": "duration_s", "measure": "rank correlation", "rows": int(both.sum())}
+            yield {**about, **about_duration, "value": value}
+
+
+def _candidates(runs: Frame, tasks: Frame) -> Iterator[tuple[str, Column]]:
+    for column in runs.columns.values():
+        if column.plain is not datetime and column.name not in (*_OUTCOMES, *_NO_FEATURES):
+            yield "runs", column
+    place = _task_of(runs, tasks)
+    for column in tasks.columns.values():
+        if column.name.startswith("x:") and column.known.any():
+            yield "tasks", Column(column.name, float, column.values[place], column.known[place] & (place >= 0))
+
+
+def _task_of(runs: Frame, tasks: Frame) -> NDArray[np.int64]:
+    """For each run the row of its task, by group and name; -1 where there is none."""
+
+    def keys(frame: Frame) -> list[tuple[str, str]]:
+        words = [np.array([*frame[name].words, ""], dtype=object)[frame[name].codes()] for name in ("group", "task")]
+        return list(zip(*words, strict=True))
+
+    row_of = {key: row for row, key in enumerate(keys(tasks))}
+    return np.array([row_of.get(key, -1) for key in keys(runs)], dtype=np.int64)
+
+
+def _tells(column: Column, rows: _Mask, labels: NDArray[Any]) -> float:
+    values = left_out_mean(column.codes()[rows], labels) if column.is_text else column.values[rows]
+    if labels.dtype == np.bool_:
+        found = auc(values, labels)
+        return found if column.is_text else max(found, 1 - found)
+    found = spearman(values, labels)
+    return found if column.is_text else abs(found)
+
+
+def _enough(rows: _Mask, success: Column) -> bool:
+    positives = int((success.values[rows] > 0).sum())
+    return bool(rows.sum() >= _FEWEST_ROWS and min(positives, rows.sum() - positives) >= _FEWEST_OF_A_CLASS)
