@@ -21,6 +21,13 @@ _chart_option = click.option(
 _isa_option = click.option(
     "--isa", default="auto", show_default=True, help="Instruction set of the engine, such as avx2."
 )
+_precision_option = click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "int8"]),
+    default="auto",
+    show_default=True,
+    help="Arithmetic: what the file holds, or 8-bit integers.",
+)
 _threads_option = click.option(
     "--threads", type=click.IntRange(1, 1024), show_default="the workspace's setting, else 1", help="Threads."
 )
@@ -61,6 +68,7 @@ claude-flow neural profile computation \\
 @_duration_option
 @_threads_option
 @_isa_option
+@_precision_option
 @_chart_option
 @click.pass_obj
 def computation(
@@ -76,6 +84,7 @@ def computation(
     duration: float,
     threads: int | None,
     isa: str,
+    precision: str,
     chart: Path | None,
 ) -> None:
     """Time every op of a model against this machine's limits.
@@ -87,7 +96,7 @@ def computation(
     from claude_flow.model import load
 
     charts.check(chart)
-    loaded = load(model, backend="native", threads=threads, isa=isa)
+    loaded = load(model, backend="native", threads=threads, isa=isa, precision=precision)
     with output.progress("profile", duration, unit="s") as bar:
         answer = profile.computation(
             loaded,
@@ -200,6 +209,7 @@ claude-flow neural profile latency \\
 @_duration_option
 @_threads_option
 @_isa_option
+@_precision_option
 @_chart_option
 @click.pass_obj
 def latency(
@@ -212,6 +222,7 @@ def latency(
     duration: float,
     threads: int | None,
     isa: str,
+    precision: str,
     chart: Path | None,
 ) -> None:
     """Time single calls, one after the other, on inputs of several sizes."""
@@ -219,7 +230,7 @@ def latency(
     from claude_flow.model import load
 
     charts.check(chart)
-    loaded = load(model, backend="native", threads=threads, isa=isa)
+    loaded = load(model, backend="native", threads=threads, isa=isa, precision=precision)
     with output.progress("profile", duration, unit="s") as bar:
         answer = profile.latency(
             loaded,

@@ -157,6 +157,13 @@ claude-flow neural runtime benchmark \\
 @click.option("--batch-size", type=click.IntRange(1, 4096), default=32, show_default=True, help="Items of a batch.")
 @click.option("--isa", default="auto", show_default=True, help="Instruction set of the engine, such as avx2.")
 @click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "int8"]),
+    default="auto",
+    show_default=True,
+    help="Arithmetic: what the file holds, or 8-bit integers.",
+)
+@click.option(
     "--threads", type=click.IntRange(1, 1024), show_default="the workspace's setting, else 1", help="Threads."
 )
 @click.option(
@@ -176,6 +183,7 @@ def benchmark(
     duration: float,
     batch_size: int,
     isa: str,
+    precision: str,
     threads: int | None,
     backend: str | None,
     chart: Path | None,
@@ -188,7 +196,7 @@ def benchmark(
     from claude_flow.model import load
 
     charts.check(chart)
-    loaded = load(model, backend=backend, threads=threads, isa=isa)
+    loaded = load(model, backend=backend, threads=threads, isa=isa, precision=precision)
     with output.progress("benchmark", duration, unit="s") as bar:
         answer = workload.benchmark(
             loaded,

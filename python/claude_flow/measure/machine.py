@@ -80,8 +80,9 @@ def ceilings(isa: str, threads: int = 1, seconds: float = 0.3) -> Ceilings:
 
         def best(work: Callable[[int], float], share: float) -> float:
             """The highest rate of all threads together."""
-            found, deadline = 0.0, time.perf_counter() + share
-            while found == 0.0 or time.perf_counter() < deadline:
+            found, rounds, deadline = 0.0, 0, time.perf_counter() + share
+            while rounds < 5 or time.perf_counter() < deadline:
+                rounds += 1
                 begin = time.perf_counter()
                 done = sum(pool.map(work, range(threads)))
                 found = max(found, done / (time.perf_counter() - begin))
