@@ -1,6 +1,7 @@
 // What the C++ tests share: guarded buffers, random fill, a count of failures.
 #pragma once
 
+#include <atomic>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -12,8 +13,8 @@
 
 namespace claude_flow::test {
 
-inline int failures = 0;
-inline int checks = 0;
+inline std::atomic<int> failures{0};
+inline std::atomic<int> checks{0};
 
 inline void expect(bool holds, const char* what) {
   ++checks;
@@ -77,7 +78,7 @@ inline void expect_close(Buffer& got, Buffer& want, int terms, const char* what)
 }
 
 inline int report(const char* name) {
-  std::printf("%s: %d checks, %d failed\n", name, checks, failures);
+  std::printf("%s: %d checks, %d failed\n", name, checks.load(), failures.load());
   return failures == 0 ? 0 : 1;
 }
 

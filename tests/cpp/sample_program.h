@@ -1,0 +1,75 @@
+// One program with every op, for the tests and the fuzzer of the loader.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#include "claude_flow.h"
+
+namespace claude_flow::test {
+
+struct SampleProgram {
+  static constexpr int kWidth = 32;
+
+  std::vector<int32_t> words;
+  std::vector<cf_tensor> tensors;
+
+  SampleProgram() {
+    const float epsilon = 1e-5f;
+    int32_t epsilon_bits;
+    std::memcpy(&epsilon_bits, &epsilon, sizeof epsilon_bits);
+    const int gamma = floats(32), beta = floats(32);
+    const int w = floats(96, 32), b = floats(96);
+    const int wi = floats(64, 32), wr = floats(64, 16), wb = floats(64);
+    const int qi = bytes(64, 16), si = floats(64), qr = bytes(64, 16), sr = floats(64);
+    const int keys = bytes(8, 16), keys_scale = floats(8), vector = floats(8);
+    const int last = floats(16, 32);
+    const int32_t value_words[] = {1, 32, 1, 32, 1, 96, 1, 32, 1, 16, 1, 16, 1, 8, 0, 32, 0, 16, 0, 16};
+    words = {1, 10, 9, 0, 9, 128};
+    words.insert(words.end(), std::begin(value_words), std::end(value_words));
+    op({2, 0, 1, gamma, beta, epsilon_bits});
+    op({1, 1, 2, 0, w, b, -1, 2});
+    op({3, 2, 3, 4});
+    op({4, 3, 4, wi, wr, wb});
+    op({9, 4, 5, qi, si, qr, sr, wb});
+    op({8, 5, 6, 0, keys, keys_scale, -1, -1, 3, -1});
+    op({5, 5, 6, vector, 7, 0});
+    op({6, 5, 7, 16});
+    op({1, 7, 8, 0, last, -1, -1, 1});
+    op({7, 8, 9, 3, 4});
+    words[2] = 10;
+  }
+
+ private:
+  // The tensors share one supply of small numbers.
+  static constexpr int kSupply = 96 * 32;
+
+  int floats(int rows, int columns = 0) {
+    static const std::vector<float> supply = [] {
+      std::vector<float> x;
+      for (int i = 0; i < kSupply; ++i) x.push_back(static_cast<float>(i * 37 % 101) / 404.0f);
+      return x;
+    }();
+    return add(supply.data(), CF_F32, rows, columns);
+  }
+  int bytes(int rows, int columns) {
+    static const std::vector<int8_t> supply = [] {
+      std::vector<int8_t> x;
+      for (int i = 0; i < kSupply; ++i) x.push_back(static_cast<int8_t>(i * 37 % 255 - 127));
+      return x;
+    }();
+    return add(supply.data(), CF_I8, rows, columns);
+  }
+  int add(const void* data, cf_dtype dtype, int rows, int columns) {
+    tensors.push_back({data, dtype, columns == 0 ? 1 : 2, {rows, columns}});
+    return static_cast<int>(tensors.size()) - 1;
+  }
+  void op(std::vector<int32_t> o) {
+    words.push_back(o[0]);
+    words.push_back(static_cast<int32_t>(o.size()) - 1);
+    words.insert(words.end(), o.begin() + 1, o.end());
+  }
+};
+
+}  // namespace claude_flow::test

@@ -1,0 +1,70 @@
+// A whole model through the C ABI: threads, callers and padding, for the sanitizers to watch.
+#include <atomic>
+#include <thread>
+
+#include "claude_flow.h"
+#include "harness.h"
+#include "sample_program.h"
+
+namespace claude_flow::test {
+namespace {
+
+std::vector<float> run(cf_model* model, const std::vector<float>& x, int items, int tokens,
+                       const int32_t* lengths) {
+  cf_info info;
+  cf_model_info(model, &info);
+  std::vector<float> y(static_cast<size_t>(items * info.output_width));
+  cf_error error;
+  expect(cf_model_run(model, x.data(), items, tokens, lengths, y.data(), &error) == CF_OK, error.text);
+  return y;
+}
+
+cf_model* load(const SampleProgram& sample, const char* isa, int threads) {
+  cf_model* model = nullptr;
+  cf_error error;
+  const cf_status status = cf_model_create(sample.words.data(), sample.words.size(), sample.tensors.data(),
+                                           sample.tensors.size(), isa, threads, &model, &error);
+  expect(status == CF_OK, error.text);
+  return model;
+}
+
+void many_callers(const char* isa) {
+  constexpr int kItems = 9, kTokens = 70;
+  const SampleProgram sample;
+  std::mt19937 generator(1);
+  Buffer noise(static_cast<size_t>(kItems * kTokens * SampleProgram::kWidth));
+  noise.randomize(generator);
+  const std::vector<float> x(noise.data(), noise.data() + noise.size());
+  std::vector<int32_t> lengths;
+  for (int i = 0; i < kItems; ++i) lengths.push_back(1 + i * 7);
+
+  cf_model* alone = load(sample, isa, 1);
+  const std::vector<float> all = run(alone, x, kItems, kTokens, nullptr);
+  const std::vector<float> padded = run(alone, x, kItems, kTokens, lengths.data());
+  cf_model_destroy(alone);
+
+  cf_model* shared = load(sample, isa, 3);
+  std::atomic<bool> same{true};
+  std::vector<std::thread> callers;
+  for (int caller = 0; caller < 4; ++caller) {
+    callers.emplace_back([&, caller] {
+      for (int turn = 0; turn < 6; ++turn) {
+        const bool whole = (caller + turn) % 2 == 0;
+        const std::vector<float> y = run(shared, x, kItems, kTokens, whole ? nullptr : lengths.data());
+        if (y != (whole ? all : padded)) same = false;
+      }
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  expect(same, "every caller of a shared model gets what one caller alone gets");
+  cf_model_destroy(shared);
+}
+
+}  // namespace
+}  // namespace claude_flow::test
+
+int main() {
+  using namespace claude_flow::test;
+  for (const claude_flow::Table* table : tables()) many_callers(table->isa);
+  return report("model");
+}
