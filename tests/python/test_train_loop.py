@@ -249,12 +249,15 @@ def test_ctrl_c_in_a_real_process_leaves_a_checkpoint(data: Path, tmp_path: Path
     script = tmp_path / "worker.py"
     script.write_text(_WORKER.replace('"epochs": 2', '"epochs": 100000'))
     worker = subprocess.Popen([sys.executable, str(script), str(data), str(tmp_path / "run")], stderr=subprocess.PIPE)
-    for _ in range(600):
-        if (tmp_path / "run/checkpoint.pt").exists():
-            break
-        time.sleep(0.1)
-    worker.send_signal(signal.SIGINT)
-    assert worker.wait(30) != 0
+    try:
+        for _ in range(600):
+            if (tmp_path / "run/checkpoint.pt").exists():
+                break
+            time.sleep(0.1)
+        worker.send_signal(signal.SIGINT)
+        assert worker.wait(30) != 0
+    finally:
+        worker.kill()
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["checkpoint.pt"]
     state = torch.load(tmp_path / "run/checkpoint.pt", weights_only=True)
     assert state["epoch"] >= 10
