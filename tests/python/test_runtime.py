@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -71,7 +72,7 @@ def test_a_batcher_gives_each_its_own_answer(model):
     for thread in threads:
         thread.start()
     while len(batcher._waiting) < len(asked) - 1:  # all are in line behind the first
-        pass
+        time.sleep(0.001)
     slow.release.set()
     for thread in threads:
         thread.join()
@@ -116,7 +117,7 @@ def test_an_error_of_a_batch_reaches_all_of_it(model):
     for thread in threads:
         thread.start()
     while len(batcher._waiting) < 4:
-        pass
+        time.sleep(0.001)
     slow.release.set()
     for thread in threads:
         thread.join()
