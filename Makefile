@@ -38,6 +38,19 @@ lint: $(VENV)/.tools  ## formatting, static checks, and the generated pages of d
 	$(BIN)/clang-format --dry-run --Werror $$(find cpp -name '*.h' -o -name '*.cpp' -o -name '*.inc')
 	$(BIN)/python -m claude_flow.cli.reference --check
 
+sanitize:  ## the C++ tests under ASan, UBSan and TSan, and the loader's fuzzer for 30 s; needs clang
+	for preset in asan tsan; do \
+	  cmake --preset $$preset && cmake --build build/$$preset && ctest --test-dir build/$$preset --output-on-failure || exit 1; done
+
+bench: $(VENV)/.peers  ## race the engine against its peers (10 minutes, a quiet machine); QUICK=--quick only tries it out
+	$(BIN)/python -m bench $(QUICK)
+	$(BIN)/python -m bench.report
+	$(BIN)/python bench/parity.py
+
+$(VENV)/.peers: $(VENV)/.tools
+	$(BIN)/pip install -q --disable-pip-version-check '.[peers]'
+	@touch $@
+
 docs: $(VENV)/.tools  ## regenerate the pages of docs/ that come from the code
 	$(BIN)/python -m claude_flow.cli.reference
 
