@@ -85,7 +85,7 @@ def _vector_products(path: Path) -> list[str]:
     return [node.name for node in graph.node if node.op_type == "MatMul" and node.input[1] in vectors]
 
 
-def onnx_runtime_int8(net: str, shape: tuple[int, ...], threads: int) -> Run:
+def onnx_int8_file(net: str, shape: tuple[int, ...]) -> Path:
     """Dynamic quantization: u8 activations, s8 weights per channel."""
     from onnxruntime import quantization
 
@@ -101,7 +101,11 @@ def onnx_runtime_int8(net: str, shape: tuple[int, ...], threads: int) -> Run:
                 weight_type=quantization.QuantType.QInt8,
                 nodes_to_exclude=_vector_products(prepared),
             )
-    return onnx_runtime(path, threads)
+    return path
+
+
+def onnx_runtime_int8(net: str, shape: tuple[int, ...], threads: int) -> Run:
+    return onnx_runtime(onnx_int8_file(net, shape), threads)
 
 
 def openvino(path: Path, threads: int, precision: str = "f32", snippets: bool = True) -> Run:
