@@ -35,8 +35,8 @@ def main() -> int:
     begin = time.perf_counter()
     for name in options.only or SUITES:
         found[name] = SUITES[name].measure(seconds, lambda text: print(text, file=sys.stderr), options.quick)
-    found["environment"] = {**environment(), "quick": options.quick, "seconds": time.perf_counter() - begin}
-    options.out.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+        found["environment"] = {**environment(), "quick": options.quick, "seconds": time.perf_counter() - begin}
+        options.out.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
     print(f"{options.out}: {found['environment']['seconds']:.0f} s", file=sys.stderr)
     return 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,7 @@ def _variants(net: str, shape: tuple[int, ...], precision: str, threads: int) ->
     }
 
 
+@cache
 def model_file(net: str) -> Path:
     """The network as our engine reads it."""
     path = Path(tempfile.gettempdir()) / f"claude-flow-bench-{net}.safetensors"
