@@ -1,4 +1,5 @@
 // The C ABI over Model.
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -21,9 +22,10 @@ struct Names {
   Names() {
     const Table* const* tables = nullptr;
     const size_t count = claude_flow::available_tables(&tables);
-    for (size_t i = 0; i < count; ++i) {
-      if (i > 0) std::strcat(text, " ");
-      std::strcat(text, tables[i]->isa);
+    size_t at = 0;
+    for (size_t i = 0; i < count && at < sizeof text; ++i) {
+      at += static_cast<size_t>(
+          std::snprintf(text + at, sizeof text - at, "%s%s", i > 0 ? " " : "", tables[i]->isa));
     }
   }
 };
