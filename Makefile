@@ -38,7 +38,7 @@ lint: $(VENV)/.tools  ## formatting, static checks, and the generated pages of d
 	$(BIN)/clang-format --dry-run --Werror $$(find cpp -name '*.h' -o -name '*.cpp' -o -name '*.inc')
 	$(BIN)/python -m claude_flow.cli.reference --check
 
-sanitize:  ## the C++ tests under ASan, UBSan and TSan, and the loader's fuzzer for 30 s; needs clang
+sanitize:  ## the C++ tests under ASan, UBSan and TSan, and the loader's fuzzer; needs clang
 	for preset in asan tsan; do \
 	  cmake --preset $$preset && cmake --build build/$$preset && ctest --test-dir build/$$preset --output-on-failure || exit 1; done
 
