@@ -42,10 +42,9 @@ sanitize:  ## the C++ tests under ASan, UBSan and TSan, and the loader's fuzzer;
 	for preset in asan tsan; do \
 	  cmake --preset $$preset && cmake --build build/$$preset && ctest --test-dir build/$$preset --output-on-failure || exit 1; done
 
-bench: $(VENV)/.peers  ## race the engine against its peers (10 minutes, a quiet machine); QUICK=--quick only tries it out
-	$(BIN)/python -m bench $(QUICK)
-	$(BIN)/python -m bench.report
-	$(BIN)/python bench/parity.py
+bench: $(VENV)/.peers  ## race the engine against its peers (10 minutes, a quiet machine); QUICK=1 only tries it out, in 90 s
+	$(BIN)/python -m bench $(if $(QUICK),--quick --out build/bench-quick.json)
+	$(if $(QUICK),,$(BIN)/python -m bench.report && $(BIN)/python bench/parity.py)
 
 $(VENV)/.peers: $(VENV)/.tools
 	$(BIN)/pip install -q --disable-pip-version-check '.[peers]'
@@ -59,10 +58,6 @@ tour: $(VENV)/.tools  ## run the README's tour and paste its output: make tour D
 
 # Models that ship with the package, from data whose licence allows it. The public SWE-bench Pro files under MIT are
 # copied apart, so that nothing else of that folder can enter.
-bench: $(VENV)/.peers  ## measure against other engines and write docs/performance.md (QUICK=1: a few points in 90 s, not written)
-	$(BIN)/python -m bench $(if $(QUICK),--quick --out build/bench-quick.json)
-	$(if $(QUICK),,$(BIN)/python -m bench.report)
-
 models: $(VENV)/.tools  ## train the shipped models again: make models DATA=folder of the public data sets
 	rm -rf build/models && mkdir -p build/models/swebench-pro
 	cp -r $(DATA)/agent-runs/swebench_pro_eval_results $(DATA)/agent-runs/swebench_pro_instance_info.jsonl.gz build/models/swebench-pro
