@@ -37,6 +37,9 @@ lint: $(VENV)/.tools  ## formatting, static checks, and the generated pages of d
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run --Werror $$(find cpp -name '*.h' -o -name '*.cpp' -o -name '*.inc')
 	$(BIN)/python -m claude_flow.cli.reference --check
+	$(BIN)/cmake -S . -B build/tidy -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DCLAUDE_FLOW_PYTHON=OFF \
+	  -DCMAKE_EXPORT_COMPILE_COMMANDS=ON >build/tidy.log
+	ls cpp/*/*.cpp | grep -vE 'bind/|reference|simd128|relaxed' | xargs -P 2 -n 1 $(BIN)/clang-tidy --quiet -p build/tidy 2>build/tidy.log
 
 sanitize:  ## the C++ tests under ASan, UBSan and TSan, and the loader's fuzzer; needs clang
 	for preset in asan tsan; do \
