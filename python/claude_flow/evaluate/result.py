@@ -1,0 +1,54 @@
+"""What a protocol returns: scores in long form, so that tables, paired tests and plots need no other shape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+__all__ = ["OURS", "Curve", "Progress", "Result", "Score"]
+
+OURS = "claude-flow"  # the contender that is ours, in every protocol
+
+#: (share of the run that is done, what is being done)
+Progress = Callable[[float, str], None]
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number: how ``contender`` did by ``measure`` on ``unit``.
+
+    ``unit`` is what a paired test resamples (a fold, a session, a task, a workload); ``""`` is the whole test set.
+    Baselines without a random part have the one seed 0.
+
+    >>> Score("best single agent", "regret", 0.44, unit="fold 3").seed
+    0
+    """
+
+    contender: str
+    measure: str
+    value: float
+    unit: str = ""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Points to plot: ``kind`` is ``reliability``, ``regret`` or ``residual``; one line per contender."""
+
+    kind: str
+    contender: str
+    x: list[float]
+    y: list[float]
+
+
+@dataclass
+class Result:
+    """A protocol's outcome on one data set. Lower is better for a measure unless it is in ``higher_is_better``."""
+
+    protocol: str
+    data: str
+    scores: list[Score]
+    rows: dict[str, int] = field(default_factory=dict)  # train, validation, calibration, test …
+    higher_is_better: frozenset[str] = frozenset()
+    curves: list[Curve] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what a reader must know to believe the figures
