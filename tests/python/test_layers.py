@@ -14,23 +14,24 @@ import claude_flow
 PACKAGE = Path(claude_flow.__file__).parent
 #: package -> the folders that alone may import it
 HOMES = {
-    "torch": {"nets", "train", "export.py", "model.py"},
+    "torch": {"evaluate", "nets", "train", "export.py", "model.py"},
     "tensorboard": {"train"},
-    "pyarrow": {"data"},
+    "pyarrow": {"data", "evaluate"},
     "wasmtime": {"wasm"},
     "click": {"cli"},
     "rich": {"cli"},
 }
 #: our own parts -> what they may not import
 FORBIDDEN = {
-    "features": {"cli", "data", "infer", "model", "nets", "train"},
-    "nets": {"cli", "data", "features", "infer", "model", "train"},
-    "data": {"cli", "infer", "model", "nets", "train"},
-    "train": {"cli", "infer", "measure", "model"},
-    "measure": {"cli", "data", "nets", "train"},
-    "infer": {"cli", "nets", "train"},
-    "registry.py": {"cli", "data", "features", "infer", "model", "nets", "train"},
-    "modelfile.py": {"cli", "data", "features", "infer", "model", "nets", "train"},
+    "features": {"cli", "data", "evaluate", "infer", "model", "nets", "train"},
+    "nets": {"cli", "data", "evaluate", "features", "infer", "model", "train"},
+    "data": {"cli", "evaluate", "infer", "model", "nets", "train"},
+    "train": {"cli", "evaluate", "infer", "measure", "model"},
+    "measure": {"cli", "data", "evaluate", "nets", "train"},
+    "evaluate": {"cli"},
+    "infer": {"cli", "evaluate", "nets", "train"},
+    "registry.py": {"cli", "data", "evaluate", "features", "infer", "model", "nets", "train"},
+    "modelfile.py": {"cli", "data", "evaluate", "features", "infer", "model", "nets", "train"},
 }
 
 

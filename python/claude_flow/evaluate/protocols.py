@@ -1,0 +1,76 @@
+"""The list of protocols: which benchmark data there is a protocol for, and which of them reads a given path."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol, cast
+
+from claude_flow.errors import InputError
+from claude_flow.evaluate.result import Progress, Result
+from claude_flow.values import did_you_mean
+
+__all__ = ["PROTOCOLS", "Module", "detect", "find", "load"]
+
+#: name: the module that is imported when the protocol is asked for. A path is offered to them in this order.
+PROTOCOLS: dict[str, str] = {
+    "selection": "claude_flow.evaluate.selection",
+    "jobs": "claude_flow.evaluate.jobs",
+    "routing": "claude_flow.evaluate.routing",
+    "steps": "claude_flow.evaluate.steps",
+    "knobs": "claude_flow.evaluate.knobs",
+    "durations": "claude_flow.evaluate.durations",
+}
+
+_DEPTH = 3  # folders below the one that is searched
+
+
+class Module(Protocol):
+    """What a protocol's module offers. ``detect`` looks at names and first lines only, and never raises."""
+
+    DATA: str
+
+    def detect(self, path: Path) -> bool:
+        """Whether ``path`` is one data set of this protocol; a folder of several of them is not."""
+
+    def run(self, path: Path, *, seeds: Sequence[int], quick: bool, progress: Progress) -> Result:
+        """Score every contender on the data set's own splits.
+
+        :raises InputError: the data cannot be used.
+        """
+
+
+def load(name: str) -> Module:
+    """The module of a protocol.
+
+    :raises InputError: there is none of this name; the message has near matches.
+    """
+    if name not in PROTOCOLS:
+        raise InputError(f"there is no protocol {name!r}{did_you_mean(name, PROTOCOLS)}")
+    return cast(Module, importlib.import_module(PROTOCOLS[name]))
+
+
+def detect(path: Path) -> list[str]:
+    """The protocols that read the file or folder ``path``; [] when none does."""
+    if not path.exists():
+        return []
+    there = [name for name, module in PROTOCOLS.items() if importlib.util.find_spec(module)]
+    return [name for name in there if load(name).detect(path)]
+
+
+def find(root: Path) -> Iterator[tuple[str, Path]]:
+    """(protocol, data set) for ``root`` and everything below it, three folders deep, in the order of names.
+
+    Nothing is sought inside of a data set.
+    """
+    stack = [(root, 0)]
+    while stack:
+        path, depth = stack.pop()
+        if names := detect(path):
+            yield from ((name, path) for name in names)
+        elif path.is_dir() and depth < _DEPTH:
+            inside = sorted(entry.path for entry in os.scandir(path) if not entry.name.startswith("."))
+            stack += [(Path(entry), depth + 1) for entry in reversed(inside)]
