@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from claude_flow.errors import InputError
+from claude_flow.features.conformal import misses, shift
 from claude_flow.features.history import KEYS, NO_TIME, NUMBERS, SCOPES, TARGETS, History, Runs
 from claude_flow.features.scale import Scaler
 
@@ -339,9 +340,7 @@ def conformal(quantiles: Array, truth: Array) -> Array:
         result[target, QUANTILES.index(0.5)] = 0
         for level in LEVELS:
             low, high = _bounds(level)
-            below, above = quantiles[known, target, low], quantiles[known, target, high]
-            misses = np.sort(np.maximum(below - values[known], values[known] - above))
-            grow = misses[int(np.ceil((count + 1) * level)) - 1]
+            grow = shift(misses(quantiles[known, target, low], quantiles[known, target, high], values[known]), level)
             result[target, low], result[target, high] = -grow, grow
     return result
 
