@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-__all__ = ["page"]
+__all__ = ["STYLE", "page", "table"]
 
-_STYLE = """
+STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; padding: 0 1rem; color: #1f2328; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; } h3 { font-size: 1rem; margin: 0; }
 table { border-collapse: collapse; width: 100%; } td, th { border-bottom: 1px solid #d9dee4; padding: .35rem .5rem; }
@@ -56,15 +57,15 @@ def page(answer: dict[str, Any]) -> str:
             [leak["column"], leak["label"], leak["measure"], leak["value"], leak["rows"]] for leak in answer["leakage"]
         ]
         note = "How well each column tells the outcome alone; 1 is perfect, and suspicious. The twelve best."
-        table = _table(["column", "label", "measure", "value", "rows"], told[:12])
-        parts += ["<h2>Columns that tell the outcome</h2>", f"<p class=note>{note}</p>{table}"]
+        leaks = table(["column", "label", "measure", "value", "rows"], told[:12])
+        parts += ["<h2>Columns that tell the outcome</h2>", f"<p class=note>{note}</p>{leaks}"]
     if answer["anomalies"]:
         unlike = [[a["run_id"], a["score"], a["column"], a["value"], a["median"]] for a in answer["anomalies"][:20]]
-        table = _table(["run", "score", "most unusual in", "value", "median"], unlike)
-        parts += ["<h2>Runs unlike the others</h2>", table]
+        strange = table(["run", "score", "most unusual in", "value", "median"], unlike)
+        parts += ["<h2>Runs unlike the others</h2>", strange]
     title = f"<title>{escape(answer['dataset'])}: data quality</title>"
     head = f'<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content="width=device-width">{title}'
-    return f"{head}<style>{_STYLE}</style><body>{''.join(parts)}</body></html>\n"
+    return f"{head}<style>{STYLE}</style><body>{''.join(parts)}</body></html>\n"
 
 
 def _findings(findings: list[dict[str, Any]]) -> str:
@@ -80,8 +81,12 @@ def _findings(findings: list[dict[str, Any]]) -> str:
     return f"<table><tr>{head}{''.join(rows)}</table>"
 
 
-def _table(names: list[str], rows: list[list[Any]]) -> str:
+def table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """An HTML table; numbers to four digits, other cells cut at 80 characters, nothing for None."""
+
     def cell(value: Any) -> str:
+        if value is None:
+            return "<td>"
         is_number = isinstance(value, int | float)
         return f"<td class=number>{value:.4g}" if is_number else f"<td>{escape(str(value)[:80])}"
 

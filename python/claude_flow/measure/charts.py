@@ -11,7 +11,7 @@ from typing import Any
 from claude_flow import registry
 from claude_flow.errors import InputError
 
-__all__ = ["check", "latency", "load", "roofline", "write"]
+__all__ = ["Draw", "check", "latency", "load", "roofline", "svg", "write"]
 
 Draw = Callable[[Any], None]  # onto matplotlib's Axes
 _KINDS = (".html", ".png", ".svg")
@@ -37,19 +37,39 @@ def write(path: Path, title: str, plots: Sequence[Draw], tables: Sequence[tuple[
     figure.suptitle(title)
     for axes, draw in zip(figure.subplots(1, len(plots), squeeze=False)[0], plots, strict=True):
         draw(axes)
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="png" if path.suffix == ".png" else "svg", dpi=120, metadata={"Date": None})
     if path.suffix != ".html":
-        registry.atomic_write(path, drawn.getvalue())
+        registry.atomic_write(path, _render(figure, "png" if path.suffix == ".png" else "svg"))
         return
-    picture = drawn.getvalue().decode("utf-8").partition("<svg")
-    body = [f"<h1>{html.escape(title)}</h1>", picture[1] + picture[2]]
+    body = [f"<h1>{html.escape(title)}</h1>", _inline(figure)]
     for name, columns, rows in tables:
         head = "".join(f"<th>{html.escape(str(column))}</th>" for column in columns)
         lines = ["".join(f"<td>{html.escape(_text(cell))}</td>" for cell in row) for row in rows]
         body.append(f"<h2>{html.escape(name)}</h2><table><tr>{head}</tr><tr>{'</tr><tr>'.join(lines)}</tr></table>")
     page = f"<!doctype html><meta charset=utf-8><title>{html.escape(title)}</title><style>{_STYLE}</style>"
     registry.atomic_write(path, page + "\n".join(body) + "\n")
+
+
+def svg(plot: Draw, size: tuple[float, float] = (6, 4)) -> str:
+    """One plot as an ``<svg>`` element to put into a page; ``size`` in inches."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    plot(figure.subplots())
+    return _inline(figure)
+
+
+def _render(figure: Any, kind: str) -> bytes:
+    from matplotlib import rc_context
+
+    drawn = io.BytesIO()
+    with rc_context({"svg.hashsalt": "claude-flow"}):  # else every drawing of the same data differs
+        figure.savefig(drawn, format=kind, dpi=120, metadata={"Date": None})
+    return drawn.getvalue()
+
+
+def _inline(figure: Any) -> str:
+    picture = _render(figure, "svg").decode("utf-8").partition("<svg")
+    return picture[1] + picture[2]
 
 
 def _text(cell: Any) -> str:

@@ -1,0 +1,278 @@
+"""What a protocol found as a summary (the JSON of every evaluation command), as tables, as a page, as plots.
+
+A summary's keys are a promise::
+
+    protocol, data, rows, notes, reference
+    scores: measure, contender, better ("lower" | "higher"), mean, low, high, seeds, units, unit_low, unit_high
+    tests:  measure, reference, contender, units, difference, low, high, test, p, p_wilcoxon, p_holm, better,
+            detectable, needed
+    curves: kind, contender, x, y
+
+``low`` and ``high`` of a score are Student's 95 % interval over seeds (null for one seed); ``unit_low`` and
+``unit_high`` the bootstrap's over units (folds, sessions, tasks, workloads). A test pairs the units of the reference
+with another contender's: ``difference`` is reference less contender with the bootstrap's interval, ``better`` whether
+the reference is, ``p_holm`` corrected over all contenders of the measure, ``detectable`` the smallest difference that
+these units show with 80 % power, ``needed`` the units that the observed difference takes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from claude_flow.data.report import STYLE, table
+from claude_flow.evaluate import statistics
+from claude_flow.evaluate.result import OURS, Curve, Result, Score
+from claude_flow.measure import charts
+
+__all__ = ["page", "plots", "summarize", "tables"]
+
+_POINTS = 400  # of a residual plot, per contender
+_AXES = {
+    "reliability": ("forecast probability", "observed share"),
+    "regret": ("", "regret"),
+    "residual": ("forecast", "outcome less forecast"),
+}
+#: measures for which neither direction is better: an interval should cover what it says, at the least width
+_NEUTRAL = "coverage"
+
+
+def summarize(result: Result, *, reference: str = OURS, test_share: float | None = None) -> dict[str, Any]:
+    """The summary of ``result``; the paired tests are of ``reference`` against every other contender.
+
+    ``test_share`` says that units are folds whose training sets overlap (1/k): then the corrected t-test of Nadeau and
+    Bengio takes the place of the permutation test.
+    """
+    contenders = list(dict.fromkeys(score.contender for score in result.scores))
+    measures = list(dict.fromkeys(score.measure for score in result.scores))
+    cells: dict[tuple[str, str], list[Score]] = {}
+    for score in result.scores:
+        if math.isfinite(score.value):
+            cells.setdefault((score.measure, score.contender), []).append(score)
+    scores = [
+        _score(measure, contender, cells[measure, contender], result)
+        for measure in measures
+        for contender in contenders
+        if (measure, contender) in cells
+    ]
+    tests = []
+    for measure in measures:
+        pairs = [
+            _test(result, measure, reference, other, cells[measure, reference], cells[measure, other], test_share)
+            for other in contenders
+            if other != reference and (measure, other) in cells and (measure, reference) in cells
+        ]
+        found = [pair for pair in pairs if pair]
+        for pair, corrected in zip(found, statistics.holm([pair["p"] for pair in found]), strict=True):
+            tests.append({**pair, "p_holm": float(corrected)})
+    return {
+        "protocol": result.protocol,
+        "data": result.data,
+        "rows": result.rows,
+        "notes": result.notes,
+        "reference": reference,
+        "scores": scores,
+        "tests": tests,
+        "curves": [{"kind": c.kind, "contender": c.contender, "x": c.x, "y": c.y} for c in result.curves],
+    }
+
+
+def _score(measure: str, contender: str, scores: list[Score], result: Result) -> dict[str, Any]:
+    by_seed: dict[int, list[float]] = {}
+    for score in [s for s in scores if not s.unit] or scores:  # the whole test set's own figure, where there is one
+        by_seed.setdefault(score.seed, []).append(score.value)
+    seeds = statistics.interval([float(np.mean(values)) for values in by_seed.values()])
+    units = statistics.bootstrap(list(_by_unit(scores).values()))
+    return {
+        "measure": measure,
+        "contender": contender,
+        "better": "higher" if measure in result.higher_is_better else "lower",
+        "mean": seeds.mean,
+        "low": seeds.low,
+        "high": seeds.high,
+        "seeds": len(by_seed),
+        "units": len(_by_unit(scores)),
+        "unit_low": units.low,
+        "unit_high": units.high,
+    }
+
+
+def _by_unit(scores: Sequence[Score]) -> dict[str, float]:
+    """unit: its mean over seeds, so that a test sees each unit once."""
+    found: dict[str, list[float]] = {}
+    for score in scores:
+        if score.unit:
+            found.setdefault(score.unit, []).append(score.value)
+    return {unit: float(np.mean(values)) for unit, values in found.items()}
+
+
+def _test(
+    result: Result,
+    measure: str,
+    reference: str,
+    other: str,
+    ours: list[Score],
+    theirs: list[Score],
+    test_share: float | None,
+) -> dict[str, Any] | None:
+    """A paired test, or None for fewer than two units that both have."""
+    mine, others = _by_unit(ours), _by_unit(theirs)
+    differences = [mine[unit] - others[unit] for unit in mine if unit in others]
+    if len(differences) < 2:
+        return None
+    spread = statistics.bootstrap(differences)
+    plan = statistics.power(differences)
+    folds = test_share is not None
+    p = statistics.permutation(differences) if test_share is None else statistics.corrected_t(differences, test_share)
+    better = spread.mean > 0 if measure in result.higher_is_better else spread.mean < 0
+    return {
+        "measure": measure,
+        "reference": reference,
+        "contender": other,
+        "units": len(differences),
+        "difference": spread.mean,
+        "low": spread.low,
+        "high": spread.high,
+        "test": "corrected t" if folds else "permutation",
+        "p": p,
+        "p_wilcoxon": statistics.wilcoxon(differences),
+        "better": None if _NEUTRAL in measure else better,
+        "detectable": plan.detectable,
+        "needed": plan.needed,
+    }
+
+
+# Tables -------------------------------------------------------------------------------------------------------------
+
+
+def tables(summary: dict[str, Any]) -> list[tuple[str, list[str], list[list[Any]]]]:
+    """The summary as ``(title, columns, rows)``: scores (contender by measure), paired tests, rows, notes."""
+    contenders = list(dict.fromkeys(score["contender"] for score in summary["scores"]))
+    measures = list(dict.fromkeys(score["measure"] for score in summary["scores"]))
+    cells = {(score["measure"], score["contender"]): score for score in summary["scores"]}
+    arrow = {score["measure"]: _arrow(score) for score in summary["scores"]}
+    scores = [
+        [contender, *(_figure(cells.get((measure, contender))) for measure in measures)] for contender in contenders
+    ]
+    title = f"{summary['protocol']}: {summary['data']}, mean ± half of the 95 % interval over seeds"
+    found = [(title, ["contender", *(f"{measure} {arrow[measure]}".strip() for measure in measures)], scores)]
+    tests = [
+        [
+            test["measure"],
+            test["contender"],
+            test["units"],
+            test["difference"],
+            f"{test['low']:.3g} … {test['high']:.3g}",
+            test["p"],
+            test["p_holm"],
+            test["better"],
+            test["detectable"],
+            test["needed"],
+        ]
+        for test in summary["tests"]
+    ]
+    if tests:
+        columns = ["measure", "against", "units", "difference", "95 %", "p", "p (Holm)", "better"]
+        name = f"{summary['reference']} less each other contender, paired by unit ({summary['tests'][0]['test']} test)"
+        found.append((name, [*columns, "detectable", "units needed"], tests))
+    if summary["rows"]:
+        found.append(("Rows", ["part", "rows"], [list(part) for part in summary["rows"].items()]))
+    if summary["notes"]:
+        found.append(("Notes", ["note"], [[note] for note in summary["notes"]]))
+    return found
+
+
+def _arrow(score: dict[str, Any]) -> str:
+    return "" if _NEUTRAL in score["measure"] else {"lower": "↓", "higher": "↑"}[score["better"]]
+
+
+def _figure(score: dict[str, Any] | None) -> str:
+    if score is None:
+        return "-"
+    half = (score["high"] - score["low"]) / 2
+    return f"{score['mean']:.4g}" + (f" ± {half:.2g}" if math.isfinite(half) else "")
+
+
+# Plots and page -----------------------------------------------------------------------------------------------------
+
+
+def plots(summary: dict[str, Any]) -> list[tuple[str, charts.Draw]]:
+    """(name, plot) of everything that the summary has to show: its first measure, and its curves by kind."""
+    found: list[tuple[str, charts.Draw]] = []
+    measures = list(dict.fromkeys(score["measure"] for score in summary["scores"]))
+    if measures:
+        found.append((measures[0], _intervals([s for s in summary["scores"] if s["measure"] == measures[0]])))
+    for kind in dict.fromkeys(curve["kind"] for curve in summary["curves"]):
+        curves = [Curve(**curve) for curve in summary["curves"] if curve["kind"] == kind]
+        found.append((kind, _curves(kind, curves, summary["reference"])))
+    return found
+
+
+def _intervals(scores: list[dict[str, Any]]) -> charts.Draw:
+    def draw(axes: Any) -> None:
+        for place, score in enumerate(reversed(scores)):
+            by_unit = math.isfinite(score["unit_low"])
+            low, high = (score["unit_low"], score["unit_high"]) if by_unit else (score["low"], score["high"])
+            color = "C0" if score is scores[0] else "0.35"
+            if math.isfinite(low):
+                axes.plot([low, high], [place, place], color=color, linewidth=1.5)
+            axes.plot(score["mean"], place, "o", color=color)
+        axes.set_yticks(range(len(scores)), [score["contender"] for score in reversed(scores)])
+        axes.set(xlabel=f"{scores[0]['measure']} ({scores[0]['better']} is better), 95 % interval")
+        axes.grid(axis="x", color="0.9")
+
+    return draw
+
+
+def _curves(kind: str, curves: list[Curve], reference: str) -> charts.Draw:
+    def draw(axes: Any) -> None:
+        for curve in curves:
+            ours = curve.contender == reference
+            if kind == "residual":
+                step = max(1, len(curve.x) // _POINTS)
+                axes.plot(curve.x[::step], curve.y[::step], ".", label=curve.contender, alpha=0.4, markersize=3)
+                continue
+            width, order = (2.2, 3) if ours else (1.0, 2)
+            axes.plot(curve.x, curve.y, marker=".", label=curve.contender, linewidth=width, zorder=order)
+        if kind == "reliability":
+            axes.plot([0, 1], [0, 1], color="0.6", linestyle=":")
+        if kind == "residual":
+            axes.axhline(0, color="0.6", linestyle=":")
+        x, y = _AXES.get(kind, ("", kind))
+        axes.set(xlabel=x, ylabel=y)
+        axes.legend(fontsize=8)
+        axes.grid(color="0.92")
+
+    return draw
+
+
+def page(title: str, summaries: Sequence[dict[str, Any]]) -> str:
+    """One HTML page that needs nothing else: the tables, and the plots as inline SVG."""
+    parts = [f"<h1>{escape(title)}</h1>"]
+    for summary in summaries:
+        parts.append(f"<h2>{escape(summary['protocol'])}: {escape(summary['data'])}</h2>")
+        figures = [
+            f"<figure><h3>{escape(name)}</h3>{charts.svg(draw, (5.6, 3.8))}</figure>" for name, draw in plots(summary)
+        ]
+        parts.append(f"<div class=wide>{''.join(figures)}</div>")
+        for name, columns, rows in tables(summary):
+            shown = [[_yes(cell) for cell in row] for row in rows]
+            parts.append(f"<h3>{escape(name)}</h3><div class=scroll>{table(columns, shown)}</div>")
+    head = f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(title)}</title>"
+    head += '<meta name=viewport content="width=device-width">'
+    return f"{head}<style>{STYLE}{_WIDE}</style><body>{''.join(parts)}</body></html>\n"
+
+
+_WIDE = """
+body { max-width: 80rem; } h3 { margin: 1.4rem 0 .4rem; } figure h3 { margin: 0 0 .4rem; }
+.wide { display: grid; grid-template-columns: repeat(auto-fill, minmax(26rem, 1fr)); gap: 1.2rem; }
+.scroll { overflow-x: auto; }
+"""
+
+
+def _yes(cell: Any) -> Any:
+    return ("yes" if cell else "no") if isinstance(cell, bool) else cell
