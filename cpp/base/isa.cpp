@@ -1,6 +1,5 @@
 #include "base/isa.h"
 
-#include <cstdint>
 #include <cstring>
 
 #if defined(__x86_64__)
@@ -26,33 +25,35 @@ uint64_t saved_registers() {
   return static_cast<uint64_t>(high) << 32 | low;
 }
 
-struct Features {
-  bool sse41 = false, avx2 = false, avx512 = false, avx512vnni = false;
-
-  Features() {
-    constexpr uint32_t kFma = 1u << 12, kSse41 = 1u << 19, kOsxsave = 1u << 27, kAvx = 1u << 28;
-    constexpr uint32_t kSsse3 = 1u << 9;
-    constexpr uint32_t kAvx2 = 1u << 5, kF = 1u << 16, kDq = 1u << 17, kBw = 1u << 30, kVl = 1u << 31;
-    constexpr uint32_t kVnni = 1u << 11;
-    constexpr uint64_t kYmm = 0x6, kZmm = 0xE6;
-    const Cpuid one(1, 0), seven(7, 0);
-    const uint64_t saved = all(one.ecx, kOsxsave) ? saved_registers() : 0;
-    sse41 = all(one.ecx, kSse41 | kSsse3);
-    avx2 = sse41 && all(one.ecx, kFma | kAvx) && all(seven.ebx, kAvx2) && (saved & kYmm) == kYmm;
-    avx512 = avx2 && all(seven.ebx, kF | kDq | kBw | kVl) && (saved & kZmm) == kZmm;
-    avx512vnni = avx512 && all(seven.ecx, kVnni);
-  }
-};
+CpuidAnswers ask() {
+  constexpr uint32_t kOsxsave = 1u << 27;
+  const Cpuid one(1, 0), seven(7, 0);
+  const uint32_t eax71 = seven.eax >= 1 ? Cpuid(7, 1).eax : 0;  // eax of leaf 7: its last subleaf
+  return {one.ecx, seven.ebx, seven.ecx, eax71, all(one.ecx, kOsxsave) ? saved_registers() : 0};
+}
 
 }  // namespace
 
-bool cpu_has(const char* word) {
-  static const Features features;
-  if (std::strcmp(word, "sse41") == 0) return features.sse41;
-  if (std::strcmp(word, "avx2") == 0) return features.avx2;
-  if (std::strcmp(word, "avx512") == 0) return features.avx512;
-  if (std::strcmp(word, "avx512vnni") == 0) return features.avx512vnni;
+bool cpu_has(const char* word, const CpuidAnswers& cpu) {
+  constexpr uint32_t kSsse3 = 1u << 9, kFma = 1u << 12, kSse41 = 1u << 19, kAvx = 1u << 28;           // ecx1
+  constexpr uint32_t kAvx2 = 1u << 5, kF = 1u << 16, kDq = 1u << 17, kBw = 1u << 30, kVl = 1u << 31;  // ebx7
+  constexpr uint32_t kAvx512Vnni = 1u << 11;                                                          // ecx7
+  constexpr uint32_t kAvxVnni = 1u << 4;                                                              // eax71
+  constexpr uint64_t kYmm = 0x6, kZmm = 0xE6;                                                         // saved
+  const bool sse41 = all(cpu.ecx1, kSse41 | kSsse3);
+  const bool avx2 = sse41 && all(cpu.ecx1, kFma | kAvx) && all(cpu.ebx7, kAvx2) && (cpu.saved & kYmm) == kYmm;
+  const bool avx512 = avx2 && all(cpu.ebx7, kF | kDq | kBw | kVl) && (cpu.saved & kZmm) == kZmm;
+  if (std::strcmp(word, "sse41") == 0) return sse41;
+  if (std::strcmp(word, "avx2") == 0) return avx2;
+  if (std::strcmp(word, "avxvnni") == 0) return avx2 && all(cpu.eax71, kAvxVnni);
+  if (std::strcmp(word, "avx512") == 0) return avx512;
+  if (std::strcmp(word, "avx512vnni") == 0) return avx512 && all(cpu.ecx7, kAvx512Vnni);
   return std::strcmp(word, "scalar") == 0;
+}
+
+bool cpu_has(const char* word) {
+  static const CpuidAnswers cpu = ask();
+  return cpu_has(word, cpu);
 }
 
 #else

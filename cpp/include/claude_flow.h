@@ -6,6 +6,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* The engine is a static library. Define CLAUDE_FLOW_SHARED where it is built as, or used from, a shared one, and
+ * CLAUDE_FLOW_BUILD too where it is built. */
+#if !defined(CLAUDE_FLOW_SHARED)
+#define CF_API
+#elif !defined(_WIN32)
+#define CF_API __attribute__((visibility("default")))
+#elif defined(CLAUDE_FLOW_BUILD)
+#define CF_API __declspec(dllexport)
+#else
+#define CF_API __declspec(dllimport)
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -14,7 +26,7 @@ typedef enum cf_status {
   CF_OK = 0,
   CF_INVALID = 1,     /* an argument or the program is malformed; the text says what and where */
   CF_UNSUPPORTED = 2, /* the CPU lacks the asked instruction set */
-  CF_NO_MEMORY = 3,
+  CF_NO_MEMORY = 3
 } cf_status;
 
 typedef struct cf_error {
@@ -46,40 +58,40 @@ typedef struct cf_info {
 typedef struct cf_model cf_model;
 
 /* Instruction sets that this CPU and this build have, worst first, separated by spaces. */
-const char *cf_available(void);
+CF_API const char *cf_available(void);
 
 /* The one that isa="auto" takes: the best, or what CLAUDE_FLOW_ISA names. */
-cf_status cf_selected(const char **isa, cf_error *error);
+CF_API cf_status cf_selected(const char **isa, cf_error *error);
 
 /* Checks the program (docs/model_format.md), copies and prepacks the weights, plans the memory.
    Nothing of the caller's memory is kept. */
-cf_status cf_model_create(const int32_t *program, size_t program_words, const cf_tensor *tensors,
-                          size_t tensor_count, const char *isa, int32_t threads, cf_model **model,
-                          cf_error *error);
-void cf_model_destroy(cf_model *model);
-void cf_model_info(const cf_model *model, cf_info *info);
+CF_API cf_status cf_model_create(const int32_t *program, size_t program_words, const cf_tensor *tensors,
+                                 size_t tensor_count, const char *isa, int32_t threads, cf_model **model,
+                                 cf_error *error);
+CF_API void cf_model_destroy(cf_model *model);
+CF_API void cf_model_info(const cf_model *model, cf_info *info);
 
 /* May be called from several threads at once; `threads` counts the caller, and a call that finds the model's
    other threads busy works alone. The result never depends on the number of threads. x: items * tokens *
    input_width floats (tokens = 1 for a per-item input); lengths: items values in 1..tokens, or NULL when
    every token is real; out: items * (tokens) * output_width floats. */
-cf_status cf_model_run(cf_model *model, const float *x, int32_t items, int32_t tokens, const int32_t *lengths,
-                       float *out, cf_error *error);
+CF_API cf_status cf_model_run(cf_model *model, const float *x, int32_t items, int32_t tokens,
+                              const int32_t *lengths, float *out, cf_error *error);
 
 /* The limits of one core on one instruction set, for rooflines: the caller takes the time. Each does `steps`
    rounds and says how many operations, or bytes, they were. The sum of x keeps a compiler from leaving the
    reading out. */
-cf_status cf_ceiling_fma(const char *isa, int64_t steps, double *operations, cf_error *error);
-cf_status cf_ceiling_read(const char *isa, const float *x, size_t count, int64_t steps, double *bytes,
-                          float *sum, cf_error *error);
+CF_API cf_status cf_ceiling_fma(const char *isa, int64_t steps, double *operations, cf_error *error);
+CF_API cf_status cf_ceiling_read(const char *isa, const float *x, size_t count, int64_t steps, double *bytes,
+                                 float *sum, cf_error *error);
 
 /* Single kernels on dense rows; y may be x. activation: 1 relu, 2 gelu (erf), 3 tanh, 4 sigmoid, 5 exp. */
-cf_status cf_activation(const char *isa, int32_t activation, const float *x, float *y, size_t count,
-                        cf_error *error);
-cf_status cf_softmax(const char *isa, const float *x, float *y, size_t rows, int32_t columns,
-                     cf_error *error);
-cf_status cf_layer_norm(const char *isa, const float *x, const float *gamma, const float *beta, float epsilon,
-                        float *y, size_t rows, int32_t columns, cf_error *error);
+CF_API cf_status cf_activation(const char *isa, int32_t activation, const float *x, float *y, size_t count,
+                               cf_error *error);
+CF_API cf_status cf_softmax(const char *isa, const float *x, float *y, size_t rows, int32_t columns,
+                            cf_error *error);
+CF_API cf_status cf_layer_norm(const char *isa, const float *x, const float *gamma, const float *beta,
+                               float epsilon, float *y, size_t rows, int32_t columns, cf_error *error);
 
 typedef struct cf_op_time {
   int32_t code; /* what ran, an opcode of docs/model_format.md */
@@ -89,9 +101,9 @@ typedef struct cf_op_time {
 /* cf_model_run with the clock read between ops: times holds op_count entries, in the order of the program,
    each the sum over the run. The clock (seconds from any origin) is the caller's, since a WASM engine has
    none. */
-cf_status cf_model_profile(cf_model *model, const float *x, int32_t items, int32_t tokens,
-                           const int32_t *lengths, float *out, double (*clock)(void), cf_op_time *times,
-                           cf_error *error);
+CF_API cf_status cf_model_profile(cf_model *model, const float *x, int32_t items, int32_t tokens,
+                                  const int32_t *lengths, float *out, double (*clock)(void),
+                                  cf_op_time *times, cf_error *error);
 
 #ifdef __cplusplus
 }

@@ -5,12 +5,18 @@
 #include <map>
 #include <string>
 
+#include "base/isa.h"
 #include "claude_flow.h"
 #include "harness.h"
 #include "kernels/reference.h"
 #include "ops/pack.h"
 
-namespace claude_flow::test {
+namespace claude_flow {
+#ifdef CLAUDE_FLOW_AVXVNNI_EVEX
+extern const Table table_avxvnni_evex;
+#endif
+
+namespace test {
 namespace {
 
 // Under emulation: leaves out the largest cases.
@@ -451,15 +457,36 @@ void check_ceiling_read_f32(const Table& table) {
   }
 }
 
-}  // namespace
-}  // namespace claude_flow::test
+// The tables to check; none: this CPU lacks the instruction set.
+std::vector<const Table*> asked_for(const char* word) {
+#ifdef CLAUDE_FLOW_AVXVNNI_EVEX
+  if (std::strcmp(word, "avxvnni_evex") == 0 && cpu_has("avx512vnni")) {
+    return {find_table("scalar"), &table_avxvnni_evex};
+  }
+#endif
+  const Table* table = find_table(word);
+  if (table == nullptr) return {};
+  if (table == find_table("scalar")) return {table};
+  return {find_table("scalar"), table};
+}
 
-// test_kernels [the instruction sets that this CPU must have, no more and no less]
+}  // namespace
+}  // namespace test
+}  // namespace claude_flow
+
+// test_kernels WORD         that instruction set, and scalar for the bits to compare; 77: this CPU lacks it
+// test_kernels --cpu WORDS  the small cases on all that this CPU has, which must be these
 int main(int argc, char** argv) {
   using namespace claude_flow::test;
-  quick = argc > 1;
-  if (quick) expect(std::strcmp(cf_available(), argv[1]) == 0, "the instruction sets of this CPU");
-  for (const claude_flow::Table* table : tables()) {
+  quick = argc == 3 && std::strcmp(argv[1], "--cpu") == 0;
+  if (argc != 2 && !quick) return 2;
+  if (quick) expect(std::strcmp(cf_available(), argv[2]) == 0, "the instruction sets of this CPU");
+  const std::vector<const claude_flow::Table*> asked = quick ? tables() : asked_for(argv[1]);
+  if (asked.empty()) {
+    std::printf("skipped: this CPU lacks %s\n", argv[1]);
+    return 77;
+  }
+  for (const claude_flow::Table* table : asked) {
 #define KERNEL(name, Args) check_##name(*table);
 #include "kernels/kernels.inc"
 #undef KERNEL

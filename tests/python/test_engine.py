@@ -11,7 +11,6 @@ import pytest
 from claude_flow import _core
 
 torch = pytest.importorskip("torch")
-ISAS = _core.available()
 NONE = -1
 
 
@@ -94,7 +93,6 @@ def random_lengths(generator: np.random.Generator, items: int, tokens: int) -> n
 ACTIVATIONS = [lambda x: x, torch.relu, torch.nn.functional.gelu, torch.tanh, torch.sigmoid]
 
 
-@pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("activation", range(5))
 @pytest.mark.parametrize(("items", "depth", "width"), [(1, 1, 1), (3, 7, 33), (15, 257, 64), (40, 300, 129)])
 def test_linear(isa: str, activation: int, items: int, depth: int, width: int) -> None:
@@ -108,7 +106,6 @@ def test_linear(isa: str, activation: int, items: int, depth: int, width: int) -
     close(model.run(x.numpy()), want)
 
 
-@pytest.mark.parametrize("isa", ISAS)
 def test_linear_writes_beside_other_columns(isa: str) -> None:
     torch.manual_seed(0)
     x, first, second = torch.randn(9, 20), torch.randn(5, 20), torch.randn(40, 20)
@@ -120,7 +117,6 @@ def test_linear_writes_beside_other_columns(isa: str) -> None:
     close(builder.model(out, isa).run(x.numpy()), torch.cat([x @ first.T, gelu(x @ second.T)], 1))
 
 
-@pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("width", [1, 15, 16, 17, 512])
 def test_layer_norm(isa: str, width: int) -> None:
     torch.manual_seed(width)
@@ -133,7 +129,6 @@ def test_layer_norm(isa: str, width: int) -> None:
     )
 
 
-@pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("tokens", [1, 2, 7, 8, 9, 128, 300])
 @pytest.mark.parametrize(("heads", "head_width"), [(1, 5), (8, 64), (2, 33)])
 def test_attention(isa: str, tokens: int, heads: int, head_width: int) -> None:
@@ -155,7 +150,6 @@ def test_attention(isa: str, tokens: int, heads: int, head_width: int) -> None:
         close(model.run(x, given), want)
 
 
-@pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("units", [1, 15, 16, 17, 256])
 @pytest.mark.parametrize("items", [1, 3, 13])
 def test_lstm(isa: str, units: int, items: int) -> None:
@@ -173,7 +167,6 @@ def test_lstm(isa: str, units: int, items: int) -> None:
     close(model.run(x.numpy(), lengths), want * real[:, :, None])
 
 
-@pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("width", [3, 16, 40])
 def test_attention_pool_beside_last(isa: str, width: int) -> None:
     generator = np.random.default_rng(width)
@@ -203,7 +196,6 @@ def monotone(x: torch.Tensor, quantiles: int, group: int) -> torch.Tensor:
     return torch.cat([down, r[..., m : m + 1], up, rest], -1).reshape(x.shape)
 
 
-@pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize(("quantiles", "group"), [(1, 1), (7, 8), (20, 21), (4, 4)])
 def test_monotone(isa: str, quantiles: int, group: int) -> None:
     torch.manual_seed(group)
@@ -215,7 +207,6 @@ def test_monotone(isa: str, quantiles: int, group: int) -> None:
     )
 
 
-@pytest.mark.parametrize("isa", ISAS)
 def test_a_profile_names_every_op_and_its_time(isa):
     b = Builder(64, per_token=True)
     h = b.linear(0, torch.randn(192, 64))
@@ -232,7 +223,6 @@ def test_a_profile_names_every_op_and_its_time(isa):
         model.profile(x, np.zeros(40, np.int32))
 
 
-@pytest.mark.parametrize("isa", ISAS)
 def test_the_ceilings_count_their_work(isa):
     assert _core.ceiling_fma(isa, 1000) == 2 * 192 * 1000
     assert _core.ceiling_read(isa, np.zeros(1001, np.float32), 3) == 3 * 1001 * 4

@@ -47,7 +47,6 @@ def words(values: list[tuple[int, int]], ops: list[list[int]], output: int) -> n
 NETWORKS = {"attention": (attention_network(), 256), "recurrent": (recurrent_network(), 64)}
 
 
-@pytest.mark.parametrize("isa", _core.available())
 @pytest.mark.parametrize("name", list(NETWORKS))
 @pytest.mark.parametrize(("items", "tokens"), [(1, 128), (1, 9), (3, 65), (33, 40)])
 def test_the_count_of_threads_changes_no_bit(name: str, isa: str, items: int, tokens: int) -> None:

@@ -7,11 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from claude_flow import engine, ops
+from claude_flow import ops
 
 torch = pytest.importorskip("torch")
 functional = torch.nn.functional
-ISAS = engine.available()
 GENERATOR = np.random.default_rng(0)
 
 
@@ -24,7 +23,6 @@ def close(got: np.ndarray, want) -> None:
     np.testing.assert_allclose(got, np.asarray(want), rtol=2e-5, atol=2e-6)
 
 
-@pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("shape", [(), (1,), (7,), (3, 33), (2, 3, 130)])
 def test_elementwise(isa: str, shape: tuple[int, ...]) -> None:
     x = random(*shape)
@@ -41,7 +39,6 @@ def test_elementwise(isa: str, shape: tuple[int, ...]) -> None:
         close(y, want(t))
 
 
-@pytest.mark.parametrize("isa", ISAS)
 def test_rows(isa: str) -> None:
     x, gamma, beta = random(4, 5, 37), random(37), random(37)
     close(ops.softmax(x, isa=isa), functional.softmax(torch.from_numpy(x), -1))
@@ -49,7 +46,6 @@ def test_rows(isa: str) -> None:
     close(ops.layer_norm(x, gamma, beta, isa=isa), want)
 
 
-@pytest.mark.parametrize("isa", ISAS)
 def test_products(isa: str) -> None:
     a, b, weight, bias = random(9, 20), random(20, 31), random(12, 20), random(12)
     close(ops.matmul(a, b, isa), a @ b)
@@ -57,7 +53,6 @@ def test_products(isa: str) -> None:
     assert ops.linear(random(2, 3, 20), weight).shape == (2, 3, 12)
 
 
-@pytest.mark.parametrize("isa", ISAS)
 def test_linear_int8(isa: str) -> None:
     x, weight = random(9, 50), GENERATOR.integers(-127, 128, (12, 50)).astype(np.int8)
     scale, bias = np.abs(random(12)) / 100, random(12)
@@ -68,7 +63,6 @@ def test_linear_int8(isa: str) -> None:
         assert y.tobytes() == ops.linear_int8(x, weight, scale, bias, bounds=bounds, isa="scalar").tobytes()
 
 
-@pytest.mark.parametrize("isa", ISAS)
 def test_attention(isa: str) -> None:
     q, k, v = random(2, 10, 24), random(2, 10, 24), random(2, 10, 24)
     lengths = np.array([10, 4])
@@ -79,7 +73,6 @@ def test_attention(isa: str) -> None:
     close(ops.attention(q, k, v, 3, lengths, isa), want)
 
 
-@pytest.mark.parametrize("isa", ISAS)
 def test_lstm(isa: str) -> None:
     layer = torch.nn.LSTM(6, 9, batch_first=True)
     x = random(3, 5, 6)

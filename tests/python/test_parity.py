@@ -11,7 +11,6 @@ import torch
 import claude_flow as cf
 from claude_flow import export, nets
 
-ISAS = ("scalar", "sse41", "avx2", "avx512")
 BATCHES = (1, 3, 32)
 TOKENS = (1, 2, 7, 8, 9, 128)
 WIDTHS = {"coordination": 512, "optimization": 256, "prediction": 128}
@@ -33,11 +32,8 @@ def _relative(y: np.ndarray, want: np.ndarray) -> float:
     return float(np.abs(y - want).max() / np.abs(want).max())
 
 
-@pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("network", ["coordination", "prediction"])
 def test_sequence_networks_agree(network: str, isa: str, files: dict) -> None:
-    if isa not in cf.engine.available():
-        pytest.skip(f"this CPU has no {isa}")
     path, module = files[network]
     model = cf.load(path, isa=isa)
     # The scalar table is the slow one; the largest shapes add nothing to it that smaller ones do not show.
@@ -58,10 +54,7 @@ def test_sequence_networks_agree(network: str, isa: str, files: dict) -> None:
                     assert not row[length:].any()
 
 
-@pytest.mark.parametrize("isa", ISAS)
 def test_optimization_agrees(isa: str, files: dict) -> None:
-    if isa not in cf.engine.available():
-        pytest.skip(f"this CPU has no {isa}")
     path, module = files["optimization"]
     model = cf.load(path, isa=isa)
     for batch in BATCHES:
