@@ -1,7 +1,7 @@
 """Each isa_<word> object holds instructions that its CPUs have, and those that it exists for.
 
-Read from the disassembly: an instruction that begins with 62 is EVEX (AVX-512), with c4 or c5 VEX (AVX); the 64-bit mode
-has no other use for these bytes.
+Read from the disassembly: an instruction that begins with 62 is EVEX (AVX-512), with c4 or c5 VEX (AVX), and in 64-bit
+mode nothing else begins so.
 """
 
 import re
