@@ -125,8 +125,12 @@ def profiles(seconds: float, quick: bool) -> list[dict[str, Any]]:
     if not quick:
         inputs += [("coordination", 1, 128), ("optimization", 32, None), ("prediction", 32, 32)]
     return [
-        {**profile.computation(cf.load(model_file(net)), items, tokens, seconds=seconds / 3), "model": net}
+        {
+            **profile.computation(cf.load(model_file(net), precision=precision), items, tokens, seconds=seconds / 3),
+            "model": net,
+        }
         for net, items, tokens in inputs
+        for precision in ("fp32", "int8")
     ]
 
 

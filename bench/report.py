@@ -218,9 +218,12 @@ def page(found: dict[str, Any]) -> str:
         "",
         "## Roofline",
         "",
-        "Each op of the networks, one thread, against what this machine reads and multiplies at best.",
+        "Each op of the networks, one thread, against what this machine reads and multiplies at best; ops on 8-bit",
+        "integers against what it multiplies of those.",
         "",
     ]
+    if ceilings := kernels.get("ceilings"):
+        lines += [_ceilings(ceilings), ""]
     lines += [f"![{_title(profile)}](performance/{_file(profile)})" for profile in models.get("profiles", [])]
     if profiles := models.get("profiles"):
         rows = [
@@ -268,6 +271,20 @@ def _points(points: Sequence[dict[str, Any]], precision: str) -> str:
     return table(columns, rows)
 
 
+def _ceilings(ceilings: Sequence[dict[str, Any]]) -> str:
+    sizes = [f"{size >> 10} KiB, GB/s" for size, _ in ceilings[0]["bytes_per_second"]]
+    rows = [
+        [
+            row["isa"],
+            row["operations_per_second"] / 1e9,
+            row["int8_operations_per_second"] / 1e9 if "int8_operations_per_second" in row else None,
+            *(rate / 1e9 for _, rate in row["bytes_per_second"]),
+        ]
+        for row in ceilings
+    ]
+    return table(["limits of one thread", "fp32, GFLOP/s", "int8, Gop/s", *sizes], rows)
+
+
 def _kernels(kernels: dict[str, Any]) -> str:
     parts = []
     if gemm := kernels.get("gemm"):
@@ -308,7 +325,7 @@ def _title(profile: dict[str, Any]) -> str:
 
 
 def _file(profile: dict[str, Any]) -> str:
-    return f"roofline-{profile['network']}-{profile['items']}x{profile['tokens']}.svg"
+    return f"roofline-{profile['network']}-{profile['precision']}-{profile['items']}x{profile['tokens']}.svg"
 
 
 def plots(found: dict[str, Any], folder: Path) -> None:

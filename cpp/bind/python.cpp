@@ -42,16 +42,45 @@ bool is_dense(const py::array& a) {
   return py::isinstance<py::array_t<T>>(a) && (a.flags() & py::array::c_style) != 0;
 }
 
-// Operations of `steps` rounds; the GIL is released, so that threads can measure together.
+std::string describe(const py::array& x) {
+  return std::string((x.flags() & py::array::c_style) != 0 ? "" : "strided ") +
+         py::str(x.dtype()).cast<std::string>() + " " + py::str(py::tuple(x.attr("shape"))).cast<std::string>();
+}
+
+bool overlap(const py::array& a, const py::array& b) {
+  const auto *first = static_cast<const char*>(a.data()), *second = static_cast<const char*>(b.data());
+  return first < second + b.nbytes() && second < first + a.nbytes();
+}
+
+std::vector<py::ssize_t> shape_of(const py::array& x) { return {x.shape(), x.shape() + x.ndim()}; }
+
+// Where a result of this shape goes: `out`, or a new array where that is None. It may be x, if `in_place`, but may not
+// overlap it otherwise.
+py::array_t<float> result(const py::object& out, const std::vector<py::ssize_t>& shape, const py::array& x,
+                          bool in_place) {
+  if (out.is_none()) return py::array_t<float>(shape);
+  if (!py::isinstance<py::array>(out)) throw py::value_error("out: a NumPy array expected");
+  const py::array y = py::reinterpret_borrow<py::array>(out);
+  if (!is_dense<float>(y) || !y.writeable() || shape_of(y) != shape) {
+    throw py::value_error("out: C-contiguous, writable float32 " +
+                          py::str(py::tuple(py::cast(shape))).cast<std::string>() + " expected, not " +
+                          (y.writeable() ? "" : "read-only ") + describe(y));
+  }
+  if (overlap(x, y) && !(in_place && x.data() == y.data())) {
+    throw py::value_error(in_place ? "out: overlaps x without being x" : "out: overlaps x");
+  }
+  return py::reinterpret_borrow<py::array_t<float>>(y);
+}
+
 // x of any shape as rows of its last axis; what the kernels read is dense float32, which claude_flow.ops sees to.
 struct Rows {
-  explicit Rows(const py::array& x)
-      : out(std::vector<py::ssize_t>(x.shape(), x.shape() + x.ndim())),
-        data(static_cast<const float*>(x.data())),
+  Rows(const py::array& x, const py::object& to)
+      : data(static_cast<const float*>(x.data())),
         count(static_cast<size_t>(x.size())),
         columns(x.ndim() == 0 ? 1 : x.shape(x.ndim() - 1)) {
     if (!is_dense<float>(x)) throw py::value_error("not a C-contiguous float32 array");
     if (columns > INT32_MAX) throw py::value_error("rows are too long");
+    out = result(to, shape_of(x), x, true);
   }
   size_t rows() const { return columns == 0 ? 0 : count / static_cast<size_t>(columns); }
 
@@ -61,8 +90,8 @@ struct Rows {
   py::ssize_t columns;
 };
 
-py::array_t<float> activation(const py::array& x, int kind, const std::string& isa) {
-  Rows r(x);
+py::array_t<float> activation(const py::array& x, int kind, const std::string& isa, const py::object& out) {
+  Rows r(x, out);
   float* y = r.out.mutable_data();
   cf_error error = {};
   cf_status status = CF_OK;
@@ -74,8 +103,8 @@ py::array_t<float> activation(const py::array& x, int kind, const std::string& i
   return r.out;
 }
 
-py::array_t<float> softmax(const py::array& x, const std::string& isa) {
-  Rows r(x);
+py::array_t<float> softmax(const py::array& x, const std::string& isa, const py::object& out) {
+  Rows r(x, out);
   float* y = r.out.mutable_data();
   cf_error error = {};
   cf_status status = CF_OK;
@@ -88,13 +117,14 @@ py::array_t<float> softmax(const py::array& x, const std::string& isa) {
 }
 
 py::array_t<float> layer_norm(const py::array& x, const py::array& gamma, const py::array& beta,
-                              float epsilon, const std::string& isa) {
-  Rows r(x);
+                              float epsilon, const std::string& isa, const py::object& out) {
+  Rows r(x, out);
   if (!is_dense<float>(gamma) || !is_dense<float>(beta) || gamma.size() != r.columns ||
       beta.size() != r.columns) {
     throw py::value_error("gamma and beta must be dense float32 of " + std::to_string(r.columns) +
                           " columns");
   }
+  if (overlap(r.out, gamma) || overlap(r.out, beta)) throw py::value_error("out: overlaps gamma or beta");
   float* y = r.out.mutable_data();
   const auto* g = static_cast<const float*>(gamma.data());
   const auto* b = static_cast<const float*>(beta.data());
@@ -109,13 +139,16 @@ py::array_t<float> layer_norm(const py::array& x, const py::array& gamma, const 
   return r.out;
 }
 
-double ceiling_fma(const std::string& isa, int64_t steps) {
+// Operations of `steps` rounds of cf_ceiling_fma or cf_ceiling_dot; the GIL is released, so that threads can measure
+// together.
+template <cf_status (*kCeiling)(const char*, int64_t, double*, cf_error*)>
+double ceiling(const std::string& isa, int64_t steps) {
   double operations = 0;
   cf_error error = {};
   cf_status status = CF_OK;
   {
     const py::gil_scoped_release release;
-    status = cf_ceiling_fma(isa.c_str(), steps, &operations, &error);
+    status = kCeiling(isa.c_str(), steps, &operations, &error);
   }
   check(status, error);
   return operations;
@@ -180,12 +213,14 @@ class PyModel {
   PyModel(const PyModel&) = delete;
   PyModel& operator=(const PyModel&) = delete;
 
-  py::array_t<float> run(const py::array& x, const py::object& lengths) { return call(x, lengths, nullptr); }
+  py::array_t<float> run(const py::array& x, const py::object& lengths, const py::object& out) {
+    return call(x, lengths, out, nullptr);
+  }
 
   // (op, opcode, seconds) of one run.
   std::vector<std::tuple<int, int, double>> profile(const py::array& x, const py::object& lengths) {
     std::vector<cf_op_time> times(static_cast<size_t>(info.op_count));
-    call(x, lengths, times.data());
+    call(x, lengths, py::none(), times.data());
     std::vector<std::tuple<int, int, double>> rows;
     for (const cf_op_time& t : times) rows.emplace_back(static_cast<int>(rows.size()), t.code, t.seconds);
     return rows;
@@ -198,7 +233,8 @@ class PyModel {
     return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
   }
 
-  py::array_t<float> call(const py::array& x, const py::object& lengths, cf_op_time* times) {
+  py::array_t<float> call(const py::array& x, const py::object& lengths, const py::object& to,
+                          cf_op_time* times) {
     const bool tokens = info.per_token_input != 0;
     const int rank = tokens ? 3 : 2;
     if (!is_dense<float>(x) || x.ndim() != rank || x.shape(rank - 1) != info.input_width ||
@@ -224,18 +260,18 @@ class PyModel {
     std::vector<py::ssize_t> shape = {x.shape(0)};
     if (info.per_token_output != 0) shape.push_back(x.shape(1));
     shape.push_back(info.output_width);
-    py::array_t<float> out(shape);
+    py::array_t<float> out = result(to, shape, x, false);
 
     const auto* data = static_cast<const float*>(x.data());
-    float* result = out.mutable_data();
+    float* y = out.mutable_data();
     const auto items = static_cast<int32_t>(x.shape(0));
     cf_error error = {};
     cf_status status = CF_OK;
     {
       const py::gil_scoped_release release;
       status = times == nullptr
-                   ? cf_model_run(model_, data, items, token_count, real, result, &error)
-                   : cf_model_profile(model_, data, items, token_count, real, result, &clock, times, &error);
+                   ? cf_model_run(model_, data, items, token_count, real, y, &error)
+                   : cf_model_profile(model_, data, items, token_count, real, y, &clock, times, &error);
     }
     check(status, error);
     return out;
@@ -243,11 +279,6 @@ class PyModel {
 
   static const char* wanted_lengths() {
     return "lengths must be a C-contiguous int32 array with one entry per item";
-  }
-  static std::string describe(const py::array& x) {
-    return std::string((x.flags() & py::array::c_style) != 0 ? "" : "strided ") +
-           py::str(x.dtype()).cast<std::string>() + " " +
-           py::str(py::tuple(x.attr("shape"))).cast<std::string>();
   }
 
   cf_model* model_ = nullptr;
@@ -258,16 +289,18 @@ class PyModel {
 PYBIND11_MODULE(_core, m) {
   m.def("available", &available);
   m.def("selected", &selected);
-  m.def("activation", &activation, py::arg("x"), py::arg("kind"), py::arg("isa") = "auto");
-  m.def("softmax", &softmax, py::arg("x"), py::arg("isa") = "auto");
+  m.def("activation", &activation, py::arg("x"), py::arg("kind"), py::arg("isa") = "auto",
+        py::arg("out") = py::none());
+  m.def("softmax", &softmax, py::arg("x"), py::arg("isa") = "auto", py::arg("out") = py::none());
   m.def("layer_norm", &layer_norm, py::arg("x"), py::arg("gamma"), py::arg("beta"), py::arg("epsilon"),
-        py::arg("isa") = "auto");
-  m.def("ceiling_fma", &ceiling_fma, py::arg("isa"), py::arg("steps"));
+        py::arg("isa") = "auto", py::arg("out") = py::none());
+  m.def("ceiling_fma", &ceiling<cf_ceiling_fma>, py::arg("isa"), py::arg("steps"));
+  m.def("ceiling_dot", &ceiling<cf_ceiling_dot>, py::arg("isa"), py::arg("steps"));
   m.def("ceiling_read", &ceiling_read, py::arg("isa"), py::arg("x"), py::arg("steps"));
   py::class_<PyModel>(m, "Model")
       .def(py::init<const py::array&, const py::sequence&, const std::string&, int>(), py::arg("program"),
            py::arg("tensors"), py::arg("isa") = "auto", py::arg("threads") = 1)
-      .def("run", &PyModel::run, py::arg("x"), py::arg("lengths") = py::none())
+      .def("run", &PyModel::run, py::arg("x"), py::arg("lengths") = py::none(), py::arg("out") = py::none())
       .def("profile", &PyModel::profile, py::arg("x"), py::arg("lengths") = py::none())
       .def_property_readonly("isa", [](const PyModel& m) { return m.info.isa; })
       .def_property_readonly("threads", [](const PyModel& m) { return m.info.threads; })

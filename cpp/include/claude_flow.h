@@ -79,9 +79,10 @@ CF_API cf_status cf_model_run(cf_model *model, const float *x, int32_t items, in
                               const int32_t *lengths, float *out, cf_error *error);
 
 /* The limits of one core on one instruction set, for rooflines: the caller takes the time. Each does `steps`
-   rounds and says how many operations, or bytes, they were. The sum of x keeps a compiler from leaving the
-   reading out. */
+   rounds and says how many operations (fp32 or 8-bit, a multiply-add is two), or bytes, they were. The sum of x
+   keeps a compiler from leaving the reading out. */
 CF_API cf_status cf_ceiling_fma(const char *isa, int64_t steps, double *operations, cf_error *error);
+CF_API cf_status cf_ceiling_dot(const char *isa, int64_t steps, double *operations, cf_error *error);
 CF_API cf_status cf_ceiling_read(const char *isa, const float *x, size_t count, int64_t steps, double *bytes,
                                  float *sum, cf_error *error);
 

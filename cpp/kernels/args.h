@@ -165,14 +165,25 @@ struct MonotoneF32 {
   int rows, columns, quantiles, group;
 };
 
-// y[columns] = x after `steps` times x = x scale + shift; 192 columns keep the units of every
-// instruction set busy. y may be x.
+constexpr int kCeilingColumns = 192;
+
+// y[columns] = x after `steps` times x = x scale + shift; kCeilingColumns keep the units of every instruction set
+// busy. y may be x.
 struct CeilingFmaF32 {
   const float* x;
   float* y;
   int columns;
   ptrdiff_t steps;
   float scale, shift;
+};
+
+// y[kCeilingColumns] = x after `steps` times x = x + <u, the four signed bytes of x>. That each sum is its own factor
+// leaves a compiler nothing to do only once.
+struct CeilingDotU7I8 {
+  const int32_t* x;
+  const uint8_t* u;  // [4], each <= 127
+  float* y;
+  ptrdiff_t steps;
 };
 
 // y = the sum of x[count], in any order.

@@ -225,6 +225,18 @@ void ceiling_fma_f32(const CeilingFmaF32& a) {
   }
 }
 
+void ceiling_dot_u7i8(const CeilingDotU7I8& a) {
+  for (int i = 0; i < kCeilingColumns; ++i) {
+    int32_t x = a.x[i];
+    for (ptrdiff_t step = 0; step < a.steps; ++step) {
+      int32_t sum = x;
+      for (int byte = 0; byte < 4; ++byte) sum += a.u[byte] * static_cast<int8_t>(x >> (8 * byte));
+      x = sum;
+    }
+    a.y[i] = static_cast<float>(x);
+  }
+}
+
 void ceiling_read_f32(const CeilingReadF32& a) {
   double sum = 0;
   for (ptrdiff_t i = 0; i < a.count; ++i) sum += double{a.x[i]};

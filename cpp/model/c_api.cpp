@@ -132,12 +132,25 @@ cf_status cf_layer_norm(const char* isa, const float* x, const float* gamma, con
 }
 
 cf_status cf_ceiling_fma(const char* isa, int64_t steps, double* operations, cf_error* error) {
-  constexpr int kColumns = 192;
+  constexpr int kColumns = claude_flow::kCeilingColumns;
   const Table* table = claude_flow::find_table(resolve(isa));
   if (table == nullptr) return Status::unsupported(resolve(isa), cf_available()).report(error);
   float x[kColumns] = {};
   table->ceiling_fma_f32({x, x, kColumns, static_cast<ptrdiff_t>(steps), 0.5f, 1.0f});
   *operations = 2.0 * kColumns * static_cast<double>(steps);
+  return CF_OK;
+}
+
+cf_status cf_ceiling_dot(const char* isa, int64_t steps, double* operations, cf_error* error) {
+  constexpr int kColumns = claude_flow::kCeilingColumns;
+  const Table* table = claude_flow::find_table(resolve(isa));
+  if (table == nullptr) return Status::unsupported(resolve(isa), cf_available()).report(error);
+  const uint8_t u[4] = {1, 0, 0, 0};  // adds the lowest byte: however many steps, the sums stay below 256
+  int32_t x[kColumns];
+  for (int i = 0; i < kColumns; ++i) x[i] = i;
+  float y[kColumns];
+  table->ceiling_dot_u7i8({x, u, y, static_cast<ptrdiff_t>(steps)});
+  *operations = 8.0 * kColumns * static_cast<double>(steps);
   return CF_OK;
 }
 

@@ -1,9 +1,13 @@
 """Single kernels of the engine on NumPy arrays.
 
 Every function takes float32 or float64 arrays of any strides, read-only ones too, computes in float32 and returns a new
-float32 array; anything else (integers, objects, complex numbers, a wrong shape) raises ValueError naming the
+float32 array, or `out`; anything else (integers, objects, complex numbers, a wrong shape) raises ValueError naming the
 argument. `isa` is "auto" or one of `claude_flow.engine.available()`. Weights are packed on every call; a model packs
 them once.
+
+`out` is where the result goes: a C-contiguous, writable float32 array of the result's shape. It must not overlap the
+other arrays, but elementwise functions, `softmax` and `layer_norm` may write over x itself. Used again and again, it
+spares the system from clearing new pages for every large result.
 
 >>> import numpy as np
 >>> from claude_flow import ops
@@ -44,80 +48,97 @@ _ABSENT = -1
 _ITEM, _TOKEN = 0, 1
 
 
-def relu(x: ArrayLike, isa: str = "auto") -> Array:
+def relu(x: ArrayLike, isa: str = "auto", *, out: Array | None = None) -> Array:
     """max(x, 0), elementwise.
 
     >>> relu([-1.0, 2.0])
     array([0., 2.], dtype=float32)
     """
-    return _core.activation(_floats(x, "x"), _ACTIVATIONS["relu"], isa)
+    return _core.activation(_floats(x, "x"), _ACTIVATIONS["relu"], isa, out)
 
 
-def gelu(x: ArrayLike, isa: str = "auto") -> Array:
+def gelu(x: ArrayLike, isa: str = "auto", *, out: Array | None = None) -> Array:
     """x Phi(x) with the exact normal distribution function, not its tanh approximation; within 4 ulp or 1e-7.
 
     >>> gelu([0.0, 1.0]).round(4)
     array([0.    , 0.8413], dtype=float32)
     """
-    return _core.activation(_floats(x, "x"), _ACTIVATIONS["gelu"], isa)
+    return _core.activation(_floats(x, "x"), _ACTIVATIONS["gelu"], isa, out)
 
 
-def tanh(x: ArrayLike, isa: str = "auto") -> Array:
+def tanh(x: ArrayLike, isa: str = "auto", *, out: Array | None = None) -> Array:
     """Hyperbolic tangent, within 2 ulp.
 
     >>> tanh([0.0, 20.0])
     array([0., 1.], dtype=float32)
     """
-    return _core.activation(_floats(x, "x"), _ACTIVATIONS["tanh"], isa)
+    return _core.activation(_floats(x, "x"), _ACTIVATIONS["tanh"], isa, out)
 
 
-def sigmoid(x: ArrayLike, isa: str = "auto") -> Array:
+def sigmoid(x: ArrayLike, isa: str = "auto", *, out: Array | None = None) -> Array:
     """1 / (1 + exp(-x)), within 3 ulp.
 
     >>> sigmoid([0.0])
     array([0.5], dtype=float32)
     """
-    return _core.activation(_floats(x, "x"), _ACTIVATIONS["sigmoid"], isa)
+    return _core.activation(_floats(x, "x"), _ACTIVATIONS["sigmoid"], isa, out)
 
 
-def exp(x: ArrayLike, isa: str = "auto") -> Array:
+def exp(x: ArrayLike, isa: str = "auto", *, out: Array | None = None) -> Array:
     """e to the x, within 2 ulp.
 
     >>> exp([0.0])
     array([1.], dtype=float32)
     """
-    return _core.activation(_floats(x, "x"), _EXP, isa)
+    return _core.activation(_floats(x, "x"), _EXP, isa, out)
 
 
-def softmax(x: ArrayLike, isa: str = "auto") -> Array:
+def softmax(x: ArrayLike, isa: str = "auto", *, out: Array | None = None) -> Array:
     """exp(x - max) / sum over the last axis.
 
     >>> softmax([[1000.0, 1000.0]])
     array([[0.5, 0.5]], dtype=float32)
+    >>> x = np.zeros((2, 2), np.float32)
+    >>> softmax(x, out=x) is x
+    True
     """
-    return _core.softmax(_rows(x, "x"), isa)
+    return _core.softmax(_rows(x, "x"), isa, out)
 
 
-def layer_norm(x: ArrayLike, gamma: ArrayLike, beta: ArrayLike, epsilon: float = 1e-5, isa: str = "auto") -> Array:
+def layer_norm(
+    x: ArrayLike,
+    gamma: ArrayLike,
+    beta: ArrayLike,
+    epsilon: float = 1e-5,
+    isa: str = "auto",
+    *,
+    out: Array | None = None,
+) -> Array:
     """(x - mean) / sqrt(variance + epsilon) * gamma + beta over the last axis; gamma and beta are that long.
 
     >>> layer_norm([[1.0, 3.0]], [1.0, 1.0], [0.0, 0.0], 1e-12)
     array([[-1.,  1.]], dtype=float32)
     """
-    return _core.layer_norm(_rows(x, "x"), _floats(gamma, "gamma", 1), _floats(beta, "beta", 1), epsilon, isa)
+    return _core.layer_norm(_rows(x, "x"), _floats(gamma, "gamma", 1), _floats(beta, "beta", 1), epsilon, isa, out)
 
 
-def matmul(a: ArrayLike, b: ArrayLike, isa: str = "auto") -> Array:
+def matmul(a: ArrayLike, b: ArrayLike, isa: str = "auto", *, out: Array | None = None) -> Array:
     """The product of a[m, k] and b[k, n].
 
     >>> matmul([[1.0, 2.0]], [[3.0], [4.0]])
     array([[11.]], dtype=float32)
     """
-    return linear(a, _floats(b, "b", 2).T, isa=isa)
+    return linear(a, _floats(b, "b", 2).T, isa=isa, out=out)
 
 
 def linear(
-    x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, activation: str = "none", isa: str = "auto"
+    x: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    activation: str = "none",
+    isa: str = "auto",
+    *,
+    out: Array | None = None,
 ) -> Array:
     """activation(x weight^T + bias): x[..., depth], weight[width, depth], bias[width] -> [..., width].
 
@@ -129,7 +150,7 @@ def linear(
     w = _floats(weight, "weight", 2)
     rest = [_floats(bias, "bias", 1)] if bias is not None else []
     operands = [0, 1, 0, 0, 1 if rest else _ABSENT, _ABSENT, _activation(activation)]
-    return _product(x, w.shape, _LINEAR, operands, [w, *rest], isa)
+    return _product(x, w.shape, _LINEAR, operands, [w, *rest], isa, out)
 
 
 def linear_int8(
@@ -140,6 +161,8 @@ def linear_int8(
     activation: str = "none",
     bounds: tuple[float, float] | None = None,
     isa: str = "auto",
+    *,
+    out: Array | None = None,
 ) -> Array:
     """`linear` with weight[width, depth] of int8, which stands for weight * scale[:, None].
 
@@ -159,7 +182,7 @@ def linear_int8(
         if optional is not None:
             tensors.append(_floats(optional, name, 1))
     operands = [0, 1, 0, 0, 1, places[0], _ABSENT, _activation(activation), places[1]]
-    return _product(x, w.shape, _LINEAR_I8, operands, tensors, isa)
+    return _product(x, w.shape, _LINEAR_I8, operands, tensors, isa, out)
 
 
 def attention(
@@ -169,6 +192,8 @@ def attention(
     heads: int = 1,
     lengths: ArrayLike | None = None,
     isa: str = "auto",
+    *,
+    out: Array | None = None,
 ) -> Array:
     """softmax(q k^T / sqrt(width / heads)) v per item and head; q, k, v and the result are [items, tokens, width].
 
@@ -182,7 +207,7 @@ def attention(
         raise ValueError(f"q, k and v differ in shape: {', '.join(str(part.shape) for part in parts)}")
     width = parts[0].shape[2]
     program = _program([(_TOKEN, 3 * width), (_TOKEN, width)], [_ATTENTION, 0, 1, heads], parts[0].shape[1])
-    return _core.Model(program, [], isa).run(np.concatenate(parts, axis=2), _lengths(lengths))
+    return _core.Model(program, [], isa).run(np.concatenate(parts, axis=2), _lengths(lengths), out)
 
 
 def lstm(
@@ -192,6 +217,8 @@ def lstm(
     bias: ArrayLike | None = None,
     lengths: ArrayLike | None = None,
     isa: str = "auto",
+    *,
+    out: Array | None = None,
 ) -> Array:
     """The hidden states of an LSTM from a zero state: x[items, tokens, depth] -> [items, tokens, units].
 
@@ -207,19 +234,31 @@ def lstm(
         tensors.append(_floats(bias, "bias", 1))
     values = [(_TOKEN, xs.shape[2]), (_TOKEN, tensors[1].shape[1])]
     program = _program(values, [_LSTM, 0, 1, 0, 1, 2 if bias is not None else _ABSENT], xs.shape[1])
-    return _core.Model(program, tensors, isa).run(xs, _lengths(lengths))
+    return _core.Model(program, tensors, isa).run(xs, _lengths(lengths), out)
 
 
 def _product(
-    x: ArrayLike, shape: tuple[int, ...], code: int, operands: list[int], tensors: list[NDArray[Any]], isa: str
+    x: ArrayLike,
+    shape: tuple[int, ...],
+    code: int,
+    operands: list[int],
+    tensors: list[NDArray[Any]],
+    isa: str,
+    out: Array | None,
 ) -> Array:
     xs = _floats(x, "x")
     width, depth = shape
     if xs.ndim < 1 or xs.shape[-1] != depth:
         raise ValueError(f"x: rows of {depth} columns expected, as the weights have, not shape {xs.shape}")
     program = _program([(_ITEM, depth), (_ITEM, width)], [code, *operands], 1)
-    y = _core.Model(program, tensors, isa).run(xs.reshape(-1, depth))
-    return y.reshape(*xs.shape[:-1], width)
+    whole = (*xs.shape[:-1], width)
+    rows = None
+    if out is not None:
+        if not isinstance(out, np.ndarray) or out.shape != whole or not out.flags.c_contiguous:
+            raise ValueError(f"out: C-contiguous, writable float32 {whole} expected")
+        rows = out.reshape(-1, width)
+    y = _core.Model(program, tensors, isa).run(xs.reshape(-1, depth), None, rows)
+    return y.reshape(whole) if out is None else out
 
 
 def _program(values: list[tuple[int, int]], op: list[int], max_tokens: int) -> NDArray[np.int32]:
@@ -229,7 +268,7 @@ def _program(values: list[tuple[int, int]], op: list[int], max_tokens: int) -> N
 
 def _floats(x: ArrayLike, name: str, dimensions: int | None = None) -> Array:
     array = np.asarray(x)
-    if array.dtype not in (np.float32, np.float64):
+    if array.dtype.char not in "fd":
         raise ValueError(f"{name}: float32 or float64 expected, not {array.dtype}")
     if dimensions is not None and array.ndim != dimensions:
         raise ValueError(f"{name}: {dimensions} dimensions expected, not {array.ndim}")

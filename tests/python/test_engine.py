@@ -225,6 +225,7 @@ def test_a_profile_names_every_op_and_its_time(isa):
 
 def test_the_ceilings_count_their_work(isa):
     assert _core.ceiling_fma(isa, 1000) == 2 * 192 * 1000
+    assert _core.ceiling_dot(isa, 1000) == 8 * 192 * 1000
     assert _core.ceiling_read(isa, np.zeros(1001, np.float32), 3) == 3 * 1001 * 4
     with pytest.raises(ValueError, match="avx9000"):
         _core.ceiling_fma("avx9000", 1)

@@ -79,6 +79,10 @@ def test_a_profile_names_the_ops_that_ran(saved, precision):
         "linear_i8" if precision == "int8" else "linear"
     }
     assert found["limit_seconds"] > 0
+    limits = found["ceilings"]
+    for op in found["ops"]:
+        top = limits["int8_operations_per_second" if op["kind"].endswith("_i8") else "operations_per_second"]
+        assert op["limit_seconds"] >= op["operations"] / top * (1 - 1e-9)
     assert found["bytes"] == sum(op["bytes"] for op in found["ops"])
 
 
@@ -105,9 +109,11 @@ def test_ceilings_are_those_of_the_instruction_set():
     slow, fast = (machine.ceilings(isa, seconds=0.2) for isa in ("scalar", cf.engine.available()[-1]))
     if cf.engine.available()[-1] != "scalar":
         assert fast.operations > 1.5 * slow.operations
+        assert fast.int8_operations > 1.5 * slow.int8_operations
     assert [size for size, _ in fast.bandwidth] == sorted(size for size, _ in fast.bandwidth)
     assert all(rate > 0 for _, rate in fast.bandwidth)
     assert fast.best(slow).operations == max(fast.operations, slow.operations)
+    assert fast.best(slow).int8_operations == max(fast.int8_operations, slow.int8_operations)
 
 
 def test_counters_count_or_say_why_not():

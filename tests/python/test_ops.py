@@ -128,3 +128,72 @@ def test_no_rows() -> None:
 def test_refuses_clearly(call: Callable[[], object], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         call()
+
+
+CALLS: dict[str, tuple[Callable[..., np.ndarray], bool]] = {
+    # name: (on x [4, 6], whether it may write over x)
+    **{name: (getattr(ops, name), True) for name in ("relu", "gelu", "tanh", "sigmoid", "exp", "softmax")},
+    "layer_norm": (lambda x, **out: ops.layer_norm(x, np.ones(6), np.zeros(6), **out), True),
+    "matmul": (lambda x, **out: ops.matmul(x, np.ones((6, 6)), **out), False),
+    "linear": (lambda x, **out: ops.linear(x.reshape(2, 2, 6), np.ones((5, 6)), **out), False),
+    "linear_int8": (lambda x, **out: ops.linear_int8(x, np.ones((6, 6), np.int8), np.ones(6), **out), False),
+    "attention": (lambda x, **out: ops.attention(*[x.reshape(2, 2, 6)] * 3, 2, **out), False),
+    "lstm": (lambda x, **out: ops.lstm(x.reshape(2, 2, 6), np.ones((24, 6)), np.ones((24, 6)), **out), False),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_out_takes_the_result(name: str) -> None:
+    call, over_x = CALLS[name]
+    x = random(4, 6)
+    want = call(x)
+    out = np.full_like(want, np.nan)
+    assert call(x, out=out) is out
+    assert np.array_equal(out, want)
+    for changed in (x.astype(np.float64), np.asfortranarray(x), np.repeat(x, 2, 0)[::2]):
+        out[...] = np.nan
+        call(changed, out=out)
+        close(out, want)
+    if over_x:
+        assert call(x, out=x) is x
+        assert np.array_equal(x, want)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_out_is_refused_clearly(name: str) -> None:
+    call, over_x = CALLS[name]
+    x = random(4, 6)
+    shape = call(x).shape
+    read_only = np.zeros(shape, np.float32)
+    read_only.flags.writeable = False
+    wrong = [
+        np.zeros(shape),
+        np.zeros((*shape, 1), np.float32),
+        np.zeros((2, *shape[1:]), np.float32)[:1],
+        np.zeros((*shape, 2), np.float32)[..., 0],
+        np.zeros(shape, ">f4"),
+        read_only,
+    ]
+    for out in wrong:
+        before = out.copy()
+        with pytest.raises(ValueError, match=r"^out: C-contiguous, writable float32"):
+            call(x, out=out)
+        assert np.array_equal(out, before)
+    with pytest.raises(ValueError, match=r"^out: "):
+        call(x, out=[0.0])
+    room = random(int(np.prod(shape)) + 24)  # x and out in one memory, three floats apart
+    x, out = room[3:27].reshape(4, 6), room[: np.prod(shape)].reshape(shape)
+    if name == "attention":  # reads a copy of x
+        assert call(x, out=out) is out
+    else:
+        with pytest.raises(ValueError, match=r"^out: overlaps x"):
+            call(x, out=out)
+    if not over_x and name != "attention":
+        with pytest.raises(ValueError, match=r"^out: overlaps x"):
+            call(room[:24].reshape(4, 6), out=out)
+
+
+def test_out_apart_from_the_other_operands() -> None:
+    room = random(24)
+    with pytest.raises(ValueError, match="out: overlaps gamma or beta"):
+        ops.layer_norm(random(4, 6), room[:6], np.zeros(6, np.float32), out=room.reshape(4, 6))

@@ -26,18 +26,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 def _model_options(function: _Function) -> _Function:
     """Which model answers and how it runs; the same for every network."""
-    function = click.option(
-        "--threads", type=click.IntRange(1, 1024), show_default="the workspace's setting, else 1", help="Of the engine."
-    )(function)
-    function = click.option(
-        "--isa", default="auto", show_default=True, help="Instruction set of the engine, such as avx2."
-    )(function)
-    function = click.option(
-        "--backend",
-        type=click.Choice(["native", "wasm", "torch"]),
-        show_default="the workspace's setting, else native",
-        help="The engine, the same as WebAssembly, or the reference.",
-    )(function)
+    function = params.backend_option(params.isa_option(params.threads_option(function)))
     return click.option(
         "--model",
         metavar="MODEL",

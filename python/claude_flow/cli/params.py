@@ -1,9 +1,11 @@
-"""The parameter types of the command line: :mod:`claude_flow.values` for click, and true|false switches."""
+"""The parameter types of the command line: :mod:`claude_flow.values` for click, true|false switches, and the options
+that several groups of commands take."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -23,7 +25,13 @@ __all__ = [
     "Json",
     "Number",
     "Parsed",
+    "backend_option",
+    "chart_option",
+    "isa_option",
+    "model_option",
+    "precision_option",
     "switch",
+    "threads_option",
 ]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -99,3 +107,29 @@ def switch(name: str, default: bool = False, help: str = "") -> Callable[[_Funct
         show_default=True,
         help=help,
     )
+
+
+model_option = click.option("--model", metavar="MODEL", required=True, help="A name, NAME/VERSION, or a path.")
+backend_option = click.option(
+    "--backend",
+    type=click.Choice(["native", "wasm", "torch"]),
+    show_default="the workspace's setting, else native",
+    help="The engine, the same as WebAssembly, or the reference.",
+)
+isa_option = click.option(
+    "--isa", default="auto", show_default=True, help="Instruction set of the engine, such as avx2."
+)
+precision_option = click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "int8"]),
+    default="auto",
+    show_default=True,
+    help="Arithmetic: what the file holds, or 8-bit integers.",
+)
+threads_option = click.option(
+    "--threads",
+    type=click.IntRange(1, 1024),
+    show_default="the workspace's setting, else 1",
+    help="Threads of the engine.",
+)
+chart_option = click.option("--chart", type=click.Path(path_type=Path), help="Draw it too: a file .html, .png or .svg.")

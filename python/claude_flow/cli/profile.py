@@ -15,25 +15,6 @@ __all__ = ["group"]
 
 group = Group("profile", help="See where a model's time goes, and what this machine could do.")
 
-_chart_option = click.option(
-    "--chart", type=click.Path(path_type=Path), help="Draw it too: a file .html, .png or .svg."
-)
-_isa_option = click.option(
-    "--isa", default="auto", show_default=True, help="Instruction set of the engine, such as avx2."
-)
-_precision_option = click.option(
-    "--precision",
-    type=click.Choice(["auto", "fp32", "int8"]),
-    default="auto",
-    show_default=True,
-    help="Arithmetic: what the file holds, or 8-bit integers.",
-)
-_threads_option = click.option(
-    "--threads", type=click.IntRange(1, 1024), show_default="the workspace's setting, else 1", help="Threads."
-)
-_model_option = click.option("--model", metavar="MODEL", required=True, help="A name, NAME/VERSION, or a path.")
-
-
 _duration_option = click.option(
     "--duration",
     type=params.DURATION,
@@ -58,7 +39,7 @@ claude-flow neural profile computation \\
         "claude-flow neural profile computation --model optimization-v2 --batch 32 --chart roofline.html",
     ],
 )
-@_model_option
+@params.model_option
 @params.switch("--operation-breakdown", default=True, help="Show every op, not only the kinds of ops.")
 @params.switch("--memory-profiling", help="Show what takes memory.")
 @params.switch("--cache-analysis", help="Show what fits into which cache, and the machine's counters.")
@@ -66,10 +47,10 @@ claude-flow neural profile computation \\
 @click.option("--batch", type=click.IntRange(1, 4096), default=1, show_default=True, help="Items of a run.")
 @click.option("--tokens", type=click.IntRange(1), show_default="the most the model takes", help="Tokens of each item.")
 @_duration_option
-@_threads_option
-@_isa_option
-@_precision_option
-@_chart_option
+@params.threads_option
+@params.isa_option
+@params.precision_option
+@params.chart_option
 @click.pass_obj
 def computation(
     output: Output,
@@ -130,7 +111,8 @@ def _computation_tables(answer: dict[str, Any], breakdown: bool) -> list[Table]:
                 ["at the machine's limits, ms", 1e3 * answer["limit_seconds"]],
                 ["operations, millions", answer["operations"] / 1e6],
                 ["bytes, MB", answer["bytes"] / 1e6],
-                ["most arithmetic, GFLOP/s", ceilings["operations_per_second"] / 1e9],
+                ["most arithmetic in fp32, GFLOP/s", ceilings["operations_per_second"] / 1e9],
+                ["most arithmetic in int8, Gop/s", ceilings["int8_operations_per_second"] / 1e9],
                 ["reading, by working set", "; ".join(rates)],
             ],
         ),
@@ -157,7 +139,9 @@ def _computation_tables(answer: dict[str, Any], breakdown: bool) -> list[Table]:
             ]
             for op in answer["ops"]
         ]
-        tables.append(("Ops", ["op", "kind", "name", "us", "MFLOP", "MB", "bound by", "% of the limit"], rows))
+        tables.append(
+            ("Ops", ["op", "kind", "name", "us", "million operations", "MB", "bound by", "% of the limit"], rows)
+        )
     if "memory" in answer:
         memory = [[name.removesuffix("_bytes").replace("_", " "), n / 1e6] for name, n in answer["memory"].items()]
         tables.append(("Memory", ["what", "MB"], memory))
@@ -194,7 +178,7 @@ claude-flow neural profile latency \\
         "claude-flow neural profile latency --model prediction-v2 --input-variations batch-sizes,lengths",
     ],
 )
-@_model_option
+@params.model_option
 @click.option(
     "--input-variations",
     type=params.NAMES,
@@ -207,10 +191,10 @@ claude-flow neural profile latency \\
 )
 @params.switch("--bottleneck-identification", help="Say which ops take most, and what the slow calls waited for.")
 @_duration_option
-@_threads_option
-@_isa_option
-@_precision_option
-@_chart_option
+@params.threads_option
+@params.isa_option
+@params.precision_option
+@params.chart_option
 @click.pass_obj
 def latency(
     output: Output,

@@ -134,7 +134,7 @@ claude-flow neural runtime benchmark \\
         "claude-flow neural runtime benchmark --model optimization-v2 --duration 10s --chart latency.html",
     ],
 )
-@click.option("--model", metavar="MODEL", required=True, help="A name, NAME/VERSION, or a path.")
+@params.model_option
 @click.option(
     "--workload-types",
     type=params.NAMES,
@@ -155,24 +155,11 @@ claude-flow neural runtime benchmark \\
     help="Of the whole benchmark, shared equally by its runs.",
 )
 @click.option("--batch-size", type=click.IntRange(1, 4096), default=32, show_default=True, help="Items of a batch.")
-@click.option("--isa", default="auto", show_default=True, help="Instruction set of the engine, such as avx2.")
-@click.option(
-    "--precision",
-    type=click.Choice(["auto", "fp32", "int8"]),
-    default="auto",
-    show_default=True,
-    help="Arithmetic: what the file holds, or 8-bit integers.",
-)
-@click.option(
-    "--threads", type=click.IntRange(1, 1024), show_default="the workspace's setting, else 1", help="Threads."
-)
-@click.option(
-    "--backend",
-    type=click.Choice(["native", "wasm", "torch"]),
-    show_default="the workspace's setting, else native",
-    help="What runs the model.",
-)
-@click.option("--chart", type=click.Path(path_type=Path), help="Draw it too: a file .html, .png or .svg.")
+@params.isa_option
+@params.precision_option
+@params.threads_option
+@params.backend_option
+@params.chart_option
 @click.pass_obj
 def benchmark(
     output: Output,

@@ -28,7 +28,7 @@ claude-flow neural wasm profile-simd \\
         "claude-flow neural wasm profile-simd --model optimization-v2 --javascript emscripten --format json",
     ],
 )
-@click.option("--model", metavar="MODEL", required=True, help="A name, NAME/VERSION, or a path.")
+@params.model_option
 @click.option(
     "--workload",
     metavar="NAME",

@@ -81,7 +81,10 @@ def roofline(answer: dict[str, Any]) -> Draw:
 
     def draw(axes: Any) -> None:
         ceilings = answer["ceilings"]
-        top = ceilings["operations_per_second"]
+        tops = {"fp32": ceilings["operations_per_second"]}
+        if answer["precision"] == "int8":
+            tops["int8"] = ceilings["int8_operations_per_second"]
+        top = max(tops.values())
         ops = [op for op in answer["ops"] if op["operations"] and op["operations_per_second"]]
         intensities = [op["operations"] / op["bytes"] for op in ops]
         lowest, highest = min([0.1, *intensities]), max([100.0, *intensities])
@@ -90,6 +93,9 @@ def roofline(answer: dict[str, Any]) -> Draw:
             line = [min(top, step * rate["rate"]) / 1e9 for step in steps]
             axes.plot(steps, line, color="0.6", linewidth=0.8)
             axes.annotate(f"{rate['working_set'] >> 10} KiB", (steps[0], line[0]), fontsize=7, color="0.4")
+        for precision, limit in tops.items():
+            axes.axhline(limit / 1e9, color="0.3", linewidth=0.8, linestyle="--")
+            axes.annotate(f"{precision} limit", (steps[-1], limit / 1e9), fontsize=7, ha="right", va="bottom")
         for kind in dict.fromkeys(op["kind"] for op in ops):
             points = [(i, op) for i, op in zip(intensities, ops, strict=True) if op["kind"] == kind]
             sizes = [20 + 400 * op["seconds"] / answer["seconds"] for _, op in points]
@@ -100,7 +106,7 @@ def roofline(answer: dict[str, Any]) -> Draw:
                 label=kind,
                 alpha=0.6,
             )
-        axes.set(xscale="log", yscale="log", xlabel="operations per byte", ylabel="GFLOP/s")
+        axes.set(xscale="log", yscale="log", xlabel="operations per byte", ylabel="10⁹ operations per second")
         axes.legend(title="area = time")
 
     return draw

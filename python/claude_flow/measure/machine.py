@@ -50,18 +50,19 @@ def caches() -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Ceilings:
-    """The roofline of some threads on one instruction set: fp32 operations per second, and bytes per second for
-    working sets of growing size (bytes per thread)."""
+    """The roofline of some threads on one instruction set: operations per second in fp32 and on 8-bit integers, and
+    bytes per second for working sets of growing size (bytes per thread)."""
 
     isa: str
     threads: int
     operations: float
+    int8_operations: float
     bandwidth: tuple[tuple[int, float], ...]
 
     def read_rate(self, working_set: float) -> float:
         """Bytes per second for data of this size, between the sizes that were measured on a logarithmic scale.
 
-        >>> Ceilings("avx2", 1, 1e11, ((16384, 3e11), (65536, 1e11))).read_rate(32768)
+        >>> Ceilings("avx2", 1, 1e11, 2e11, ((16384, 3e11), (65536, 1e11))).read_rate(32768)
         200000000000.0
         """
         sizes, rates = zip(*self.bandwidth, strict=True)
@@ -71,7 +72,8 @@ class Ceilings:
         """The higher of two measurements of the same thing."""
         pairs = zip(self.bandwidth, other.bandwidth, strict=True)
         bandwidth = tuple((size, max(a, b)) for (size, a), (_, b) in pairs)
-        return Ceilings(self.isa, self.threads, max(self.operations, other.operations), bandwidth)
+        operations = max(self.operations, other.operations), max(self.int8_operations, other.int8_operations)
+        return Ceilings(self.isa, self.threads, *operations, bandwidth)
 
 
 def ceilings(isa: str, threads: int = 1, seconds: float = 0.3) -> Ceilings:
@@ -88,14 +90,15 @@ def ceilings(isa: str, threads: int = 1, seconds: float = 0.3) -> Ceilings:
                 found = max(found, done / (time.perf_counter() - begin))
             return found
 
-        operations = best(lambda _: _core.ceiling_fma(isa, 20_000), seconds / 3)
+        operations = best(lambda _: _core.ceiling_fma(isa, 20_000), seconds / 5)
+        int8_operations = best(lambda _: _core.ceiling_dot(isa, 20_000), seconds / 5)
         bandwidth = []
         for size in _SETS:
             data = [np.ones(size // 4, np.float32) for _ in range(threads)]
             steps = max(1, (8 << 20) // size)
             rate = best(lambda i, data=data, n=steps: _core.ceiling_read(isa, data[i], n), seconds / 8)  # type: ignore[misc]
             bandwidth.append((size, rate))
-    return Ceilings(isa, threads, operations, tuple(bandwidth))
+    return Ceilings(isa, threads, operations, int8_operations, tuple(bandwidth))
 
 
 def memory() -> dict[str, int]:

@@ -40,8 +40,9 @@ def computation(
     """Time every op of ``model`` on ``batch`` items of ``tokens`` tokens (default: the most it takes).
 
     Each op's time is its best of many runs; its limit is the longer of its arithmetic and its bytes at the rates that
-    this machine reaches on the model's instruction set, measured in the same call; its share is limit / time. Integer
-    ops have no arithmetic limit here. Raises :class:`InputError` for a backend without a clock between ops.
+    this machine reaches on the model's instruction set, measured in the same call (products of 8-bit
+    integers by what it multiplies of those); its share is limit / time. Raises :class:`InputError` for a backend
+    without a clock between ops.
     """
     _need_native(model)
     graph = _graph(model)
@@ -68,6 +69,7 @@ def computation(
         "limit_seconds": sum(op["limit_seconds"] for op in ops),
         "ceilings": {
             "operations_per_second": ceilings.operations,
+            "int8_operations_per_second": ceilings.int8_operations,
             "bytes_per_second": [{"working_set": size, "rate": rate} for size, rate in ceilings.bandwidth],
         },
     }
@@ -129,7 +131,7 @@ def _best(model: Model, x: NDArray[np.float32], seconds: float, progress: Note) 
 def _op(graph: Graph, index: int, seconds: float, lengths: list[int], ceilings: machine.Ceilings) -> dict[str, Any]:
     node = graph.nodes[index]
     cost = graph.cost(node, lengths)
-    arithmetic = 0.0 if node.int8 else cost.operations / ceilings.operations
+    arithmetic = cost.operations / (ceilings.int8_operations if node.int8 else ceilings.operations)
     moving = _moving(graph, cost, ceilings)
     limit = max(arithmetic, moving)
     return {
