@@ -11,7 +11,10 @@ export function available(): Isa[];
 export interface LoadOptions {
   /** "auto" takes the best that this host runs. */
   isa?: Isa | "auto";
-  /** 1: these modules run one thread. */
+  /**
+   * Threads of a run, the caller's among them; 1 unless given. More need relaxed SIMD and SharedArrayBuffer, in a browser
+   * a page that is cross-origin isolated; without them loading fails and says so.
+   */
   threads?: number;
   /** The folder of the .wasm files; by default the one of this module. */
   wasm?: URL | string;
@@ -59,6 +62,6 @@ export interface Model {
   profile(x: Float32Array, shape: readonly number[], lengths?: Int32Array): OpTime[];
   /** Assign one swarm's tasks: x holds the tokens of the state, the agents and the tasks. */
   decide(x: Float32Array, agents: number, tasks: number): Decision;
-  /** Give the memory back; the model cannot be used afterwards. */
+  /** End the threads and give the memory back; the model cannot be used afterwards. */
   dispose(): void;
 }

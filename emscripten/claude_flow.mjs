@@ -6,6 +6,7 @@
 //   model.dispose();
 
 import { parseModel } from "./safetensors.mjs";
+import { sharedMemory, startThreads, whyNoThreads } from "./threads.mjs";
 
 /** Instruction sets that a module is built for, worst first. */
 export const ISAS = ["simd128", "relaxed"];
@@ -17,6 +18,8 @@ const INFO_WORDS = 9;
 const OP_TIME_BYTES = 16;
 // Input floats that cross into the module at once, if an item is not larger; longer batches cross in parts.
 const STAGED = 1 << 20;
+const MAX_THREADS = 256;
+const START_THREADS = Symbol("start threads");
 
 // A function that multiplies and adds by f32x4.relaxed_madd: valid only where the host has relaxed SIMD.
 const RELAXED_PROBE = Uint8Array.of(
@@ -73,8 +76,9 @@ function compile(url) {
 }
 
 /**
- * Load a model. `source`: URL, path (Node) or bytes of a model file. Options: `isa` ("auto", "simd128", "relaxed"),
- * `threads` (1), `wasm` (where the .wasm files are; default: beside this file).
+ * Load a model. `source`: URL, path (Node) or bytes of a model file. Options: `isa` ("auto", "simd128", "relaxed");
+ * `threads` (1): threads of a run, the caller's among them, which need relaxed SIMD and SharedArrayBuffer; `wasm`: where
+ * the .wasm files are (default: beside this file).
  */
 export async function load(source, { isa = "auto", threads = 1, wasm = new URL("./", import.meta.url) } = {}) {
   const has = available();
@@ -82,19 +86,32 @@ export async function load(source, { isa = "auto", threads = 1, wasm = new URL("
     throw new ClaudeFlowError(`this host has no instruction set '${isa}'; it has: ${has.join(" ")}`);
   }
   const word = isa === "auto" ? has.at(-1) : isa;
-  const [bytes, module] = await Promise.all([bytesOf(source), compile(new URL(`${word}.wasm`, wasm))]);
+  if (!(Number.isSafeInteger(threads) && threads >= 1 && threads <= MAX_THREADS)) {
+    throw new ClaudeFlowError(`threads is ${threads}, not in 1..${MAX_THREADS}`);
+  }
+  const shared = threads > 1;
+  if (shared) {
+    const missing = word === "relaxed" ? whyNoThreads() : "relaxed SIMD (Node 22, Chrome 114, Firefox 145)";
+    if (missing) throw new ClaudeFlowError(`threads: ${threads} needs ${missing}; leave it out to run on one thread`);
+  }
+  const name = shared ? `${word}+threads.wasm` : `${word}.wasm`;
+  const [bytes, module] = await Promise.all([bytesOf(source), compile(new URL(name, wasm))]);
   let file;
   try {
     file = parseModel(bytes);
   } catch (error) {
     throw new ClaudeFlowError(`not one of our model files: ${error.message}`);
   }
-  const instance = await WebAssembly.instantiate(module, {});
-  return new Model(file, instance.exports, threads);
+  const imports = shared ? { env: { memory: sharedMemory() } } : {};
+  const { exports } = await WebAssembly.instantiate(module, imports);
+  const model = new Model(file, { memory: imports.env?.memory, ...exports }, threads);
+  if (shared) await model[START_THREADS](module);
+  return model;
 }
 
 class Model {
   #wasm;
+  #stopThreads = () => {};
   #model;
   #error;
   #stage;
@@ -202,10 +219,21 @@ class Model {
     return { scores, probabilities, columns, commands };
   }
 
-  /** Give the memory back; the model cannot be used afterwards. */
+  /** End the threads and give the memory back; the model cannot be used afterwards. */
   dispose() {
+    this.#stopThreads();
     this.#wasm = null;
     this.#head = null;
+  }
+
+  async [START_THREADS](module) {
+    const allocate = (size) => this.#allocate(size);
+    try {
+      const memory = this.#wasm.memory;
+      this.#stopThreads = await startThreads(this.threads, { module, memory, model: this.#model, allocate });
+    } catch (error) {
+      throw error instanceof ClaudeFlowError ? error : new ClaudeFlowError(error.message);
+    }
   }
 
   #alive() {

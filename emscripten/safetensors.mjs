@@ -1,6 +1,9 @@
 // The model file: a .safetensors container whose metadata key "claude_flow" is described in docs/model_format.md.
 
 const FORMAT = 1;
+// Our headers take some 30 KB. JSON of hostile content takes 40 times its length in the heap, and a full heap ends the
+// process: nothing catches that.
+const MAX_HEADER_BYTES = 8 << 20;
 const KINDS = {
   network: "string", precision: "string", config: "object", features: "object", calibration: "object",
   provenance: "object", program: "list", program_tensors: "list",
@@ -52,6 +55,7 @@ export function parseModel(bytes) {
   if (bytes.length < 8) throw new Error("it is shorter than a safetensors header");
   const headerBytes = Number(new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true));
   if (headerBytes > bytes.length - 8) throw new Error("its safetensors header reaches beyond the file");
+  if (headerBytes > MAX_HEADER_BYTES) throw new Error(`its safetensors header has more than ${MAX_HEADER_BYTES} bytes`);
   const header = json(new TextDecoder().decode(bytes.subarray(8, 8 + headerBytes)), "its safetensors header");
   if (!isObject(header)) throw new Error("its safetensors header is not an object");
   const { __metadata__: metadata, ...entries } = header;
@@ -66,8 +70,7 @@ export function parseModel(bytes) {
   if (!fields.program.every((word) => Number.isInteger(word) && word === (word | 0))) {
     throw new Error("its program holds a word that is not a 32-bit integer");
   }
-  const tensors = new Map();
-  for (const [name, entry] of Object.entries(entries)) tensors.set(name, tensor(name, entry, bytes, 8 + headerBytes));
+  const tensors = readTensors(entries, bytes.subarray(8 + headerBytes));
   for (const name of fields.program_tensors) {
     if (!tensors.has(name)) throw new Error(`its tensor '${name}' is missing`);
     const rank = tensors.get(name).shape.length;
@@ -76,19 +79,30 @@ export function parseModel(bytes) {
   return { ...fields, program: Int32Array.from(fields.program), programTensors: fields.program_tensors, tensors };
 }
 
-function tensor(name, entry, bytes, start) {
-  const type = TYPES[entry?.dtype];
-  if (!type) throw new Error(`its tensor '${name}' has type ${entry?.dtype}; model files hold F32, F16, I8 and I32`);
-  const { shape, data_offsets: offsets } = entry;
+// The tensors of the header's entries. They lie side by side and fill `content`, as the format demands: so the copies
+// take no more memory than the file.
+function readTensors(entries, content) {
   const whole = (list) => Array.isArray(list) && list.every((n) => Number.isSafeInteger(n) && n >= 0);
-  if (!whole(shape) || !whole(offsets) || offsets.length !== 2) throw new Error(`its tensor '${name}' is malformed`);
-  const count = shape.reduce((a, b) => a * b, 1);
-  const [first, last] = offsets;
-  if (last - first !== count * type.bytes || start + last > bytes.length) {
-    throw new Error(`its tensor '${name}' does not fit its place in the file; the file is cut short or damaged`);
+  const places = Object.entries(entries).map(([name, entry]) => {
+    const type = TYPES[entry?.dtype];
+    if (!type) throw new Error(`its tensor '${name}' has type ${entry?.dtype}; model files hold F32, F16, I8 and I32`);
+    const { shape, data_offsets: offsets } = entry;
+    if (!whole(shape) || !whole(offsets) || offsets.length !== 2) throw new Error(`its tensor '${name}' is malformed`);
+    return { name, type, shape, first: offsets[0], last: offsets[1] };
+  });
+  places.sort((a, b) => a.first - b.first || a.last - b.last);
+  const tensors = new Map();
+  let end = 0;
+  for (const { name, type, shape, first, last } of places) {
+    if (last - first !== shape.reduce((a, b) => a * b, 1) * type.bytes || first !== end || last > content.length) {
+      throw new Error(`its tensor '${name}' does not fit its place in the file; the file is cut short or damaged`);
+    }
+    end = last;
+    // A copy, since tensors may start at any byte and typed arrays may not.
+    const data = type.read(content.slice(first, last).buffer);
+    if (type.dtype === 0 && !allFinite(data)) throw new Error(`its tensor '${name}' holds NaN or infinity`);
+    tensors.set(name, { data, dtype: type.dtype, shape });
   }
-  // A copy, since tensors may start at any byte and typed arrays may not.
-  const data = type.read(bytes.slice(start + first, start + last).buffer);
-  if (type.dtype === 0 && !allFinite(data)) throw new Error(`its tensor '${name}' holds NaN or infinity`);
-  return { data, dtype: type.dtype, shape };
+  if (end !== content.length) throw new Error("it holds bytes that belong to no tensor");
+  return tensors;
 }

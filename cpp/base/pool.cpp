@@ -1,6 +1,6 @@
 #include "base/pool.h"
 
-#if defined(__EMSCRIPTEN__) && !defined(__EMSCRIPTEN_PTHREADS__)
+#if defined(__EMSCRIPTEN__) && !defined(__wasm_atomics__)
 
 namespace claude_flow {
 
@@ -19,8 +19,10 @@ void Pool::dispatch(int parts, Work work, const void* body) {
 
 #else
 
+#ifndef __EMSCRIPTEN__
 #include <pthread.h>
 #include <sched.h>
+#endif
 
 #include <new>
 
@@ -32,11 +34,70 @@ namespace {
 // microseconds.
 constexpr int kSpins = 2000;
 
+#ifdef __EMSCRIPTEN__
+
+// WebAssembly has no pause; a fence takes about as long.
+void pause_cpu() { std::atomic_thread_fence(std::memory_order_seq_cst); }
+
+// Where threads sleep until there is work.
+class Gate {
+ public:
+  template <class Idle>
+  void wait(const Idle& idle) {
+    sleepers_.fetch_add(1);
+    for (int32_t seen = opened_.load(); idle(); seen = opened_.load()) {
+      __builtin_wasm_memory_atomic_wait32(reinterpret_cast<int32_t*>(&opened_), seen, -1);
+    }
+    sleepers_.fetch_sub(1);
+  }
+
+  // A thread counts itself as a sleeper before it looks for work the last time.
+  void open() {
+    if (sleepers_.load() == 0) return;
+    opened_.fetch_add(1);
+    __builtin_wasm_memory_atomic_notify(reinterpret_cast<int32_t*>(&opened_), UINT32_MAX);
+  }
+
+ private:
+  std::atomic<int32_t> opened_{0};
+  std::atomic<int> sleepers_{0};
+};
+
+uint32_t current_generation() { return 0; }
+
+#else
+
 void pause_cpu() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
 #endif
 }
+
+// Where threads sleep until there is work.
+class Gate {
+ public:
+  template <class Idle>
+  void wait(const Idle& idle) {
+    pthread_mutex_lock(&mutex_);
+    sleepers_.fetch_add(1);
+    while (idle()) pthread_cond_wait(&wake_, &mutex_);
+    sleepers_.fetch_sub(1);
+    pthread_mutex_unlock(&mutex_);
+  }
+
+  // A thread counts itself as a sleeper before it looks for work the last time, both under the mutex.
+  void open() {
+    if (sleepers_.load() == 0) return;
+    pthread_mutex_lock(&mutex_);
+    pthread_cond_broadcast(&wake_);
+    pthread_mutex_unlock(&mutex_);
+  }
+
+ private:
+  pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
+  pthread_cond_t wake_ = PTHREAD_COND_INITIALIZER;
+  std::atomic<int> sleepers_{0};
+};
 
 // Counts forks: a state made before the last one belongs to the parent, and so do its threads.
 std::atomic<uint32_t> generation{0};
@@ -47,21 +108,13 @@ uint32_t current_generation() {
   return generation.load();
 }
 
+#endif
+
 }  // namespace
 
-void yield_cpu() { sched_yield(); }
-
 struct Pool::State {
-  struct Worker {
-    State* state;
-    pthread_t handle;
-    int thread;
-  };
-
   const uint32_t born = current_generation();
   std::atomic<bool> taken{false};
-  int workers = 0;
-  Worker worker[kMaxThreads];
 
   // The open job: its number in the high half, parts not yet claimed in the low half. A thread claims a part
   // by a compare-exchange of the whole word, so one that wakes up late can only claim from the job that is
@@ -71,9 +124,7 @@ struct Pool::State {
   Work work = nullptr;
   const void* body = nullptr;
 
-  pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-  pthread_cond_t wake = PTHREAD_COND_INITIALIZER;
-  std::atomic<int> parked{0};
+  Gate gate;
   std::atomic<bool> stopping{false};
 
   bool work_once(int thread) {
@@ -94,20 +145,32 @@ struct Pool::State {
       while (work_once(thread)) {
       }
       for (int i = 0; i < kSpins && idle(); ++i) pause_cpu();
-      if (!idle()) continue;
-      pthread_mutex_lock(&mutex);
-      parked.fetch_add(1);
-      while (idle()) pthread_cond_wait(&wake, &mutex);
-      parked.fetch_sub(1);
-      pthread_mutex_unlock(&mutex);
+      if (idle()) gate.wait([this] { return idle(); });
     }
   }
 
-  void wake_all() {
-    pthread_mutex_lock(&mutex);
-    pthread_cond_broadcast(&wake);
-    pthread_mutex_unlock(&mutex);
+#ifdef __EMSCRIPTEN__
+
+  // Threads that the host has lent.
+  std::atomic<int> workers{0};
+
+  void start(int) {}
+
+  void stop() {
+    stopping.store(true);
+    gate.open();
+    while (workers.load() > 0) pause_cpu();
   }
+
+#else
+
+  struct Worker {
+    State* state;
+    pthread_t handle;
+    int thread;
+  };
+  int workers = 0;
+  Worker worker[kMaxThreads];
 
   void start(int threads) {
     for (int i = 1; i < threads && i < kMaxThreads; ++i) {
@@ -126,10 +189,30 @@ struct Pool::State {
 
   void stop() {
     stopping.store(true);
-    wake_all();
+    gate.open();
     for (int i = 0; i < workers; ++i) pthread_join(worker[i].handle, nullptr);
   }
+
+#endif
 };
+
+#ifdef __EMSCRIPTEN__
+
+void yield_cpu() { pause_cpu(); }
+
+void Pool::serve(int thread) {
+  State* state = alive();
+  if (state == nullptr) return;
+  state->workers.fetch_add(1);
+  state->serve(thread);
+  state->workers.fetch_sub(1);
+}
+
+#else
+
+void yield_cpu() { sched_yield(); }
+
+#endif
 
 Pool::~Pool() {
   State* state = state_.load();
@@ -139,19 +222,19 @@ Pool::~Pool() {
   delete state;
 }
 
+Pool::State* Pool::alive() {
+  State* state = state_.load();
+  if (state != nullptr && state->born == current_generation()) return state;
+  State* fresh = new (std::nothrow) State;
+  if (fresh == nullptr || state_.compare_exchange_strong(state, fresh)) return fresh;
+  delete fresh;  // another thread was first
+  return state;
+}
+
 bool Pool::enter() {
   if (threads_ == 1) return false;
-  State* state = state_.load();
-  if (state == nullptr || state->born != current_generation()) {
-    State* fresh = new (std::nothrow) State;
-    if (fresh == nullptr) return false;
-    if (!state_.compare_exchange_strong(state, fresh)) {
-      delete fresh;  // another thread was first
-    } else {
-      state = fresh;
-    }
-  }
-  if (state->taken.exchange(true)) return false;
+  State* state = alive();
+  if (state == nullptr || state->taken.exchange(true)) return false;
   if (state->workers == 0) state->start(threads_);
   if (state->workers == 0) state->taken.store(false);
   return state->workers > 0;
@@ -166,8 +249,7 @@ void Pool::dispatch(int parts, Work work, const void* body) {
   s.unfinished.store(parts);
   const uint64_t job = (s.ticket.load() >> 32) + 1;
   s.ticket.store(job << 32 | static_cast<uint32_t>(parts));
-  // A worker counts itself as parked before it looks at the ticket for the last time, both under the mutex.
-  if (s.parked.load() > 0) s.wake_all();
+  s.gate.open();
   while (s.work_once(0)) {
   }
   for (int i = 0; s.unfinished.load() > 0; ++i) {

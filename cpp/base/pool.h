@@ -10,7 +10,7 @@ namespace claude_flow {
 // Lets another thread run.
 void yield_cpu();
 
-#if defined(__EMSCRIPTEN__) && !defined(__EMSCRIPTEN_PTHREADS__)
+#if defined(__EMSCRIPTEN__) && !defined(__wasm_atomics__)
 constexpr int kMaxThreads = 1;
 #else
 constexpr int kMaxThreads = 256;
@@ -25,10 +25,16 @@ class Pool {
 
   int threads() const { return threads_; }
 
-  // Takes the pool for the calling thread, starting its threads the first time. False: it is taken, or no
-  // thread starts.
+  // Takes the pool for the calling thread, starting its threads the first time. False: it is taken, or it has
+  // no threads.
   bool enter();
   void leave();
+
+#ifdef __EMSCRIPTEN__
+  // WebAssembly starts no threads: the host does, and each becomes thread 1..threads-1 of the pool here, until
+  // the pool is destroyed.
+  void serve(int thread);
+#endif
 
   // body(part, thread) for every part in 0..parts-1, and waits. `thread` in 0..threads-1 is unique among
   // running bodies.
@@ -45,6 +51,7 @@ class Pool {
   using Work = void (*)(const void* body, int part, int thread);
   friend struct State;
 
+  State* alive();
   void dispatch(int parts, Work work, const void* body);
 
   const int threads_;

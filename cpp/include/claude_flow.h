@@ -78,6 +78,13 @@ CF_API void cf_model_info(const cf_model *model, cf_info *info);
 CF_API cf_status cf_model_run(cf_model *model, const float *x, int32_t items, int32_t tokens,
                               const int32_t *lengths, float *out, cf_error *error);
 
+#ifdef __wasm_atomics__
+/* WebAssembly cannot start threads. A host makes an instance of the module on the model's memory in another
+   thread, gives it a stack and thread-local storage, and calls this with thread = 1..threads-1: it works for
+   the model's runs until the model is destroyed. A run does without those that have not come yet. */
+void cf_model_serve(cf_model *model, int32_t thread);
+#endif
+
 /* The limits of one core on one instruction set, for rooflines: the caller takes the time. Each does `steps`
    rounds and says how many operations (fp32 or 8-bit, a multiply-add is two), or bytes, they were. The sum of x
    keeps a compiler from leaving the reading out. */

@@ -83,6 +83,10 @@ cf_status cf_model_run(cf_model* model, const float* x, int32_t items, int32_t t
   return model->model.run(x, items, tokens, lengths, out).report(error);
 }
 
+#ifdef __wasm_atomics__
+void cf_model_serve(cf_model* model, int32_t thread) { model->model.serve(thread); }
+#endif
+
 cf_status cf_model_profile(cf_model* model, const float* x, int32_t items, int32_t tokens,
                            const int32_t* lengths, float* out, double (*clock)(void), cf_op_time* times,
                            cf_error* error) {

@@ -24,6 +24,9 @@ class Model {
   Status profile(const float* x, int items, int tokens, const int32_t* lengths, float* out, double (*clock)(),
                  cf_op_time* times);
   cf_info info() const;
+#ifdef __wasm_atomics__
+  void serve(int thread) { pool_.serve(thread); }
+#endif
 
  private:
   // An op with its weights packed; which members count depends on the code.

