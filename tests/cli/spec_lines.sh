@@ -8,6 +8,12 @@ claude-flow neural train coordination \
   --tensorboard-logging true \
   --distributed-training auto
 
+claude-flow neural monitor training \
+  --model "coordination-v3" \
+  --metrics '["loss","accuracy","coordination-efficiency","attention-weights"]' \
+  --visualization "real-time" \
+  --early-stopping-alerts true
+
 claude-flow neural infer coordination \
   --input '{
     "current-agents": [

@@ -153,3 +153,15 @@ def test_an_option_that_cannot_be_used_is_one_line(run, words, option, value, me
 
 def test_there_must_be_something_to_resume(run, words):
     assert "nothing to resume" in one_line(run(*words, "--resume"), 2)
+
+
+def test_the_range_test_suggests_a_rate_and_draws_it(run, words):
+    done = run(*words, "--find-learning-rate", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert len(found["rates"]) == len(found["losses"]) > 50
+    assert 1e-6 < found["suggested"] < 1
+    assert not (registry.workspace() / "models").exists()
+    drawn = run(*words, "--find-learning-rate").stdout
+    assert f'"initial": {found["suggested"]:g}' in drawn
+    assert any("\u2801" <= char <= "\u28ff" for char in drawn)

@@ -20,7 +20,7 @@ from safetensors.numpy import load_file
 import claude_flow as cf
 from claude_flow.data.prepare_coordination import preprocess
 from claude_flow.errors import ClaudeFlowError, InputError
-from claude_flow.train import coordination, loop
+from claude_flow.train import checkpoint, coordination, diagnose, loop, monitor, rate, runlog
 from claude_flow.train.config import TrainingConfig, parse
 
 TINY = {"width": 16, "heads": 2, "feed-forward": [16], "output-width": 16}
@@ -93,21 +93,21 @@ def test_wrong_configurations_name_the_field(change: dict[str, Any], word: str) 
 
 
 def test_learning_rate_warms_up_and_anneals() -> None:
-    config = TrainingConfig(learning_rate=1.0, warmup_steps=10)
-    rates = [loop.learning_rate(config, step, 110) for step in range(110)]
+    config = TrainingConfig(warmup_steps=10)
+    rates = [rate.scheduled(config, 1.0, step, 110) for step in range(110)]
     assert rates[:10] == pytest.approx([0.1 * (i + 1) for i in range(10)])
     assert rates[10] == 1.0
     assert rates[60] == pytest.approx(0.5)
     assert rates == sorted(rates[:10]) + sorted(rates[10:], reverse=True)
-    assert loop.learning_rate(config, 9, 20) == 1.0, "a warm-up longer than half the run is cut"
+    assert rate.scheduled(config, 1.0, 9, 20) == 1.0, "a warm-up longer than half the run is cut"
 
 
 def test_training_writes_a_model_that_learned(tmp_path: Path) -> None:
     data = tmp_path / "data"
     preprocess(tmp_path, data, {"simulate": 1000})
     seen: list[tuple[int, float]] = []
-    rate = {"initial": 0.003, "warmup-steps": 20}
-    config = _config(epochs=12, **{"learning-rate": rate}, network=TINY | {"width": 64, "output-width": 64})
+    start = {"initial": 0.003, "warmup-steps": 20}
+    config = _config(epochs=12, **{"learning-rate": start}, network=TINY | {"width": 64, "output-width": 64})
     card = loop.fit(
         "coordination", config, data, tmp_path / "run", tensorboard=True,
         progress=lambda epoch, epochs, share, values: seen.append((epoch, share)),
@@ -119,7 +119,10 @@ def test_training_writes_a_model_that_learned(tmp_path: Path) -> None:
     assert held_out["metrics"]["regret"] < 0.9 * random["regret"]
     assert set(card["baselines"]) == {"random", "rule-based", "best-single-agent"}
     assert json.loads((tmp_path / "run/card.json").read_text()) == card
-    assert len((tmp_path / "run/metrics.jsonl").read_text().splitlines()) == 12
+    assert len(runlog.read(tmp_path / "run").epochs) == 12
+    assert card["history"]["validation-loss"][-1] == pytest.approx(
+        runlog.read(tmp_path / "run").epochs[-1]["validation-loss"], rel=1e-4
+    )
     assert list((tmp_path / "run/tensorboard").iterdir())
     model = cf.load(tmp_path / "run/model.safetensors")
     assert model.provenance["data"]["sha256"] == loop.data_hash(data)
@@ -144,7 +147,8 @@ def test_resume_repeats_an_uninterrupted_run(data: Path, tmp_path: Path) -> None
 
     with pytest.raises(KeyboardInterrupt):
         loop.fit("coordination", config, data, tmp_path / "cut", progress=interrupt)
-    assert sorted(p.name for p in (tmp_path / "cut").iterdir()) == ["checkpoint.pt"]
+    assert sorted(p.name for p in (tmp_path / "cut").iterdir()) == ["checkpoint.pt", "metrics.jsonl"]
+    assert monitor._state(runlog.read(tmp_path / "cut"))[0] == "interrupted"
     loop.fit("coordination", config, data, tmp_path / "cut", resume=True)
     assert _same(tmp_path / "whole", tmp_path / "cut")
 
@@ -194,7 +198,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_batch(data: Path, tmp_pat
     from safetensors.numpy import save_file
 
     save_file(tensors, broken / "pools.safetensors")
-    with pytest.raises(ClaudeFlowError, match=r"epoch 1, step 1.*bad_batch"):
+    with pytest.raises(ClaudeFlowError, match=r"epoch 1, step 1: \d+ values of the input x are not finite.*bad_batch"):
         loop.fit("coordination", _config(), broken, tmp_path / "run")
     assert np.isinf(load_file(tmp_path / "run/bad_batch.safetensors")["x"]).any()
 
@@ -258,6 +262,94 @@ def test_ctrl_c_in_a_real_process_leaves_a_checkpoint(data: Path, tmp_path: Path
         assert worker.wait(30) != 0
     finally:
         worker.kill()
-    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["checkpoint.pt"]
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["checkpoint.pt", "metrics.jsonl"]
     state = torch.load(tmp_path / "run/checkpoint.pt", weights_only=True)
     assert state["epoch"] >= 10
+
+
+def test_averaged_weights_and_a_found_rate_resume_exactly(data: Path, tmp_path: Path) -> None:
+    config = _config(
+        epochs=6, network=TINY | {"dropout": 0.3}, **{"ema-decay": 0.9, "learning-rate": {"initial": "auto"}}
+    )
+    whole = loop.fit("coordination", config, data, tmp_path / "whole")
+    assert 1e-6 < whole["learning_rate"] < 1
+
+    def interrupt(epoch: int, epochs: int, share: float, values: dict[str, float]) -> None:
+        if epoch == 4 and share > 0:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        loop.fit("coordination", config, data, tmp_path / "cut", progress=interrupt)
+    cut = loop.fit("coordination", config, data, tmp_path / "cut", resume=True)
+    assert _same(tmp_path / "whole", tmp_path / "cut")
+    assert cut["learning_rate"] == whole["learning_rate"]
+    plain = _config(epochs=6, network=TINY | {"dropout": 0.3}, **{"learning-rate": {"initial": whole["learning_rate"]}})
+    loop.fit("coordination", plain, data, tmp_path / "plain")
+    assert not _same(tmp_path / "whole", tmp_path / "plain"), "the average is what is kept"
+
+
+def test_the_average_is_the_exponential_one() -> None:
+    module = torch.nn.Linear(1, 1, bias=False)
+    average = checkpoint.Average(module, 0.5)
+    wanted = module.weight.item()
+    for step in range(1, 40):
+        with torch.no_grad():
+            module.weight.fill_(float(step))
+        average.update(module, step)
+        decay = min(0.5, step / (step + 9))
+        wanted = decay * wanted + (1 - decay) * step
+    assert average.module.weight.item() == pytest.approx(wanted, rel=1e-6)
+
+
+def test_the_range_test_brackets_the_best_rate() -> None:
+    """Least squares by gradient descent: steps above 2 / (largest curvature) diverge, a bit below they are fastest."""
+    generator = np.random.default_rng(0)
+    x = torch.from_numpy(generator.normal(size=(64, 4)).astype(np.float32))
+    batch = {"x": x, "y": x.sum(1, keepdim=True)}
+    config = TrainingConfig(optimizer="SGD", gradient_clipping=1e9, weight_decay=0.0)
+    torch.manual_seed(0)
+    module = torch.nn.Linear(4, 1)
+    before = module.weight.clone()
+    seen: list[float] = []
+    found = rate.find(
+        module, config, lambda _: [batch] * 10, lambda m, b: (m(b["x"]) - b["y"]).square().mean(), seen.append
+    )
+    assert torch.equal(module.weight, before), "it tries on a copy"
+    assert found.rates[0] == 1e-6
+    assert found.losses[0] > 2 * min(found.losses)
+    assert 1e-3 < found.suggested < 1
+    assert seen == sorted(seen)
+    with pytest.raises(ClaudeFlowError, match="no learning rate"):
+        rate.find(module, config, lambda _: [batch], lambda m, b: m(b["x"]).sum() * 0)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "cause"),
+    [
+        (lambda net, batch: batch["x"][1].fill_(torch.nan), "values of the input x are not finite, first in row 1"),
+        (lambda net, batch: net.blocks[0].up.weight.data.fill_(torch.nan), "the weights blocks.0.up.weight overflowed"),
+        (lambda net, batch: net.embedding.weight.data.fill_(3e38), "the output of layer embedding is the first"),
+        (lambda net, batch: batch["utility"].fill_(torch.inf), "targets in utility are infinite"),
+    ],
+)
+def test_the_cause_of_a_loss_that_is_not_finite_is_named(data: Path, spoil: Any, cause: str) -> None:
+    source = coordination.CoordinationData.load(data, 0.2, 0, {})
+    net = source.module({k.replace("-", "_"): v for k, v in TINY.items()}).eval()
+    batch = next(source.batches("train", 8, np.random.default_rng(0)))
+    spoil(net, batch)
+    assert cause in diagnose.loss_cause(net, batch, lambda: source.loss(net, batch))
+
+
+def test_a_gradient_that_is_not_finite_stops_too(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = coordination.CoordinationData.loss
+
+    def steep(self: coordination.CoordinationData, module: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        # sqrt at 0: the value is 0, the slope infinite
+        return honest(self, module, batch) + torch.sqrt(module.head.bias.sum() * 0)
+
+    monkeypatch.setattr(coordination.CoordinationData, "loss", steep)
+    with pytest.raises(
+        ClaudeFlowError, match=r"gradient is not finite at epoch 1, step 1: the gradient of .*bad_batch"
+    ):
+        loop.fit("coordination", _config(), data, tmp_path / "run")
+    assert "gradient" in monitor._state(runlog.read(tmp_path / "run"))[1]  # type: ignore[operator]

@@ -25,6 +25,7 @@ NEURAL: dict[str, tuple[str, str]] = {
         "claude_flow.cli.infer:group",
         "Ask a trained network: who takes which task, what to change, when it is done.",
     ),
+    "monitor": ("claude_flow.cli.monitor:group", "Watch a training run."),
     "profile": ("claude_flow.cli.profile:group", "See where a model's time goes, and what this machine could do."),
     "runtime": ("claude_flow.cli.runtime:group", "Choose how models run here, and measure how fast they answer."),
     "train": ("claude_flow.cli.train:group", "Train a network on a preprocessed dataset."),

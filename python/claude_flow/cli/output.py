@@ -13,13 +13,16 @@ import math
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePath
-from typing import Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 import click
 
 from claude_flow.errors import ClaudeFlowError, MissingExtra
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 __all__ = ["FORMATS", "Bar", "Output", "Table", "explain"]
 
@@ -93,10 +96,23 @@ class Output:
         """
         if self.format == "json":
             print(json.dumps(_plain(value), indent=2, ensure_ascii=False))
-        elif self.format == "table" and _is_terminal(sys.stdout):
+        elif self.is_interactive:
             _print_rich(tables)
         elif self.format == "table":
             print("\n\n".join(_plain_table(table) for table in tables))
+
+    @property
+    def is_interactive(self) -> bool:
+        """Whether a result goes to a person's terminal, which a live picture may redraw."""
+        return self.format == "table" and _is_terminal(sys.stdout)
+
+    def live(self, pictures: Iterable[RenderableType]) -> None:
+        """Show each picture in the place of the one before, the last one for good; Ctrl-C leaves."""
+        from rich.live import Live
+
+        with contextlib.suppress(KeyboardInterrupt), Live(auto_refresh=False, vertical_overflow="crop") as shown:
+            for picture in pictures:
+                shown.update(picture, refresh=True)
 
     def note(self, text: str) -> None:
         """Write a line about the work to standard error, unless quiet."""

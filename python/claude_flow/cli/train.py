@@ -11,6 +11,7 @@ import click
 from claude_flow import registry
 from claude_flow.cli import params
 from claude_flow.cli.command import Command, Group
+from claude_flow.cli.curve import chart
 from claude_flow.cli.output import Output, Table
 
 __all__ = ["group"]
@@ -88,6 +89,11 @@ def _command(network: str, learns: str, examples: list[str]) -> Command:
         show_default=True,
         help="Where to train.",
     )
+    @click.option(
+        "--find-learning-rate",
+        is_flag=True,
+        help="Only try which learning rate lowers the loss fastest (a range test of 100 steps), and draw it.",
+    )
     @click.pass_obj
     def train(
         output: Output,
@@ -102,6 +108,7 @@ def _command(network: str, learns: str, examples: list[str]) -> Command:
         time_budget: float | None,
         resume: bool,
         device: str,
+        find_learning_rate: bool,
     ) -> None:
         from claude_flow.train import config as training
 
@@ -110,8 +117,23 @@ def _command(network: str, learns: str, examples: list[str]) -> Command:
         else:
             settings = training.read(registry.config_path(config), network)
         dataset = registry.dataset_path(data)
+        from claude_flow.train import loop  # torch takes seconds to load: after what can be wrong
+
+        if find_learning_rate:
+            with output.progress("trying rates", 1.0) as bar:
+                found = loop.find_learning_rate(
+                    network,
+                    settings,
+                    dataset,
+                    validation_split=validation_split,
+                    seed=seed,
+                    device=device,
+                    progress=bar.update,
+                )
+            answer = {"suggested": found.suggested, "rates": found.rates, "losses": found.losses}
+            output.result(answer, _rate_tables(network, answer))
+            return
         run = registry.runs_dir() / name
-        from claude_flow.train.loop import fit  # torch takes seconds to load: after what can be wrong
 
         with output.progress(f"training {name}", settings.epochs, "epochs") as bar:
             judged: dict[str, float] = {}
@@ -121,7 +143,7 @@ def _command(network: str, learns: str, examples: list[str]) -> Command:
                 note = "  ".join(f"{key} {value:.4g}" for key, value in judged.items())
                 bar.update(epoch - 1 + share, epochs, note)
 
-            card = fit(
+            card = loop.fit(
                 network,
                 settings,
                 dataset,
@@ -144,6 +166,20 @@ def _command(network: str, learns: str, examples: list[str]) -> Command:
         output.result(result, _tables(f"{name} {version}", model, card))
 
     return train
+
+
+def _rate_tables(network: str, found: dict[str, Any]) -> list[Table]:
+    """The curve of a range test, rate on a logarithmic axis, and what it suggests."""
+    losses, rates = found["losses"], found["rates"]
+    start, least = losses[0], min(losses)
+    # Beyond the start the loss only explodes: cut there, so that the fall can be seen.
+    lines = chart([min(loss, start + (start - least) / 4) for loss in losses], 60, 8)
+    axis = f"{rates[0]:.0e}".ljust(30) + f"{rates[len(rates) // 2]:.0e}".ljust(25) + f"{rates[-1]:.0e}"
+    labels = [f"{start:.4g}", *[""] * (len(lines) - 2), f"{least:.4g}", "rate"]
+    curve = [list(pair) for pair in zip(labels, [*lines, axis], strict=True)]
+    config = f'{{"{network}-training": {{"learning-rate": {{"initial": {found["suggested"]:g}}}}}}}'
+    facts = [["suggested", found["suggested"]], ["in the configuration", config]]
+    return [("Smoothed training loss as the learning rate rises", ["", ""], curve), ("Learning rate", ["", ""], facts)]
 
 
 def _tables(title: str, model: Path, card: dict[str, Any]) -> list[Table]:
@@ -176,7 +212,10 @@ group.add_command(
     _command(
         "optimization",
         "which change removes a bottleneck",
-        ["claude-flow neural train optimization --data preprocessed-optimization-data --time-budget 5m"],
+        [
+            "claude-flow neural train optimization --data preprocessed-optimization-data --time-budget 5m",
+            "claude-flow neural train optimization --find-learning-rate",
+        ],
     )
 )
 group.add_command(

@@ -12,7 +12,7 @@ from typing import Any
 from claude_flow.errors import InputError
 from claude_flow.values import parse_json
 
-__all__ = ["TrainingConfig", "parse", "read"]
+__all__ = ["TrainingConfig", "lower_is_better", "parse", "read"]
 
 ARCHITECTURES = {
     "coordination": "transformer",
@@ -29,9 +29,11 @@ class TrainingConfig:
 
     ``monitor`` is the validation metric that stops early and picks the best epoch (``patience`` epochs without an
     improvement; ``None`` trains to the end). ``gradient_clipping`` is the largest norm of all gradients.
+    ``learning_rate`` ``None`` has a range test find it. ``ema_decay`` above 0 keeps the average of the weights over
+    about 1 / (1 - decay) steps instead of the last ones.
     """
 
-    learning_rate: float = 1e-3
+    learning_rate: float | None = 1e-3
     schedule: str = "cosine-annealing"
     warmup_steps: int = 100
     optimizer: str = "AdamW"
@@ -42,9 +44,19 @@ class TrainingConfig:
     patience: int | None = 10
     monitor: str = "validation-loss"
     gradient_clipping: float = 1.0
+    ema_decay: float = 0.0
     network: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
     source: dict[str, Any] = field(default_factory=dict)
+
+
+def lower_is_better(metric: str) -> bool:
+    """Whether a metric's name says that smaller values are better.
+
+    >>> lower_is_better("validation-regret"), lower_is_better("coordination-accuracy")
+    (True, False)
+    """
+    return any(word in metric for word in ("loss", "regret", "mae", "error", "brier", "width", "pinball"))
 
 
 def _number(low: float, high: float, *, open_low: bool = False) -> Callable[[Any], float]:
@@ -76,6 +88,15 @@ def _choice(*names: str) -> Callable[[Any], str]:
     return check
 
 
+def _rate(value: Any) -> float | None:
+    if value == "auto":
+        return None
+    try:
+        return _number(0, 10, open_low=True)(value)
+    except ValueError as error:
+        raise ValueError(f'{error}, or "auto"') from None
+
+
 def _flag(value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f"true or false, not {value!r}")
@@ -98,7 +119,7 @@ def _object(value: Any) -> dict[str, Any]:
 _FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "model-architecture": ("", _choice(*ARCHITECTURES.values())),
     "optimizer": ("optimizer", _choice(*OPTIMIZERS)),
-    "learning-rate.initial": ("learning_rate", _number(0, 10, open_low=True)),
+    "learning-rate.initial": ("learning_rate", _rate),
     "learning-rate.schedule": ("schedule", _choice(*SCHEDULES)),
     "learning-rate.warmup-steps": ("warmup_steps", _integer(0, 10**9)),
     "batch-size": ("batch_size", _integer(1, 1_000_000)),
@@ -106,6 +127,7 @@ _FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "epochs": ("epochs", _integer(1, 1_000_000)),
     "early-stopping.patience": ("patience", _integer(1, 1_000_000)),
     "early-stopping.monitor": ("monitor", _name),
+    "ema-decay": ("ema_decay", _number(0, 0.99999)),
     "gradient-clipping": ("gradient_clipping", _number(0, 1e9, open_low=True)),
     "regularization.weight-decay": ("weight_decay", _number(0, 10)),
     "regularization.dropout": ("network.dropout", _number(0, 0.95)),

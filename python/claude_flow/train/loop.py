@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import functools
 import hashlib
 import importlib
 import json
@@ -11,7 +13,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,7 +22,7 @@ import numpy as np
 from claude_flow import __version__
 from claude_flow.errors import ClaudeFlowError, InputError, MissingExtra
 from claude_flow.registry import atomic_write
-from claude_flow.train.config import TrainingConfig
+from claude_flow.train.config import TrainingConfig, lower_is_better
 
 try:
     import torch
@@ -29,7 +31,10 @@ except ImportError as error:
 
 from torch import Tensor, nn
 
-__all__ = ["Data", "Progress", "fit", "lower_is_better"]
+from claude_flow.train import attention, checkpoint, diagnose, rate
+from claude_flow.train.runlog import RunLog
+
+__all__ = ["Data", "Progress", "find_learning_rate", "fit", "lower_is_better"]
 
 #: (epoch, epochs, share of the epoch done, latest values by name)
 Progress = Callable[[int, int, float, dict[str, float]], None]
@@ -60,42 +65,6 @@ def data_class(network: str) -> type[Data]:
     return kind
 
 
-def lower_is_better(metric: str) -> bool:
-    """Whether a metric's name says that smaller values are better.
-
-    >>> lower_is_better("validation-regret"), lower_is_better("coordination-accuracy")
-    (True, False)
-    """
-    return any(word in metric for word in ("loss", "regret", "mae", "error", "brier", "width", "pinball"))
-
-
-def _optimizer(module: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
-    # Decay shrinks matrices only: biases, gains and the norms' scales keep their size (as in GPT-2 and since).
-    matrices = [p for p in module.parameters() if p.ndim >= 2]
-    rest = [p for p in module.parameters() if p.ndim < 2]
-    groups = [
-        {"params": matrices, "weight_decay": config.weight_decay},
-        {"params": rest, "weight_decay": 0.0},
-    ]
-    if config.optimizer == "SGD":
-        return torch.optim.SGD(groups, lr=config.learning_rate, momentum=0.9)
-    return getattr(torch.optim, config.optimizer)(groups, lr=config.learning_rate)  # type: ignore[no-any-return]
-
-
-def learning_rate(config: TrainingConfig, step: int, total: int) -> float:
-    """Learning rate at ``step`` (from 0) of ``total``: linear warm-up, then the schedule down to 0.
-
-    A warm-up longer than half the run is cut to half of it, so that a short run still anneals.
-    """
-    warmup = min(config.warmup_steps, total // 2)
-    if step < warmup:
-        return config.learning_rate * (step + 1) / warmup
-    done = (step - warmup) / max(1, total - warmup)
-    if config.schedule == "cosine-annealing":
-        return config.learning_rate * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
-    return config.learning_rate * (1 - min(done, 1.0) if config.schedule == "linear" else 1.0)
-
-
 def _commit() -> str:
     """The commit of the source tree that this package runs from, or its version when it is installed."""
     here = Path(__file__).parent
@@ -111,57 +80,12 @@ def data_hash(path: Path) -> str:
     digest = hashlib.sha256()
     for file in sorted(p for p in path.rglob("*") if p.is_file()):
         digest.update(file.relative_to(path).as_posix().encode() + b"\0")
+        content = hashlib.sha256()
         with file.open("rb") as stream:
-            digest.update(hashlib.sha256(stream.read()).digest())
+            while part := stream.read(1 << 20):
+                content.update(part)
+        digest.update(content.digest())
     return digest.hexdigest()
-
-
-class _Run:
-    """The state of a run, which a checkpoint stores and a resume restores; it changes at the end of an epoch only."""
-
-    def __init__(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        self.module, self.optimizer = module, optimizer
-        self.epoch = self.step = self.stale = 0
-        self.seconds = 0.0
-        self.best_value: float | None = None
-        self.best_epoch = 0
-        self.best = copy.deepcopy(module.state_dict())
-        self.history: list[dict[str, float]] = []
-
-    _PLAIN = ("epoch", "step", "stale", "seconds", "best_value", "best_epoch", "best", "history")
-
-    def state(self) -> dict[str, Any]:
-        state = {name: copy.deepcopy(getattr(self, name)) for name in self._PLAIN}
-        state["module"] = copy.deepcopy(self.module.state_dict())
-        state["optimizer"] = copy.deepcopy(self.optimizer.state_dict())
-        return state
-
-    def restore(self, state: dict[str, Any]) -> None:
-        for name in self._PLAIN:
-            setattr(self, name, state[name])
-        self.module.load_state_dict(state["module"])
-        self.optimizer.load_state_dict(state["optimizer"])
-
-
-def _save_checkpoint(path: Path, state: dict[str, Any], identity: dict[str, Any]) -> None:
-    import io
-
-    buffer = io.BytesIO()
-    torch.save({"identity": identity, **state}, buffer)
-    atomic_write(path, buffer.getvalue())
-
-
-def _load_checkpoint(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
-    if not path.exists():
-        raise InputError(f"{path.parent}: nothing to resume, it has no checkpoint; leave out --resume to start")
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for a damaged file
-        raise InputError(f"{path}: the checkpoint cannot be read ({error}); start again without --resume") from None
-    changed = [key for key, value in identity.items() if state["identity"].get(key) != value]
-    if changed:
-        raise InputError(f"{path}: cannot resume, {changed[0]} differs from the interrupted run's; start a new run")
-    return state
 
 
 def fit(
@@ -182,68 +106,102 @@ def fit(
 ) -> dict[str, Any]:
     """Train a network and write ``run_dir/model.safetensors`` and ``run_dir/card.json``; returns the card.
 
-    ``data`` is a preprocessed data set. Every ``checkpoint_interval`` epochs, at the end and when interrupted, the
+    ``data`` is a preprocessed data set. What happens goes to ``run_dir/metrics.jsonl`` as it happens (see
+    :mod:`claude_flow.train.runlog`). Every ``checkpoint_interval`` epochs, at the end and when interrupted, the
     state goes to ``run_dir/checkpoint.pt``; ``resume`` continues there and ends with the same weights as a run that
     was never interrupted. ``time_budget`` (seconds) ends the run at its best epoch so far. ``distributed``:
     ``"auto"`` joins the process group when started by ``torchrun`` and otherwise trains in this process;
-    ``"off"`` never joins. The same seed gives the same weights on the same machine.
+    ``"off"`` never joins. The same seed gives the same weights on the same CPU.
 
-    Raises :class:`InputError` for unusable data or options, :class:`ClaudeFlowError` when the loss is not finite.
+    Raises :class:`InputError` for unusable data or options, :class:`ClaudeFlowError` when the loss or a gradient is
+    not finite: the message names the cause, ``run_dir/bad_batch.safetensors`` holds the batch.
     """
-    if not 0 < validation_split < 1:
-        raise InputError(f"--validation-split must lie between 0 and 1, not {validation_split:g}")
+    deadline = math.inf if time_budget is None else time.monotonic() + time_budget
     run_dir.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(seed)
-    place = _device(device)
-    source = data_class(network).load(data, validation_split, seed, asdict(config))
-    module = source.module(config.network).to(place)
+    setup = _prepare(network, config, data, validation_split, seed, device)
     rank, world = _join(distributed)
-    optimizer = _optimizer(module, config)
-    run = _Run(module, optimizer)
+    run = checkpoint.Run(setup.module, rate.optimizer(setup.module, config), config.ema_decay)
     identity = {"network": network, "config": config.source, "data": data_hash(data), "seed": seed}
     identity |= {"validation_split": validation_split}
-    checkpoint = run_dir / "checkpoint.pt"
     if resume:
-        run.restore(_load_checkpoint(checkpoint, identity))
-    steps = sum(1 for _ in source.batches("train", config.batch_size, np.random.default_rng(0))) // world
+        run.restore(checkpoint.load(run_dir / "checkpoint.pt", identity))
+    elif config.learning_rate is None:
+        run.learning_rate = _find(setup, config).suggested
+    else:
+        run.learning_rate = config.learning_rate
+    steps = sum(1 for _ in setup.epoch(0)) // world
     if steps == 0:
         raise InputError(f"{data}: too little to train on; collect more data or lower --validation-split")
-    writer = _tensorboard(run_dir) if tensorboard and rank == 0 else None
-    deadline = math.inf if time_budget is None else time.monotonic() + time_budget
-    stopped = "all epochs done"
-    snapshot = run.state()
-    try:
-        while run.epoch < config.epochs:
-            started = time.monotonic()
-            finished = _epoch(source, run, config, steps, seed, place, deadline, run_dir, progress, rank, world)
-            run.seconds += time.monotonic() - started
-            if not finished:
-                run.restore(snapshot)
-                stopped = "time budget used up"
-                break
-            improved = _judge(source, run, config, progress)
-            if writer:
-                for name, value in run.history[-1].items():
-                    writer.add_scalar(name, value, run.epoch)
-            snapshot = run.state()
-            if rank == 0 and run.epoch % checkpoint_interval == 0:
-                _save_checkpoint(checkpoint, snapshot, identity)
-            if config.patience is not None and not improved and run.stale >= config.patience:
-                stopped = f"no better {config.monitor} for {config.patience} epochs"
-                break
-            if time.monotonic() > deadline:
-                stopped = "time budget used up"
-                break
-    except KeyboardInterrupt:
-        if rank == 0:
-            _save_checkpoint(checkpoint, snapshot, identity)
-        raise
-    finally:
-        if writer:
-            writer.close()
+    log = None
     if rank == 0:
-        _save_checkpoint(checkpoint, snapshot, identity)
-    return _finish(source, run, config, identity, run_dir, stopped, rank)
+        parameters = sum(p.numel() for p in setup.module.parameters())
+        about = {"network": network, "epochs": config.epochs, "monitor": config.monitor, "patience": config.patience}
+        log = RunLog(run_dir, run.epoch, **about, parameters=parameters, seed=seed, device=str(setup.place))
+    loop = _Loop(setup, run, config, steps, rank, world, deadline, run_dir, log, progress)
+    try:
+        stopped = loop.epochs(identity, checkpoint_interval, _tensorboard(run_dir) if tensorboard and log else None)
+        card = _finish(setup, run, config, identity, run_dir, stopped, rank)
+    except BaseException as error:
+        if log:
+            with contextlib.suppress(OSError):  # the disk may be what failed
+                log.end(error="interrupted" if isinstance(error, KeyboardInterrupt) else str(error))
+        raise
+    if log:
+        log.end(stopped=stopped)
+    return card
+
+
+def find_learning_rate(
+    network: str,
+    config: TrainingConfig,
+    data: Path,
+    *,
+    validation_split: float = 0.2,
+    seed: int = 0,
+    device: str = "auto",
+    progress: Callable[[float], None] | None = None,
+) -> rate.Found:
+    """The range test of :func:`claude_flow.train.rate.find` on a data set, with the weights that ``fit`` would start
+    from; ``progress`` is told the share done. ``"learning-rate": {"initial": "auto"}`` makes ``fit`` run the same."""
+    return _find(_prepare(network, config, data, validation_split, seed, device), config, progress)
+
+
+@dataclass
+class _Setup:
+    """Data, network and place of a run."""
+
+    source: Data
+    module: nn.Module
+    place: torch.device
+    batch_size: int
+    seed: int
+
+    def epoch(self, number: int) -> Iterator[dict[str, Tensor]]:
+        """The training batches of epoch ``number`` (from 0), on the CPU: they follow from seed and number alone."""
+        return self.source.batches("train", self.batch_size, np.random.default_rng([self.seed, number]))
+
+    def moved(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name: t.to(self.place) for name, t in batch.items()}
+
+
+def _prepare(
+    network: str, config: TrainingConfig, data: Path, validation_split: float, seed: int, device: str
+) -> _Setup:
+    if not 0 < validation_split < 1:
+        raise InputError(f"--validation-split must lie between 0 and 1, not {validation_split:g}")
+    place = _device(device)
+    source = data_class(network).load(data, validation_split, seed, asdict(config))
+    torch.manual_seed(seed)
+    return _Setup(source, source.module(config.network).to(place), place, config.batch_size, seed)
+
+
+def _find(setup: _Setup, config: TrainingConfig, progress: Callable[[float], None] | None = None) -> rate.Found:
+    torch.manual_seed(setup.seed)
+
+    def epochs(number: int) -> Iterator[dict[str, Tensor]]:
+        return map(setup.moved, setup.epoch(number))
+
+    return rate.find(setup.module, config, epochs, setup.source.loss, progress)
 
 
 def _device(device: str) -> torch.device:
@@ -283,84 +241,147 @@ def _tensorboard(run_dir: Path) -> Any:
     return SummaryWriter(str(run_dir / "tensorboard"))
 
 
-def _epoch(
-    source: Data,
-    run: _Run,
-    config: TrainingConfig,
-    steps: int,
-    seed: int,
-    place: torch.device,
-    deadline: float,
-    run_dir: Path,
-    progress: Progress | None,
-    rank: int,
-    world: int,
-) -> bool:
-    """One pass over the training split; False when the deadline cut it short."""
-    # Everything random in an epoch follows from (seed, epoch), so a resumed run repeats an uninterrupted one.
-    torch.manual_seed(seed * 1_000_003 + run.epoch)
-    batches = source.batches("train", config.batch_size, np.random.default_rng([seed, run.epoch]))
-    run.module.train()
-    total_loss, batch_count = 0.0, 0
-    # Each process takes its own of every `world` batches; an incomplete last group is left out, so all stay in step.
-    for together in zip(*[batches] * world, strict=False):
-        batch = {name: t.to(place) for name, t in together[rank].items()}
-        for group in run.optimizer.param_groups:
-            group["lr"] = learning_rate(config, run.step, steps * config.epochs)
-        loss = source.loss(run.module, batch)
-        if not torch.isfinite(loss):
-            _save_batch(run_dir / "bad_batch.safetensors", batch)
-            raise ClaudeFlowError(
-                f"the loss became {loss.item()} at epoch {run.epoch + 1}, step {run.step + 1}; the batch is in "
-                f"{run_dir / 'bad_batch.safetensors'}; lower learning-rate.initial or check the data"
-            )
-        run.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        if world > 1:
-            _average_gradients(run.module, world)
-        nn.utils.clip_grad_norm_(run.module.parameters(), config.gradient_clipping)
-        run.optimizer.step()
-        run.step += 1
-        batch_count += 1
-        total_loss += loss.item()
-        if progress:
-            progress(run.epoch + 1, config.epochs, batch_count / steps, {"loss": total_loss / batch_count})
-        if time.monotonic() > deadline:
-            return False
-    run.history.append({"loss": total_loss / max(1, batch_count), "learning-rate": run.optimizer.param_groups[0]["lr"]})
-    run.epoch += 1
-    return True
+@dataclass
+class _Loop:
+    """The epochs of one run, in this process."""
 
+    setup: _Setup
+    run: checkpoint.Run
+    config: TrainingConfig
+    steps: int  # per epoch
+    rank: int
+    world: int
+    deadline: float
+    run_dir: Path
+    log: RunLog | None  # of the first process alone
+    progress: Progress | None
 
-def _save_batch(path: Path, batch: dict[str, Tensor]) -> None:
-    from safetensors.torch import save
+    def epochs(self, identity: dict[str, Any], checkpoint_interval: int, writer: Any) -> str:
+        """Train until something ends it, and say what."""
+        run, config = self.run, self.config
+        snapshot = run.state()
+        stopped = "all epochs done"
+        try:
+            while run.epoch < config.epochs:
+                started = time.monotonic()
+                finished = self.epoch()
+                run.seconds += time.monotonic() - started
+                if not finished:
+                    run.restore(snapshot)
+                    stopped = "time budget used up"
+                    break
+                improved = self.judge()
+                if writer:
+                    for name, value in run.history[-1].items():
+                        writer.add_scalar(name, value, run.epoch)
+                snapshot = run.state()
+                if self.rank == 0 and run.epoch % checkpoint_interval == 0:
+                    checkpoint.save(self.run_dir / "checkpoint.pt", snapshot, identity)
+                if config.patience is not None and not improved and run.stale >= config.patience:
+                    stopped = f"no better {config.monitor} for {config.patience} epochs"
+                    break
+                if time.monotonic() > self.deadline:
+                    stopped = "time budget used up"
+                    break
+        except KeyboardInterrupt:
+            if self.rank == 0:
+                checkpoint.save(self.run_dir / "checkpoint.pt", snapshot, identity)
+            raise
+        finally:
+            if writer:
+                writer.close()
+        if self.rank == 0:
+            checkpoint.save(self.run_dir / "checkpoint.pt", snapshot, identity)
+        return stopped
 
-    atomic_write(path, save({name: t.detach().cpu().contiguous() for name, t in batch.items()}))
+    def epoch(self) -> bool:
+        """One pass over the training split; False when the deadline cut it short."""
+        run, config, source = self.run, self.config, self.setup.source
+        # Everything random in an epoch follows from (seed, epoch), so a resumed run repeats an uninterrupted one.
+        torch.manual_seed(self.setup.seed * 1_000_003 + run.epoch)
+        batches = self.setup.epoch(run.epoch)
+        run.module.train()
+        total_loss, batch_count = 0.0, 0
+        # Each process takes its own of every `world` batches; an incomplete last group is left out, so all stay in
+        # step.
+        for together in zip(*[batches] * self.world, strict=False):
+            batch = self.setup.moved(together[self.rank])
+            for group in run.optimizer.param_groups:
+                group["lr"] = rate.scheduled(config, run.learning_rate, run.step, self.steps * config.epochs)
+            loss = source.loss(run.module, batch)
+            if not torch.isfinite(loss):
+                cause = diagnose.loss_cause(run.module, batch, lambda: source.loss(run.module, batch))  # noqa: B023
+                raise self.failure(f"the loss became {loss.item()}", batch, cause)
+            run.optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            if self.world > 1:
+                _average_gradients(run.module, self.world)
+            norm = nn.utils.clip_grad_norm_(run.module.parameters(), config.gradient_clipping)
+            if not torch.isfinite(norm):
+                raise self.failure("the gradient is not finite", batch, diagnose.gradient_cause(run.module))
+            run.optimizer.step()
+            run.step += 1
+            if run.average:
+                run.average.update(run.module, run.step)
+            batch_count += 1
+            total_loss += loss.item()
+            self.tell(batch_count / self.steps, total_loss / batch_count)
+            if time.monotonic() > self.deadline:
+                return False
+        run.history.append(
+            {"loss": total_loss / max(1, batch_count), "learning-rate": run.optimizer.param_groups[0]["lr"]}
+        )
+        run.epoch += 1
+        return True
 
+    def tell(self, share: float, loss: float) -> None:
+        """Report how far the epoch is."""
+        if self.log:
+            self.log.progress(self.run.epoch + 1, share, loss)
+        if self.progress:
+            self.progress(self.run.epoch + 1, self.config.epochs, share, {"loss": loss})
 
-def _judge(source: Data, run: _Run, config: TrainingConfig, progress: Progress | None) -> bool:
-    """Measure on the validation split and keep the best weights; True when this epoch is the best so far."""
-    run.module.eval()
-    with torch.no_grad():
-        metrics = {f"validation-{name}": v for name, v in source.metrics(run.module, "validation").items()}
-    if config.monitor not in metrics:
-        raise InputError(f"early-stopping.monitor {config.monitor!r}: this network has {', '.join(metrics)}")
-    run.history[-1] |= {"epoch": run.epoch, **metrics}
-    if progress:
-        progress(run.epoch, config.epochs, 1.0, run.history[-1])
-    value = metrics[config.monitor] * (1 if lower_is_better(config.monitor) else -1)
-    improved = run.best_value is None or value < run.best_value
-    if improved:
-        run.best_value, run.best_epoch, run.stale = value, run.epoch, 0
-        run.best = copy.deepcopy(run.module.state_dict())
-    else:
-        run.stale += 1
-    return improved
+    def failure(self, what: str, batch: dict[str, Tensor], cause: str) -> ClaudeFlowError:
+        """The error of a step that went wrong; its batch is saved."""
+        from safetensors.torch import save
+
+        path = self.run_dir / "bad_batch.safetensors"
+        atomic_write(path, save({name: t.detach().cpu().contiguous() for name, t in batch.items()}))
+        where = f"at epoch {self.run.epoch + 1}, step {self.run.step + 1}"
+        return ClaudeFlowError(f"{what} {where}: {cause}; the batch is in {path}")
+
+    def judge(self) -> bool:
+        """Measure on the validation split and keep the best weights; True when this epoch is the best so far."""
+        run, config, source = self.run, self.config, self.setup.source
+        run.judged.eval()
+        with torch.no_grad():
+            metrics = {f"validation-{name}": v for name, v in source.metrics(run.judged, "validation").items()}
+        if config.monitor not in metrics:
+            raise InputError(f"early-stopping.monitor {config.monitor!r}: this network has {', '.join(metrics)}")
+        spread = attention.entropies(run.judged, lambda: source.loss(run.judged, self.sample))
+        run.history[-1] |= {"epoch": run.epoch, **metrics, **spread}
+        if self.log:
+            self.log.epoch(run.history[-1], run.seconds)
+        if self.progress:
+            self.progress(run.epoch, config.epochs, 1.0, run.history[-1])
+        value = metrics[config.monitor] * (1 if lower_is_better(config.monitor) else -1)
+        improved = run.best_value is None or value < run.best_value
+        if improved:
+            run.best_value, run.best_epoch, run.stale = value, run.epoch, 0
+            run.best = copy.deepcopy(run.judged.state_dict())
+        else:
+            run.stale += 1
+        return improved
+
+    @functools.cached_property
+    def sample(self) -> dict[str, Tensor]:
+        """A batch of 64 of the validation split, the same in every epoch."""
+        return self.setup.moved(next(self.setup.source.batches("validation", 64, np.random.default_rng(0))))
 
 
 def _finish(
-    source: Data,
-    run: _Run,
+    setup: _Setup,
+    run: checkpoint.Run,
     config: TrainingConfig,
     identity: dict[str, Any],
     run_dir: Path,
@@ -371,12 +392,14 @@ def _finish(
         raise ClaudeFlowError("the time budget ended before the first epoch did; give it more time or less data")
     from claude_flow import export
 
+    source = setup.source
     run.module.load_state_dict(run.best)
     run.module.cpu().eval()
     split = "test" if "test" in source.splits else "validation"
     with torch.no_grad():
         held_out = source.metrics(run.module, split)
         metadata = source.metadata(run.module)
+    followed = ("loss", "validation-loss", config.monitor)
     card = {
         "network": identity["network"],
         "config": config.source,
@@ -384,11 +407,13 @@ def _finish(
         "seed": identity["seed"],
         "commit": _commit(),
         "versions": {"claude-flow": __version__, "torch": torch.__version__, "numpy": np.__version__},
+        "learning_rate": run.learning_rate,
         "epochs": run.epoch,
         "best_epoch": run.best_epoch,
         "stopped": stopped,
         "seconds": round(run.seconds, 1),
         "parameters": sum(p.numel() for p in run.module.parameters()),
+        "history": {name: [float(f"{e[name]:.5g}") for e in run.history if name in e] for name in followed},
         "held_out": {"split": split, "used_for_early_stopping": split == "validation", "metrics": held_out},
         "baselines": source.baselines(split),
     }
@@ -396,6 +421,4 @@ def _finish(
     if rank == 0:
         export.save(run.module, run_dir / "model.safetensors", metadata={**metadata, "provenance": card})
         atomic_write(run_dir / "card.json", json.dumps(card, indent=2) + "\n")
-        lines = "".join(json.dumps(entry) + "\n" for entry in run.history)
-        atomic_write(run_dir / "metrics.jsonl", lines)
     return card

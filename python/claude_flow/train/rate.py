@@ -1,0 +1,110 @@
+"""Learning rates: the schedule of a run, and a range test that finds where it should start."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from claude_flow.errors import ClaudeFlowError
+from claude_flow.train.config import TrainingConfig
+
+__all__ = ["Found", "find", "optimizer", "scheduled"]
+
+LOWEST, HIGHEST, STEPS = 1e-6, 1.0, 100
+_SMOOTHING = 0.9
+_AT_REST = 10  # the first steps, whose rates are too small to learn anything: where the loss stands at the start
+_DIVERGED = 3.0  # times the drop from the first loss to the best: the rest of the ramp teaches nothing
+
+
+def optimizer(module: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+    """The configured optimizer; its rate is set before every step."""
+    # Decay shrinks matrices only: biases, gains and the norms' scales keep their size (as in GPT-2 and since).
+    matrices = [p for p in module.parameters() if p.ndim >= 2]
+    rest = [p for p in module.parameters() if p.ndim < 2]
+    groups = [
+        {"params": matrices, "weight_decay": config.weight_decay},
+        {"params": rest, "weight_decay": 0.0},
+    ]
+    if config.optimizer == "SGD":
+        return torch.optim.SGD(groups, lr=LOWEST, momentum=0.9)
+    return getattr(torch.optim, config.optimizer)(groups, lr=LOWEST)  # type: ignore[no-any-return]
+
+
+def scheduled(config: TrainingConfig, peak: float, step: int, total: int) -> float:
+    """Learning rate at ``step`` (from 0) of ``total``: linear warm-up to ``peak``, then the schedule down to 0.
+
+    A warm-up longer than half the run is cut to half of it, so that a short run still anneals.
+    """
+    warmup = min(config.warmup_steps, total // 2)
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    done = (step - warmup) / max(1, total - warmup)
+    if config.schedule == "cosine-annealing":
+        return peak * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+    return peak * (1 - min(done, 1.0) if config.schedule == "linear" else 1.0)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A range test: the ``rates`` tried, the smoothed ``losses`` there, and the rate that is ``suggested``."""
+
+    rates: list[float]
+    losses: list[float]
+    suggested: float
+
+
+def find(
+    module: nn.Module,
+    config: TrainingConfig,
+    epochs: Callable[[int], Iterable[dict[str, Tensor]]],
+    loss: Callable[[nn.Module, dict[str, Tensor]], Tensor],
+    progress: Callable[[float], None] | None = None,
+) -> Found:
+    """Raise the rate from 1e-6 to 1 in 100 steps on a copy of ``module`` and see where the loss falls (Smith 2017).
+
+    ``epochs(i)`` gives the batches of epoch i. It ends early where the loss has diverged. Suggested is a tenth of the
+    rate at which the smoothed loss was lowest: the usual reading, since the loss lags behind the rate on the ramp.
+    Raises :class:`ClaudeFlowError` when the loss never fell.
+    """
+    module = copy.deepcopy(module).train()
+    steps = optimizer(module, config)
+    rates: list[float] = []
+    losses: list[float] = []
+    mean = 0.0
+    grid = np.geomspace(LOWEST, HIGHEST, STEPS).tolist()
+    for rate, batch in zip(grid, _endless(epochs), strict=False):
+        value = loss(module, batch)
+        if not torch.isfinite(value):
+            break
+        for group in steps.param_groups:
+            group["lr"] = rate
+        steps.zero_grad(set_to_none=True)
+        value.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(module.parameters(), config.gradient_clipping)
+        steps.step()
+        mean = _SMOOTHING * mean + (1 - _SMOOTHING) * value.item()
+        rates.append(rate)
+        losses.append(mean / (1 - _SMOOTHING ** len(rates)))
+        if progress:
+            progress(len(rates) / STEPS)
+        if len(losses) > STEPS // 2 and losses[-1] > losses[0] + _DIVERGED * (losses[0] - min(losses)):
+            break
+    start = float(np.mean(losses[:_AT_REST])) if losses else math.nan
+    lowest = _AT_REST + int(np.argmin(losses[_AT_REST:])) if len(losses) > _AT_REST else 0
+    if not lowest or losses[lowest] >= start:
+        raise ClaudeFlowError(
+            "no learning rate from 1e-6 to 1 lowers the loss: check the data (claude-flow neural data validate), or "
+            "set learning-rate.initial by hand"
+        )
+    return Found(rates, losses, float(f"{rates[lowest] / 10:.2g}"))
+
+
+def _endless(epochs: Callable[[int], Iterable[dict[str, Tensor]]]) -> Iterator[dict[str, Tensor]]:
+    return itertools.chain.from_iterable(epochs(i) for i in itertools.count())
