@@ -83,7 +83,7 @@ def read(path: str | Path, memory_mapping: bool = True) -> ModelFile:
                 raise InputError(f"{path}: no claude_flow metadata, so this is not one of our model files")
             header = _header(path, metadata[_KEY])
             names = list(container.keys())
-            views = _mapped(path) if memory_mapping else {}
+            views = mapped(path) if memory_mapping else {}
             tensors = {n: _tensor(path, n, views[n] if n in views else container.get_tensor(n)) for n in names}
     except SafetensorError as error:
         raise InputError(f"{path}: not a readable safetensors file ({error}); restore it or train it again") from None
@@ -97,7 +97,7 @@ def read(path: str | Path, memory_mapping: bool = True) -> ModelFile:
     return ModelFile(tensors=tensors, **header)
 
 
-def _mapped(path: str | Path) -> dict[str, NDArray[Any]]:
+def mapped(path: str | Path) -> dict[str, NDArray[Any]]:
     """The tensors of a container that safetensors has checked, as views of the file, which halves the time of a load;
     without those that lie askew in it."""
     content = np.memmap(path, np.uint8, "r")
@@ -113,7 +113,8 @@ def _mapped(path: str | Path) -> dict[str, NDArray[Any]]:
     return views
 
 
-_DTYPES = {"F32": np.float32, "F16": np.float16, "I8": np.int8, "I32": np.int32}
+_FLOATS = {"F64": np.float64, "F32": np.float32, "F16": np.float16}
+_DTYPES: dict[str, type] = {**_FLOATS, "I64": np.int64, "I32": np.int32, "I8": np.int8, "BOOL": np.bool_}
 
 
 def _header(path: str | Path, text: str) -> dict[str, Any]:

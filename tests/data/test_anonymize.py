@@ -142,3 +142,38 @@ def test_a_whole_dataset(tmp_path, transcript):
         assert secret not in str(read_table(tmp_path / "d", "runs").to_pylist())
     assert manifest["filters"]["anonymized"]["token"] == 1
     assert manifest["sources"][0]["sha256"]
+
+
+@pytest.mark.parametrize(
+    ("said", "names"),
+    [
+        ("Signed-off-by: Zoë Quartz <z@example.org>", ["Zoë", "Quartz"]),
+        ("Co-authored-by: Anna-Lena van der Meer", ["Anna-Lena", "Meer"]),
+        ("fix by Petra Okonkwo <po@x.example>, please", ["Petra", "Okonkwo"]),
+        ("mail petra.okonkwo@corp.example; Petra Okonkwo knows", ["Petra", "Okonkwo", "petra.okonkwo"]),
+        ("Hi Thandeka,\nthe build is red", ["Thandeka"]),
+        ("my name is Oluwaseun Adeyemi and I own this", ["Oluwaseun", "Adeyemi"]),
+        ("Author: J. Featherstone", ["Featherstone"]),
+        ("Thanks,\nMirjam O'Rourke", ["Mirjam", "O'Rourke"]),
+    ],
+)
+def test_names_that_something_gives_away_vanish_there_and_later(said, names):
+    anonymizer = Anonymizer(key=b"k")
+    result = anonymizer.text(said)
+    assert not [name for name in names if name in result], result
+    later = [name for name in names if name[0].isupper() and len(name) > 3]
+    assert not [name for name in later if name in anonymizer.text(f"then {name} said so")]
+
+
+@pytest.mark.parametrize(
+    "harmless",
+    [
+        "Thanks, I will look at it",
+        "Hi team, the Owner field is Required",
+        "Hello Claude, write a parser for Markdown. Thanks everyone!",
+        "Fixed-by: rebasing; Author: unknown",
+        "GET /v1/users and Set-Cookie: a=b",
+    ],
+)
+def test_prose_without_names_stays(harmless):
+    assert Anonymizer(key=b"k").text(harmless) == harmless

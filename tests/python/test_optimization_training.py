@@ -64,7 +64,7 @@ def test_hiding_keeps_wishes_and_some_metric(dataset):
     data = OptimizationData.load(dataset, 0.2, 0, {})
     batch = next(data.batches("train", 512, np.random.default_rng(0)))
     hidden = batch["inputs"].numpy()
-    whole = data._whole["train"][0]
+    whole = np.asarray(data._train[0])
     encoder = data.encoder
     wishes = list(range(244, 256))
     again = hide(encoder, whole, np.random.default_rng(0))

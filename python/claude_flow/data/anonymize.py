@@ -2,8 +2,9 @@
 
 A pseudonym is a keyed hash. The key is random, lives as long as the object and is written nowhere: pseudonyms
 cannot be looked up by hashing a list of names, nor joined between datasets. Rules know formats, not people: a
-bare name in a description is replaced only when a home path, an account or the ``user`` column gave it away
-before.
+bare name in a description is replaced only when something gave it away before: a home path, an account, the
+``user`` column, an e-mail address (``jane.doe@``, ``Jane Doe <...>``), a commit's trailer (``Signed-off-by:``), a
+greeting (``Hi Jane,``) or an introduction (``my name is Jane Doe``).
 """
 
 from __future__ import annotations
@@ -52,6 +53,17 @@ _HOME = re.compile(
     r"(?:/(?:Users|home)/|[A-Za-z]:[\\/]{1,2}(?:Users|Documents and Settings)[\\/]{1,2})([^/\\\s:\"'<>|]+)"
     r"|(?:\A|(?<=[/\s\"']))-(?:Users|home)-([^-/\\\s:\"'<>|]+)"
 )
+_CAPITAL = r"[A-ZÀ-ÖØ-ÞŁŚŞŠŽČĐİ]"
+_NAME = rf"{_CAPITAL}(?:[^\W\d_]+|['’]{_CAPITAL}[^\W\d_]+)(?:[-'’]{_CAPITAL}?[^\W\d_]+)*"
+_PERSON = rf"(?:{_CAPITAL}\.[ \t]*)*{_NAME}(?:[ \t]+(?:{_CAPITAL}\.|(?:van|von|de|der|den|di|da|la)\b|{_NAME})){{0,3}}"
+_INTRODUCED = re.compile(
+    rf"(?:(?i:[a-z-]+ed-by|author|committer|assignee|reviewer|owner|cc|on behalf of):[ \t]*)({_PERSON})"
+    rf"|(?i:\bmy name is )({_PERSON})"
+    rf"|(?:\b(?:Hi|Hello|Hey|Dear|Thanks|Regards|Cheers),?\s+)({_PERSON})(?=[ \t]*(?:[,.!:]|$))"
+    rf"|({_PERSON})(?=[ \t]*<[^<>\s]+@[^<>\s]+>)",
+    re.MULTILINE,
+)
+_LOCAL_PART = re.compile(r"(?<![\w.+%-])([A-Za-z]{2,})[._]([A-Za-z]{2,})(?=@[\w-]+\.)")
 _IPV4 = re.compile(r"(?<![\d.])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\d.]*\d)")
 _IPV6 = re.compile(r"(?<![\w:])(?=[\w:.]*:[\w:.]*:)[0-9A-Fa-f:]{2,39}(?:\d{1,3}(?:\.\d{1,3}){3})?(?:%\w+)?(?![\w:])")
 _RANDOM = re.compile(r"[A-Za-z0-9+_=]{32,}")
@@ -86,7 +98,13 @@ _EVERYBODY = frozenset(
         "default",
         "guest",
         "agent",
+        "all",
         "claude",
+        "copilot",
+        "everyone",
+        "folks",
+        "team",
+        "there",
         "work",
     ]
 )
@@ -149,6 +167,10 @@ class Anonymizer:
             return known
         for match in _HOME.finditer(value):
             self._learn(match.group(1) or match.group(2))
+        for match in _INTRODUCED.finditer(value):
+            self._learn_person((match.group(match.lastindex or 0)).split())
+        for match in _LOCAL_PART.finditer(value):
+            self._learn_person([part.capitalize() for part in match.groups()])
         result = self._replace(value, prose)
         if len(self._known) > 50_000:
             self._known.clear()
@@ -186,6 +208,15 @@ class Anonymizer:
         self.replaced[kind] += 1
         digest = hashlib.blake2b(value.encode("utf-8", "replace"), key=self._key[:64], digest_size=8).hexdigest()
         return f"[{kind}-{digest[:6]}]"
+
+    def _learn_person(self, parts: list[str]) -> None:
+        """Learn a person's name: whole, and each part that is no initial or particle."""
+        if parts[0].lower() in _EVERYBODY:
+            return
+        self._learn(" ".join(parts))
+        for part in parts:
+            if part[0].isupper() and len(part) > 3:
+                self._learn(part)
 
     def _learn(self, name: str) -> None:
         if len(name) >= 3 and name.lower() not in _EVERYBODY and name not in self._names and "[" not in name:

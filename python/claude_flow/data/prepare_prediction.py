@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from claude_flow.data.tables import read_manifest, read_table
+from claude_flow.data.tensors import read
 from claude_flow.errors import InputError
 from claude_flow.features.history import KEYS, NO_TIME, TARGETS, History, Runs, as_of, source_names
 from claude_flow.features.prediction import Encoder
@@ -120,8 +121,8 @@ def load(folder: Path) -> tuple[dict[str, Any], Runs, Array, History]:
             raise InputError(f"{folder} holds data for {manifest['network']}, not for prediction")
         parts: dict[str, list[dict[str, Array]]] = {"runs": [], "history": []}
         for shard in manifest["shards"]:
-            parts[shard.partition("-")[0]].append(load_file(folder / shard))
-        whole = {k: {n: np.concatenate([p[n] for p in v]) for n in v[0]} for k, v in parts.items()}
+            parts[shard.partition("-")[0]].append(read(folder / shard))
+        whole = {k: {n: _joined([p[n] for p in v]) for n in v[0]} for k, v in parts.items()}
         samples = whole["history"].pop("task")
         return manifest, Runs(**whole["runs"]), samples, History(**whole["history"])
     except InputError:
@@ -131,6 +132,11 @@ def load(folder: Path) -> tuple[dict[str, Any], Runs, Array, History]:
             f"{folder} is not preprocessed data for prediction ({type(error).__name__}): "
             "make it with  claude-flow neural data preprocess"
         ) from error
+
+
+def _joined(parts: list[Array]) -> Array:
+    """The shards of one array as one: a single one stays in its file, several are copied."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def split_rows(tasks: Runs, validation: float, test: float) -> Array:

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.numpy import load_file
 from torch import Tensor, nn
 
 from claude_flow import nets
 from claude_flow.data.prepare_coordination import TEST, TRAIN
 from claude_flow.data.scenarios import COMMANDS
+from claude_flow.data.tensors import read
 from claude_flow.errors import InputError
 from claude_flow.features.coordination import FEATURES, NUMBERS, PAST, TEXT, Encoder, History
 
@@ -78,7 +78,7 @@ class CoordinationData:
         manifest = json.loads((path / "manifest.json").read_text())
         if manifest.get("network") != "coordination":
             raise InputError(f"{path}: a data set for {manifest.get('network')}, not for coordination")
-        tensors = load_file(path / "pools.safetensors")
+        tensors = read(path / "pools.safetensors")  # views: what an episode shows is copied when it is made
         generator = np.random.default_rng([seed, 77])
         pools, agent, task, cell = [], 0, 0, 0
         simulated_train = simulated = 0

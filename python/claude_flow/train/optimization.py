@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.numpy import load_file
 from torch import Tensor, nn
 
 from claude_flow import nets
+from claude_flow.data.tensors import Rows, shards
 from claude_flow.errors import InputError
 from claude_flow.features.optimization import GROUPS, Encoder
 from claude_flow.train.optimization_rules import rule_scores
@@ -96,17 +96,19 @@ class OptimizationData:
 
     splits = ("train", "validation", "test")
 
-    def __init__(
-        self, encoder: Encoder, parts: dict[str, tuple[Floats, Floats]], families: dict[str, list[str]]
-    ) -> None:
+    def __init__(self, encoder: Encoder, parts: dict[str, tuple[Rows, Rows]], families: dict[str, list[str]]) -> None:
         self.encoder = encoder
         self.families = families
-        self._whole = parts
+        self._train = parts["train"]  # stays in the files; what is judged every epoch is read once
+        self._whole = {
+            name: (np.asarray(inputs), np.asarray(utilities))
+            for name, (inputs, utilities) in parts.items()
+            if name != "train"
+        }
         # Judged on one fixed hiding per split, so that epochs and baselines are comparable.
         self._judged = {
             name: (hide(encoder, inputs, np.random.default_rng(7)), utilities)
-            for name, (inputs, utilities) in parts.items()
-            if name != "train"
+            for name, (inputs, utilities) in self._whole.items()
         }
 
     @classmethod
@@ -115,8 +117,8 @@ class OptimizationData:
         manifest = json.loads((path / "manifest.json").read_text("utf-8"))
         if manifest.get("kind") != "tensors" or manifest.get("network") != "optimization":
             raise InputError(f"{path}: not a preprocessed data set of optimization; run data preprocess")
-        shards = [load_file(path / name) for name in manifest["shards"]]
-        inputs, utilities, family = (np.concatenate([s[k] for s in shards]) for k in ("inputs", "utilities", "family"))
+        stored = shards(path, manifest["shards"])
+        family = np.asarray(stored["family"])
         held_out = manifest["test_families"]
         rest = np.setdiff1d(np.arange(len(manifest["families"])), held_out)
         count = min(max(1, round(validation_split * len(rest))), len(rest) - 1)
@@ -124,8 +126,8 @@ class OptimizationData:
         members = {"train": np.setdiff1d(rest, validation), "validation": validation, "test": np.array(held_out)}
         parts = {}
         for name, chosen in members.items():
-            rows = np.isin(family, chosen)
-            parts[name] = (inputs[rows], utilities[rows])
+            rows = np.flatnonzero(np.isin(family, chosen))
+            parts[name] = (stored["inputs"].take(rows), stored["utilities"].take(rows))
         fewest = min(len(parts["validation"][0]), len(parts["test"][0]))
         if fewest < _FEWEST:
             raise InputError(
@@ -139,7 +141,7 @@ class OptimizationData:
         return nets.create("optimization", config)
 
     def batches(self, split: str, batch_size: int, generator: np.random.Generator) -> Iterator[dict[str, Tensor]]:
-        inputs, utilities = self._whole[split]
+        inputs, utilities = self._train if split == "train" else self._whole[split]
         order = generator.permutation(len(inputs))
         for first in range(0, len(order), batch_size):
             rows = order[first : first + batch_size]
@@ -169,10 +171,9 @@ class OptimizationData:
         ranking, and a ridge regression from all the inputs."""
         inputs, utilities = self._judged[split]
         whole = self._whole[split][0]
-        train_inputs, train_utilities = self._whole["train"]
         noise = np.random.default_rng(11).random(utilities.shape)
-        constant = np.broadcast_to(train_utilities.mean(axis=0), utilities.shape)
-        ridge = _ridge(hide(self.encoder, train_inputs, np.random.default_rng(13)), train_utilities)
+        mean, ridge = self._fitted()
+        constant = np.broadcast_to(mean, utilities.shape)
         scores = {
             "random": (noise, noise),
             "rule-based": (rule_scores(self.encoder, inputs), rule_scores(self.encoder, whole)),
@@ -188,6 +189,21 @@ class OptimizationData:
                 "spearman-whole": on_whole["spearman"],
             }
         return found
+
+    def _fitted(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean utilities ``[128]`` of the training split, and the weights ``[257, 128]`` of a ridge regression
+        (penalty 10, with an intercept) from its hidden inputs; one stretch of the rows is in memory at a time."""
+        inputs, utilities = self._train
+        generator = np.random.default_rng(13)
+        gram = 10.0 * np.eye(inputs.shape[1] + 1)
+        moment = np.zeros((inputs.shape[1] + 1, utilities.shape[1]))
+        for first in range(0, len(inputs), _CHUNK):
+            rows = slice(first, first + _CHUNK)
+            x = _with_one(hide(self.encoder, inputs[rows], generator))
+            gram += x.T @ x
+            moment += x.T @ utilities[rows]
+        total = moment[-1]  # the intercept's column is 1: its moments are sums
+        return total / len(inputs), np.asarray(np.linalg.solve(gram, moment))
 
     def metadata(self, module: nn.Module) -> dict[str, Any]:
         """Feature schema, confidence curves (fitted on half the validation rows, checked on the rest), card lines."""
@@ -237,12 +253,6 @@ def _loss(outputs: Tensor, utilities: Tensor) -> Tensor:
 
 def _with_one(inputs: Floats) -> NDArray[np.float64]:
     return np.concatenate([inputs, np.ones((len(inputs), 1))], axis=1)
-
-
-def _ridge(inputs: Floats, utilities: Floats) -> NDArray[np.float64]:
-    """Weights ``[257, 128]`` of a ridge regression (penalty 10) with an intercept."""
-    x = _with_one(inputs)
-    return np.asarray(np.linalg.solve(x.T @ x + 10.0 * np.eye(x.shape[1]), x.T @ utilities))
 
 
 def _leading(scores: Floats, utilities: Floats) -> tuple[Floats, NDArray[np.bool_]]:
