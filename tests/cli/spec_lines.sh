@@ -98,3 +98,21 @@ claude-flow neural profile latency \
   --input-variations "typical-workload" \
   --percentile-analysis "50,90,95,99" \
   --bottleneck-identification true
+
+claude-flow neural validate cross-fold \
+  --model "coordination-v3" \
+  --k-folds 5 \
+  --metrics '["accuracy","f1-score","coordination-efficiency"]' \
+  --statistical-significance true
+
+claude-flow neural validate time-series \
+  --model "prediction-v2" \
+  --validation-strategy "walk-forward" \
+  --horizon "7d" \
+  --overlap "1d"
+
+claude-flow neural benchmark \
+  --model "coordination-v3" \
+  --baselines '["random","rule-based","coordination-v2"]' \
+  --test-scenarios "standard-benchmark-suite" \
+  --metrics '["accuracy","latency","memory-usage","coordination-quality"]'

@@ -20,6 +20,7 @@ __all__ = ["NEURAL", "main", "root"]
 
 NEURAL: dict[str, tuple[str, str]] = {
     # name: (module:attribute, the first line of its help; a test keeps the two equal)
+    "benchmark": ("claude_flow.cli.benchmark:benchmark", "Benchmark a model against baselines."),
     "data": ("claude_flow.cli.data:group", "Collect a swarm's logs and prepare them for training."),
     "infer": (
         "claude_flow.cli.infer:group",
@@ -29,6 +30,10 @@ NEURAL: dict[str, tuple[str, str]] = {
     "profile": ("claude_flow.cli.profile:group", "See where a model's time goes, and what this machine could do."),
     "runtime": ("claude_flow.cli.runtime:group", "Choose how models run here, and measure how fast they answer."),
     "train": ("claude_flow.cli.train:group", "Train a network on a preprocessed dataset."),
+    "validate": (
+        "claude_flow.cli.validate:group",
+        "Train a model anew on folds or windows of its data, and judge each.",
+    ),
     "wasm": ("claude_flow.cli.wasm:group", "See how models run as WebAssembly."),
 }
 

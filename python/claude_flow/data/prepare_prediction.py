@@ -121,7 +121,7 @@ def load(folder: Path) -> tuple[dict[str, Any], Runs, Array, History]:
             raise InputError(f"{folder} holds data for {manifest['network']}, not for prediction")
         parts: dict[str, list[dict[str, Array]]] = {"runs": [], "history": []}
         for shard in manifest["shards"]:
-            parts[shard.partition("-")[0]].append(read(folder / shard))
+            parts[Path(shard).name.partition("-")[0]].append(read(folder / shard))
         whole = {k: {n: _joined([p[n] for p in v]) for n in v[0]} for k, v in parts.items()}
         samples = whole["history"].pop("task")
         return manifest, Runs(**whole["runs"]), samples, History(**whole["history"])
@@ -139,8 +139,11 @@ def _joined(parts: list[Array]) -> Array:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def split_rows(tasks: Runs, validation: float, test: float) -> Array:
+def split_rows(tasks: Runs, validation: float, test: float, window: tuple[int, int] | None = None) -> Array:
     """Which part each task belongs to: 0 train, 1 validation, 2 test, -1 none.
+
+    With a ``window`` (microseconds UTC, its end excluded) the test part is the tasks decided within it instead, and
+    what had not ended before it or has no time is in no part.
 
     Per source, in order of submission: the latest share ``test``, before it the share ``validation``. A run that
     ended only after the next part began is in no part: its outcome was not known then. Tasks without a time
@@ -151,6 +154,12 @@ def split_rows(tasks: Runs, validation: float, test: float) -> Array:
     [0, -1, 1, 2]
     """
     part = np.zeros(len(tasks), np.int64)
+    if window is not None:
+        before = np.flatnonzero((tasks.decision != NO_TIME) & (tasks.decision < window[0]) & (tasks.end < window[0]))
+        part[:] = -1
+        part[before] = split_rows(tasks.take(before), validation, 0.0)
+        part[(tasks.decision >= window[0]) & (tasks.decision < window[1])] = 2
+        return part
     sources = tasks.keys[:, KEYS.index("source")]
     timed = tasks.decision != NO_TIME
     for source in np.unique(sources[timed]):

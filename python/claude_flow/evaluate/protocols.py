@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from claude_flow.errors import InputError
-from claude_flow.evaluate.result import Progress, Result
+from claude_flow.evaluate.result import OURS, Progress, Result
 from claude_flow.values import did_you_mean
 
-__all__ = ["PROTOCOLS", "Module", "detect", "find", "load"]
+__all__ = ["PROTOCOLS", "Module", "detect", "find", "load", "run"]
 
 #: name: the module that is imported when the protocol is asked for. A path is offered to them in this order.
 PROTOCOLS: dict[str, str] = {
@@ -53,12 +53,56 @@ def load(name: str) -> Module:
     return cast(Module, importlib.import_module(PROTOCOLS[name]))
 
 
+def _there() -> list[str]:
+    return [name for name, module in PROTOCOLS.items() if importlib.util.find_spec(module)]
+
+
 def detect(path: Path) -> list[str]:
     """The protocols that read the file or folder ``path``; [] when none does."""
     if not path.exists():
         return []
-    there = [name for name, module in PROTOCOLS.items() if importlib.util.find_spec(module)]
-    return [name for name in there if load(name).detect(path)]
+    return [name for name in _there() if load(name).detect(path)]
+
+
+def run(
+    path: Path,
+    contenders: Sequence[str] | None,
+    measures: Sequence[str] | None,
+    *,
+    seeds: Sequence[int],
+    quick: bool,
+    progress: Progress,
+) -> list[Result]:
+    """Every protocol that reads ``path``; of its outcome ours and the ``contenders`` by the ``measures`` (None: all).
+
+    :raises InputError: no protocol reads it, or none has such a contender or measure (the message has near matches).
+    """
+    names = detect(path)
+    if not names:
+        known = "; ".join(load(name).DATA for name in _there())
+        raise InputError(f"{path}: no protocol reads this. There are protocols for: {known}")
+    found = []
+    for place, name in enumerate(names):
+
+        def shown(done: float, what: str) -> None:
+            progress((place + done) / len(names), f"{name}: {what}")  # noqa: B023
+
+        found.append(load(name).run(path, seeds=seeds, quick=quick, progress=shown))
+    for asked, attribute, what in ((contenders, "contender", "baseline"), (measures, "measure", "metric")):
+        known_names = {getattr(score, attribute) for result in found for score in result.scores}
+        for name in asked or ():
+            if name not in known_names:
+                near = did_you_mean(name, known_names) or f": {', '.join(sorted(known_names))}"
+                raise InputError(f"{path}: its protocol has no {what} {name!r}{near}")
+    for result in found:
+        result.scores = [
+            score
+            for score in result.scores
+            if (contenders is None or score.contender in (OURS, *contenders))
+            and (measures is None or score.measure in measures)
+        ]
+        result.curves = [c for c in result.curves if contenders is None or c.contender in (OURS, *contenders)]
+    return found
 
 
 def find(root: Path) -> Iterator[tuple[str, Path]]:

@@ -6,6 +6,7 @@ A summary's keys are a promise::
     scores: measure, contender, better ("lower" | "higher"), mean, low, high, seeds, units, unit_low, unit_high
     tests:  measure, reference, contender, units, difference, low, high, test, p, p_wilcoxon, p_holm, better,
             detectable, needed
+    parts:  unit, contender, measure, value (folds and windows only)
     curves: kind, contender, x, y
 
 ``low`` and ``high`` of a score are Student's 95 % interval over seeds (null for one seed); ``unit_low`` and
@@ -34,6 +35,7 @@ __all__ = ["page", "plots", "summarize", "tables"]
 _POINTS = 400  # of a residual plot, per contender
 _AXES = {
     "reliability": ("forecast probability", "observed share"),
+    "failure reliability": ("chance to fail", "share that failed"),
     "regret": ("", "regret"),
     "residual": ("forecast", "outcome less forecast"),
 }
@@ -41,11 +43,13 @@ _AXES = {
 _NEUTRAL = "coverage"
 
 
-def summarize(result: Result, *, reference: str = OURS, test_share: float | None = None) -> dict[str, Any]:
+def summarize(
+    result: Result, *, reference: str = OURS, test_share: float | None = None, parts: bool = False
+) -> dict[str, Any]:
     """The summary of ``result``; the paired tests are of ``reference`` against every other contender.
 
     ``test_share`` says that units are folds whose training sets overlap (1/k): then the corrected t-test of Nadeau and
-    Bengio takes the place of the permutation test.
+    Bengio takes the place of the permutation test. ``parts`` gives every unit's own figures too.
     """
     contenders = list(dict.fromkeys(score.contender for score in result.scores))
     measures = list(dict.fromkeys(score.measure for score in result.scores))
@@ -77,6 +81,7 @@ def summarize(result: Result, *, reference: str = OURS, test_share: float | None
         "reference": reference,
         "scores": scores,
         "tests": tests,
+        "parts": _parts(result) if parts else [],
         "curves": [{"kind": c.kind, "contender": c.contender, "x": c.x, "y": c.y} for c in result.curves],
     }
 
@@ -108,6 +113,14 @@ def _by_unit(scores: Sequence[Score]) -> dict[str, float]:
         if score.unit:
             found.setdefault(score.unit, []).append(score.value)
     return {unit: float(np.mean(values)) for unit, values in found.items()}
+
+
+def _parts(result: Result) -> list[dict[str, Any]]:
+    return [
+        {"unit": score.unit, "contender": score.contender, "measure": score.measure, "value": score.value}
+        for score in result.scores
+        if score.unit
+    ]
 
 
 def _test(
@@ -179,6 +192,12 @@ def tables(summary: dict[str, Any]) -> list[tuple[str, list[str], list[list[Any]
         columns = ["measure", "against", "units", "difference", "95 %", "p", "p (Holm)", "better"]
         name = f"{summary['reference']} less each other contender, paired by unit ({summary['tests'][0]['test']} test)"
         found.append((name, [*columns, "detectable", "units needed"], tests))
+    if summary["parts"]:
+        own: dict[tuple[str, str], dict[str, float]] = {}
+        for part in summary["parts"]:
+            own.setdefault((part["unit"], part["contender"]), {})[part["measure"]] = part["value"]
+        rows = [[*key, *(values.get(measure) for measure in measures)] for key, values in own.items()]
+        found.append(("Each part", ["part", "contender", *measures], rows))
     if summary["rows"]:
         found.append(("Rows", ["part", "rows"], [list(part) for part in summary["rows"].items()]))
     if summary["notes"]:
@@ -238,7 +257,7 @@ def _curves(kind: str, curves: list[Curve], reference: str) -> charts.Draw:
                 continue
             width, order = (2.2, 3) if ours else (1.0, 2)
             axes.plot(curve.x, curve.y, marker=".", label=curve.contender, linewidth=width, zorder=order)
-        if kind == "reliability":
+        if kind.endswith("reliability"):
             axes.plot([0, 1], [0, 1], color="0.6", linestyle=":")
         if kind == "residual":
             axes.axhline(0, color="0.6", linestyle=":")

@@ -29,6 +29,7 @@ __all__ = [
     "WIDTH",
     "Encoder",
     "anonymous",
+    "bounds",
     "calibrate",
     "conformal",
     "shifted",
@@ -339,7 +340,7 @@ def conformal(quantiles: Array, truth: Array) -> Array:
             continue
         result[target, QUANTILES.index(0.5)] = 0
         for level in LEVELS:
-            low, high = _bounds(level)
+            low, high = bounds(level)
             grow = shift(misses(quantiles[known, target, low], quantiles[known, target, high], values[known]), level)
             result[target, low], result[target, high] = -grow, grow
     return result
@@ -372,7 +373,7 @@ def shifted(quantiles: Array, by: Array) -> Array:
     return moved
 
 
-def _bounds(level: float) -> tuple[int, int]:
+def bounds(level: float) -> tuple[int, int]:
     """Indices of the two quantiles that bound a central interval of one of LEVELS."""
     low = next(i for i, q in enumerate(QUANTILES) if abs(q - (1 - level) / 2) < 1e-9)
     return low, len(QUANTILES) - 1 - low

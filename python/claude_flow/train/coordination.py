@@ -20,7 +20,7 @@ from claude_flow.data.tensors import read
 from claude_flow.errors import InputError
 from claude_flow.features.coordination import FEATURES, NUMBERS, PAST, TEXT, Encoder, History
 
-__all__ = ["CoordinationData"]
+__all__ = ["CoordinationData", "Episode", "Pool", "rule_scores"]
 
 VALIDATION = 2
 _MOST_TASKS = 12
@@ -30,11 +30,13 @@ _TEXTS = range(TEXT.start, PAST.stop)
 #: Of the Boltzmann distribution that the cross-entropy aims at: utilities 0.1 apart differ by a factor e.
 TEMPERATURE = 0.1
 Array = NDArray[np.float32]
-Picker = Callable[["_Episode"], NDArray[np.float64]]
+Picker = Callable[["Episode"], NDArray[np.float64]]
 
 
 @dataclass
-class _Pool:
+class Pool:
+    """Agents that compete for tasks; see :mod:`claude_flow.data.prepare_coordination`."""
+
     name: str
     mode: str
     state: Array
@@ -46,13 +48,16 @@ class _Pool:
 
 
 @dataclass
-class _Episode:
+class Episode:
     """One decision: tokens ``[T, 512]`` and the utility ``[tasks, agents + commands]`` of every choice."""
 
     tokens: Array
     utility: Array
     past: History
     mode: str
+    pool: Pool
+    rows: NDArray[np.intp]  # the tasks and the agents in the pool
+    who: NDArray[np.intp]
 
     @property
     def agents(self) -> int:
@@ -69,9 +74,9 @@ class CoordinationData:
 
     splits = ("train", "validation", "test")
 
-    def __init__(self, pools: list[_Pool], encoder: Encoder, most_tokens: int) -> None:
+    def __init__(self, pools: list[Pool], encoder: Encoder, most_tokens: int) -> None:
         self._pools, self._encoder, self._most_tokens = pools, encoder, most_tokens
-        self._fixed: dict[str, list[_Episode]] = {}
+        self._fixed: dict[str, list[Episode]] = {}
 
     @classmethod
     def load(cls, path: Path, validation_split: float, seed: int, config: dict[str, Any]) -> CoordinationData:
@@ -101,7 +106,7 @@ class CoordinationData:
                     simulated_train += 1
             utility = tensors["utility"][cell : cell + tasks * columns].reshape(tasks, columns)
             rows = tensors["agents"][agent : agent + agents], tensors["tasks"][task : task + tasks]
-            pools.append(_Pool(entry["name"], entry["mode"], tensors["state"][i], *rows, utility, times, split))
+            pools.append(Pool(entry["name"], entry["mode"], tensors["state"][i], *rows, utility, times, split))
             agent, task, cell = agent + agents, task + tasks, cell + tasks * columns
         return cls(pools, Encoder.from_schema(manifest["schema"]), int(config.get("sequence_length", 128)))
 
@@ -111,8 +116,8 @@ class CoordinationData:
     # -- episodes -----------------------------------------------------------------------------------------------------
 
     def _episode(
-        self, pool: _Pool, tasks: NDArray[np.intp], agents: NDArray[np.intp], context: NDArray[np.intp]
-    ) -> _Episode:
+        self, pool: Pool, tasks: NDArray[np.intp], agents: NDArray[np.intp], context: NDArray[np.intp]
+    ) -> Episode:
         columns = np.concatenate([agents, len(pool.agents) + np.arange(len(COMMANDS))])
         past = History.of(pool.tasks[context], pool.utility[context][:, agents])
         agent_tokens = pool.agents[agents]
@@ -122,9 +127,9 @@ class CoordinationData:
         state[NUMBERS["agents (log)"]] = np.log1p(len(agents)) / 5
         state[NUMBERS["tasks (log)"]] = np.log1p(len(tasks)) / 5
         tokens = np.concatenate([state[None], agent_tokens, pool.tasks[tasks]])
-        return _Episode(tokens, pool.utility[np.ix_(tasks, columns)], past, pool.mode)
+        return Episode(tokens, pool.utility[np.ix_(tasks, columns)], past, pool.mode, pool, tasks, agents)
 
-    def _measured(self, pool: _Pool, tasks: NDArray[np.intp], generator: np.random.Generator) -> Iterator[_Episode]:
+    def _measured(self, pool: Pool, tasks: NDArray[np.intp], generator: np.random.Generator) -> Iterator[Episode]:
         train = np.flatnonzero(pool.split == TRAIN)
         tasks = generator.permutation(tasks)
         while len(tasks):
@@ -139,7 +144,7 @@ class CoordinationData:
                 episode.tokens[1 + width :, [*range(FEATURES.start, FEATURES.stop), *_TEXTS]] = 0
             yield episode
 
-    def _logged(self, pool: _Pool, tasks: NDArray[np.intp]) -> Iterator[_Episode]:
+    def _logged(self, pool: Pool, tasks: NDArray[np.intp]) -> Iterator[Episode]:
         """Each task at its own moment: the candidates are the agents seen by then, the history what had ended."""
         for task in tasks:
             start = pool.times[task, 0]
@@ -150,7 +155,8 @@ class CoordinationData:
             if len(agents) >= 2 and np.isfinite(got).any() and got[agents].max() > 0:
                 yield self._episode(pool, np.array([task]), agents[: self._most_tokens - 2], context)
 
-    def _episodes(self, split: str, generator: np.random.Generator) -> Iterator[_Episode]:
+    def episodes(self, split: str, generator: np.random.Generator) -> Iterator[Episode]:
+        """One epoch's decisions of a split, in a random order."""
         code = {"train": TRAIN, "validation": VALIDATION, "test": TEST}[split]
         for i in generator.permutation(len(self._pools)):
             pool = self._pools[i]
@@ -170,15 +176,16 @@ class CoordinationData:
                     query = tasks[first : first + min(_MOST_TASKS, room)]
                     yield self._episode(pool, query, np.arange(len(pool.agents)), train)
 
-    def _held_out(self, split: str) -> list[_Episode]:
+    def held_out(self, split: str) -> list[Episode]:
+        """The decisions of a split that is judged: always the same ones."""
         if split not in self._fixed:
-            self._fixed[split] = list(self._episodes(split, np.random.default_rng(0)))
+            self._fixed[split] = list(self.episodes(split, np.random.default_rng(0)))
         return self._fixed[split]
 
     def batches(self, split: str, batch_size: int, generator: np.random.Generator) -> Iterator[dict[str, Tensor]]:
         """Batches of ``x [B, T, 512]``, ``agents [B]``, ``tasks [B]``, ``utility [B, tasks, agents + commands]``
         (NaN = unknown or padding), each epoch in a new order."""
-        episodes = list(self._episodes(split, generator))
+        episodes = list(self.episodes(split, generator))
         # Episodes of like size share a batch, so that little of it is padding.
         order = sorted(generator.permutation(len(episodes)), key=lambda i: len(episodes[i].tokens) // 8)
         chunks = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
@@ -202,7 +209,7 @@ class CoordinationData:
         """Measures on a split: ``loss`` (expected regret over all choices) and, among the agents only,
         ``coordination-accuracy`` (a best agent picked), ``regret``, ``utility``; each is the mean over the kinds of
         pool, which are also given one by one (``measured-regret`` ...)."""
-        episodes = self._held_out(split)
+        episodes = self.held_out(split)
         scores, losses = [], []
         for first in range(0, len(episodes), 64):
             batch = _collate(episodes[first : first + 64])
@@ -221,10 +228,10 @@ class CoordinationData:
     def baselines(self, split: str) -> dict[str, dict[str, float]]:
         """The same measures for ``random``, ``rule-based`` (best match of words, then least load) and
         ``best-single-agent`` (the highest mean utility so far)."""
-        episodes = self._held_out(split)
+        episodes = self.held_out(split)
         pickers: dict[str, Picker] = {
             "random": lambda e: np.zeros((len(e.utility), e.agents)),
-            "rule-based": _rule_scores,
+            "rule-based": rule_scores,
             "best-single-agent": lambda e: np.tile(e.past.utility.astype(np.float64), (len(e.utility), 1)),
         }
         return {name: _measures(episodes, [pick(e) for e in episodes]) for name, pick in pickers.items()}
@@ -238,7 +245,7 @@ class CoordinationData:
             entry["agents"] += len(pool.agents)
             entry["tasks"] += len(pool.tasks)
         temperature = self._temperature(module)
-        summary = {"pools": pools, "test_episodes": len(self._held_out("test")), "temperature": temperature}
+        summary = {"pools": pools, "test_episodes": len(self.held_out("test")), "temperature": temperature}
         return {
             "features": self._encoder.schema(),
             "calibration": {"temperature": temperature},
@@ -250,7 +257,7 @@ class CoordinationData:
         grid = np.geomspace(0.02, 8.0, 61)
         likelihood = np.zeros(len(grid))
         net: Any = module
-        for episode in self._held_out("validation"):
+        for episode in self.held_out("validation"):
             batch = _collate([episode])
             raw = net.scores(net(batch["x"]), batch["agents"], batch["tasks"])[0].double()
             utility = batch["utility"][0].double()
@@ -263,7 +270,7 @@ class CoordinationData:
         return round(float(grid[int(likelihood.argmax())]), 4)
 
 
-def _collate(episodes: list[_Episode]) -> dict[str, Tensor]:
+def _collate(episodes: list[Episode]) -> dict[str, Tensor]:
     tokens = max(len(e.tokens) for e in episodes)
     agents = np.array([e.agents for e in episodes])
     tasks = np.array([len(e.utility) for e in episodes])
@@ -300,7 +307,7 @@ def _regret(scores: Tensor, utility: Tensor) -> Tensor:
     return best - (probabilities * utility).sum(dim=1)
 
 
-def _rule_scores(episode: _Episode) -> NDArray[np.float64]:
+def rule_scores(episode: Episode) -> NDArray[np.float64]:
     """What a careful person would write by hand: the agent whose type and capabilities share most words, then load."""
     agents = episode.tokens[1 : 1 + episode.agents].astype(np.float64)
     tasks = episode.tokens[1 + episode.agents :].astype(np.float64)
@@ -308,7 +315,7 @@ def _rule_scores(episode: _Episode) -> NDArray[np.float64]:
     return scores
 
 
-def _measures(episodes: list[_Episode], scores: list[NDArray[np.float64]]) -> dict[str, float]:
+def _measures(episodes: list[Episode], scores: list[NDArray[np.float64]]) -> dict[str, float]:
     """Accuracy, regret and utility among the agents; equal scores share a pick evenly."""
     by_mode: dict[str, list[tuple[float, float, float]]] = {}
     for episode, score in zip(episodes, scores, strict=True):

@@ -24,7 +24,7 @@ from claude_flow.errors import InputError
 from claude_flow.features.optimization import GROUPS, Encoder
 from claude_flow.train.optimization_rules import rule_scores
 
-__all__ = ["SCALE", "OptimizationData", "hide", "ranking_metrics"]
+__all__ = ["SCALE", "OptimizationData", "hide", "move_ranks", "ranking_metrics"]
 
 Floats = NDArray[np.float32]
 
@@ -66,29 +66,33 @@ def hide(encoder: Encoder, inputs: Floats, generator: np.random.Generator) -> Fl
     return hidden
 
 
-def ranking_metrics(scores: NDArray[Any], utilities: Floats) -> dict[str, float]:
-    """How well ``scores [n, 128]`` rank moves of ``utilities [n, 128]``.
-
-    ``regret-at-k``: mean utility lost, in log units, by the best of the first k against the best of all;
-    ``hit-at-5``: share of rows whose best move is among the first five; ``gain-at-1``: mean utility of the first;
-    ``helpful-at-1``: share of rows where it is above 0; ``spearman``: mean rank correlation over the 128 moves.
-    """
+def move_ranks(scores: NDArray[Any], utilities: Floats) -> dict[str, NDArray[np.float64]]:
+    """How well ``scores [n, 128]`` rank moves of ``utilities [n, 128]``, row by row; see :func:`ranking_metrics`."""
     order = np.argsort(-scores, axis=1, kind="stable")
     ranked = np.take_along_axis(utilities, order, axis=1)
     best = utilities.max(axis=1)
     centre = (utilities.shape[1] - 1) / 2.0
     score_ranks = order.argsort(axis=1) - centre
     utility_ranks = np.argsort(-utilities, axis=1, kind="stable").argsort(axis=1) - centre
-    spearman = (score_ranks * utility_ranks).sum(axis=1) / (score_ranks**2).sum(axis=1)
     values = {
         "regret-at-1": best - ranked[:, 0],
         "regret-at-5": best - ranked[:, :5].max(axis=1),
         "hit-at-5": ranked[:, :5].max(axis=1) >= best,
         "gain-at-1": ranked[:, 0],
         "helpful-at-1": ranked[:, 0] > 0,
-        "spearman": spearman,
+        "spearman": (score_ranks * utility_ranks).sum(axis=1) / (score_ranks**2).sum(axis=1),
     }
-    return {name: float(np.mean(value)) for name, value in values.items()}
+    return {name: np.asarray(value, np.float64) for name, value in values.items()}
+
+
+def ranking_metrics(scores: NDArray[Any], utilities: Floats) -> dict[str, float]:
+    """How well ``scores [n, 128]`` rank moves of ``utilities [n, 128]``, on average.
+
+    ``regret-at-k``: mean utility lost, in log units, by the best of the first k against the best of all;
+    ``hit-at-5``: share of rows whose best move is among the first five; ``gain-at-1``: mean utility of the first;
+    ``helpful-at-1``: share of rows where it is above 0; ``spearman``: mean rank correlation over the 128 moves.
+    """
+    return {name: float(np.mean(value)) for name, value in move_ranks(scores, utilities).items()}
 
 
 class OptimizationData:
@@ -136,6 +140,14 @@ class OptimizationData:
             )
         names = {name: [manifest["families"][i] for i in sorted(chosen)] for name, chosen in members.items()}
         return cls(Encoder.from_schema(manifest["schema"]), parts, names)
+
+    def whole(self, split: str) -> tuple[Floats, Floats]:
+        """Inputs and utilities of a split, nothing hidden."""
+        return self._whole[split]
+
+    def judged(self, split: str) -> tuple[Floats, Floats]:
+        """Inputs as requests hide them, always in the same way, and utilities of validation or test."""
+        return self._judged[split]
 
     def module(self, config: dict[str, Any]) -> nn.Module:
         return nets.create("optimization", config)

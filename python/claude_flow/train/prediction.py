@@ -28,11 +28,12 @@ from claude_flow.features.prediction import (
 )
 from claude_flow.nets import PredictionConfig, PredictionNet
 
-__all__ = ["PredictionData", "interval_scores", "point_scores"]
+__all__ = ["JUDGED", "PredictionData", "interval_scores", "point_scores"]
 
 Array = NDArray[Any]
 
-_JUDGED = (0.025, 0.1, 0.5, 0.9, 0.975)  # the quantiles of the published comparison
+#: the quantiles of the published comparison
+JUDGED = (0.025, 0.1, 0.5, 0.9, 0.975)
 _OCCURRENCE_WEIGHT = 0.25
 _DURATION = TARGETS.index("duration")
 
@@ -83,7 +84,9 @@ class PredictionData:
                 raise InputError(f"data.{name}: no such field; known fields: forget, anonymous")
             if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
                 raise InputError(f"data.{name} must be a share from 0 to 1, not {share!r}")
-        split = prepare_prediction.split_rows(runs.take(samples), validation_split, manifest["split"]["test"])
+        asked = manifest["split"]  # a share at the end of every source, or a window in time
+        window = (int(asked["from"]), int(asked["to"])) if "from" in asked else None
+        split = prepare_prediction.split_rows(runs.take(samples), validation_split, asked.get("test", 0.0), window)
         for label, part in enumerate(("training", "validation")):
             if (split == label).sum() < 4:
                 raise InputError(
@@ -215,17 +218,10 @@ class PredictionData:
         Each rule is a point forecast of log1p seconds; its intervals are the quantiles of its errors in the training
         part of the same source. Where a rule says nothing (no time was requested), the row does not count for it.
         """
-        rows, train = self.rows(split), self.rows("train")
-        truth, rate = self.targets[:, _DURATION], self._openings[:, slots().index("agent: failures")]
+        rows, truth = self.rows(split), self.targets[:, _DURATION]
+        rate = self._openings[:, slots().index("agent: failures")]
         result: dict[str, dict[str, float]] = {}
-        for name, point in self._rules().items():
-            quantiles = np.full((len(point), len(QUANTILES)), np.nan)
-            for source in np.unique(self._source(rows)):
-                errors = (truth - point)[train[self._source(train) == source]]
-                errors = errors[np.isfinite(errors)]
-                if len(errors):
-                    own = rows[self._source(rows) == source]
-                    quantiles[own] = np.maximum(point[own, None] + np.quantile(errors, QUANTILES), 0)
+        for name, quantiles in self.rule_forecasts().items():
             scores: dict[str, float] = {}
             for label, part in self._sources(rows):
                 use = rows[part][np.isfinite(quantiles[rows[part], 0])]
@@ -235,6 +231,26 @@ class PredictionData:
             if scores:
                 result[name] = scores
         return result
+
+    def openings(self) -> Array:
+        """float32 [tasks, 128]: what is known of every task when it is submitted, its history summarized."""
+        return self._openings
+
+    def rule_forecasts(self) -> dict[str, Array]:
+        """Quantiles of log1p seconds [tasks, 7] by rule; NaN where a rule says nothing."""
+        truth, train = self.targets[:, _DURATION], self.rows("train")
+        everyone = self._source(np.arange(len(self.tasks)))
+        found = {}
+        for name, point in self._rules().items():
+            quantiles = np.full((len(point), len(QUANTILES)), np.nan)
+            for source in np.unique(everyone):
+                errors = (truth - point)[train[self._source(train) == source]]
+                errors = errors[np.isfinite(errors)]
+                if len(errors):
+                    own = np.flatnonzero(everyone == source)
+                    quantiles[own] = np.maximum(point[own, None] + np.quantile(errors, QUANTILES), 0)
+            found[name] = quantiles
+        return found
 
     def _rules(self) -> dict[str, Array]:
         """Rules to beat: log1p seconds of every task, NaN where a rule says nothing."""
@@ -303,8 +319,8 @@ def interval_scores(truth: Array, quantiles: Array) -> dict[str, float]:
         return {}
     truth, quantiles = truth[known], quantiles[known]
     scores = point_scores(truth, quantiles[:, QUANTILES.index(0.5)])
-    judged = np.array(_JUDGED)
-    gap = truth[:, None] - quantiles[:, [QUANTILES.index(level) for level in _JUDGED]]
+    judged = np.array(JUDGED)
+    gap = truth[:, None] - quantiles[:, [QUANTILES.index(level) for level in JUDGED]]
     scores["duration-pinball"] = float(np.maximum(judged * gap, (judged - 1) * gap).mean())
     for level, low, high in ((80, 0.1, 0.9), (95, 0.025, 0.975)):
         below, above = quantiles[:, QUANTILES.index(low)], quantiles[:, QUANTILES.index(high)]

@@ -1,0 +1,136 @@
+"""``claude-flow neural benchmark``: a model beside baselines and other models, on data that none of them has seen."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from claude_flow import registry
+from claude_flow.cli import params
+from claude_flow.cli.command import Command
+from claude_flow.cli.output import Output, Table
+from claude_flow.errors import InputError
+from claude_flow.values import did_you_mean
+
+__all__ = ["benchmark", "check_page", "progress", "show"]
+
+_QUICK = 0.15  # of the suite
+
+
+@click.command(
+    "benchmark",
+    cls=Command,
+    examples=[
+        """\
+claude-flow neural benchmark \\
+  --model "coordination-v3" \\
+  --baselines '["random","rule-based","coordination-v2"]' \\
+  --test-scenarios "standard-benchmark-suite" \\
+  --metrics '["accuracy","latency","memory-usage","coordination-quality"]'""",
+        "claude-flow neural benchmark --model prediction-v2 --html report.html",
+        "claude-flow neural benchmark --model coordination-v3 --test-scenarios logs/aslib/SAT11-RAND",
+    ],
+)
+@click.option("--model", required=True, metavar="MODEL", help="The model to judge.")
+@click.option(
+    "--baselines",
+    type=params.NAMES,
+    default=None,
+    show_default="all of the network's",
+    help="Baselines, and names or paths of other models.",
+)
+@click.option(
+    "--test-scenarios",
+    "scenarios",
+    default="standard-benchmark-suite",
+    show_default=True,
+    metavar="SUITE|DATASET|PATH",
+    help="The simulated suite, a preprocessed dataset, or public data that there is a protocol for: an ASlib scenario, "
+    "an SWF log, SWE-bench Pro runs, MySQL knobs, Claude Code sessions.",
+)
+@click.option(
+    "--metrics", type=params.NAMES, default=None, show_default="all of the network's", help="What to measure."
+)
+@click.option("--seeds", type=click.IntRange(1, 100), default=3, show_default=True, help="Of what has a random part.")
+@params.switch("--quick", help="A smaller suite and a shorter protocol, to see that it runs.")
+@click.option("--html", type=click.Path(path_type=Path), help="Write the report with plots to this file .html too.")
+@click.pass_obj
+def benchmark(
+    output: Output,
+    model: str,
+    baselines: list[str] | None,
+    scenarios: str,
+    metrics: list[str] | None,
+    seeds: int,
+    quick: bool,
+    html: Path | None,
+) -> None:
+    """Benchmark a model against baselines.
+
+    All are judged on the same held-out part in one run, with paired tests of the model against each. On public data
+    the data's own protocol runs: the model's network is trained anew on its training part, as each baseline is, and
+    stands in the report as claude-flow.
+    """
+    check_page(html)
+    path = registry.model_path(model)
+    from claude_flow.evaluate import benchmark as evaluation
+    from claude_flow.evaluate import protocols, report, suite
+    from claude_flow.model import load
+
+    place, name = Path(scenarios), registry.model_name(path)
+    with progress(output, f"benchmark {model}") as shown, tempfile.TemporaryDirectory() as scratch:
+        if place.exists() and scenarios != suite.NAME and not (place / "manifest.json").is_file():
+            results = protocols.run(place, baselines, metrics, seeds=range(seeds), quick=quick, progress=shown)
+            summaries = [report.summarize(result) for result in results]
+        else:
+            network = load(path).network
+            evaluation.check(network, baselines, metrics)
+            if near := did_you_mean(scenarios, [suite.NAME]) if scenarios != suite.NAME else "":
+                raise InputError(f"there is no dataset {scenarios!r}{near}")
+            is_suite = scenarios == suite.NAME
+            shown(0.0, "simulating" if is_suite else "reading")
+            data = suite.build(network, Path(scratch), _QUICK if quick else 1.0) if is_suite else None
+            result = evaluation.benchmark(
+                path,
+                data or registry.dataset_path(scenarios),
+                baselines=baselines,
+                measures=metrics,
+                seeds=range(seeds),
+                label=suite.NAME if is_suite else None,
+                progress=shown,
+            )
+            summaries = [report.summarize(result, reference=name)]
+    show(output, f"Benchmark of {model}", summaries, html)
+
+
+def check_page(html: Path | None) -> None:
+    """Refuse a page that cannot be written before anything is measured."""
+    if html is not None:
+        if html.suffix != ".html":
+            raise InputError(f"{html}: the report is a file .html")
+        from claude_flow.measure import charts
+
+        charts.check(html)
+
+
+def show(output: Output, title: str, summaries: list[dict[str, Any]], html: Path | None) -> None:
+    """Write the summaries to the sink, and as a page."""
+    from claude_flow.evaluate import report
+
+    if html is not None:
+        registry.atomic_write(html, report.page(title, summaries))
+        output.note(f"{html} is written")
+    tables: list[Table] = [table for summary in summaries for table in report.tables(summary)]
+    output.result({"evaluations": summaries}, tables)
+
+
+@contextmanager
+def progress(output: Output, label: str) -> Iterator[Any]:
+    """A bar that takes (share done, what is being done)."""
+    with output.progress(label, 100, "%") as bar:
+        yield lambda done, what: bar.update(100 * done, note=what)

@@ -1,0 +1,179 @@
+"""``claude-flow neural validate``: would the same configuration do as well on other parts of the data?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from claude_flow import registry
+from claude_flow.cli import params
+from claude_flow.cli.benchmark import check_page, progress, show
+from claude_flow.cli.command import Group
+from claude_flow.cli.output import Output
+
+__all__ = ["group"]
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+group = Group("validate", help="Train a model anew on folds or windows of its data, and judge each.")
+
+
+def _shared(data: str, rules: list[str]) -> Callable[[_Function], _Function]:
+    """The options of both commands; told nothing else, they use the dataset ``data`` and the baselines ``rules``."""
+    options = [
+        click.option("--model", required=True, metavar="MODEL", help="Whose architecture and configuration to train."),
+        click.option("--data", metavar="DATASET|PATH", show_default=data, default=None, help="What to train on."),
+        click.option("--metrics", type=params.NAMES, default=None, show_default="all", help="What to measure."),
+        click.option(
+            "--baselines", type=params.NAMES, default=rules, show_default=", ".join(rules), help="Judged beside it."
+        ),
+        click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of folds and training."),
+        click.option(
+            "--time-budget",
+            type=params.DURATION,
+            envvar="CLAUDE_FLOW_TIME_BUDGET",
+            show_envvar=True,
+            help="Divide this time among the parts; each ends at its best epoch.",
+        ),
+        click.option("--html", type=click.Path(path_type=Path), help="Write the report with plots to this file too."),
+    ]
+
+    def decorate(function: _Function) -> _Function:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+@group.command(
+    "cross-fold",
+    examples=[
+        """\
+claude-flow neural validate cross-fold \\
+  --model "coordination-v3" \\
+  --k-folds 5 \\
+  --metrics '["accuracy","f1-score","coordination-efficiency"]' \\
+  --statistical-significance true""",
+        "claude-flow neural validate cross-fold --model coordination-v3 --data logs/aslib/SAT11-RAND --time-budget 10m",
+    ],
+)
+@_shared("the network's preprocessed dataset", ["random", "rule-based", "best-single"])
+@click.option("--k-folds", "folds", type=click.IntRange(2, 100), default=5, show_default=True, help="How many folds.")
+@params.switch("--statistical-significance", default=True, help="Test the differences, paired by fold.")
+@click.pass_obj
+def cross_fold(
+    output: Output,
+    model: str,
+    data: str | None,
+    metrics: list[str] | None,
+    baselines: list[str],
+    seed: int,
+    time_budget: float | None,
+    html: Path | None,
+    folds: int,
+    statistical_significance: bool,
+) -> None:
+    """Cross-validate a model: train it anew on all folds but one, judge it on that one, for each.
+
+    The dataset is preprocessed-NETWORK-data of the workspace unless --data names another. Tasks, sessions and swarms
+    are never divided between training and test. The differences to the baselines are tested by the corrected t-test
+    of Nadeau and Bengio, with Holm's correction. A folder of an ASlib scenario is judged on its official folds.
+    """
+    check_page(html)
+    from claude_flow.evaluate import protocols, refit, report
+    from claude_flow.model import load
+
+    path = registry.model_path(model)
+    with progress(output, f"cross-validating {model}") as shown:
+        if data is not None and Path(data).exists() and not Path(data, "manifest.json").is_file():
+            results = protocols.run(Path(data), None, metrics, seeds=[seed], quick=False, progress=shown)
+            found = [report.summarize(result) for result in results]
+        else:
+            network = load(path).network
+            result = refit.cross_fold(
+                path,
+                registry.dataset_path(data or f"preprocessed-{network}-data"),
+                folds=folds,
+                baselines=baselines,
+                measures=metrics,
+                seed=seed,
+                time_budget=time_budget,
+                progress=shown,
+            )
+            name = registry.model_name(path)
+            found = [report.summarize(result, reference=name, test_share=1 / folds, parts=True)]
+    if not statistical_significance:
+        for summary in found:
+            summary["tests"] = []
+    show(output, f"Cross-validation of {model}", found, html)
+
+
+@group.command(
+    "time-series",
+    examples=[
+        """\
+claude-flow neural validate time-series \\
+  --model "prediction-v2" \\
+  --validation-strategy "walk-forward" \\
+  --horizon "7d" \\
+  --overlap "1d\"""",
+        "claude-flow neural validate time-series --model prediction-v2 --windows 8 --html report.html",
+    ],
+)
+@_shared("preprocessed-prediction-data", ["best-single", "per-user-median", "last-2-mean", "rule-based"])
+@click.option(
+    "--validation-strategy",
+    type=click.Choice(["walk-forward"]),
+    default="walk-forward",
+    show_default=True,
+    help="Train on what had ended before a window, forecast the window, go on.",
+)
+@click.option("--horizon", type=params.DURATION, default="7d", show_default=True, help="The length of a window.")
+@click.option("--overlap", type=params.DURATION, default="1d", show_default=True, help="Of a window with the next.")
+@click.option(
+    "--windows", type=click.IntRange(1, 1000), default=5, show_default=True, help="How many, the latest ones."
+)
+@click.pass_obj
+def time_series(
+    output: Output,
+    model: str,
+    data: str | None,
+    metrics: list[str] | None,
+    baselines: list[str],
+    seed: int,
+    time_budget: float | None,
+    html: Path | None,
+    validation_strategy: str,
+    horizon: float,
+    overlap: float,
+    windows: int,
+) -> None:
+    """Walk forward in time: train a forecaster on the past of each window, and judge it on the window.
+
+    Intervals are judged as calibrated before the window (split conformal), and as they follow what ends within it
+    (adaptive conformal inference).
+    """
+    check_page(html)
+    from claude_flow.evaluate import refit, report
+
+    path = registry.model_path(model)
+    dataset = registry.dataset_path(data or "preprocessed-prediction-data")
+    with progress(output, f"walking forward with {model}") as shown:
+        result = refit.walk_forward(
+            path,
+            dataset,
+            horizon=horizon,
+            overlap=overlap,
+            windows=windows,
+            baselines=baselines,
+            measures=metrics,
+            seed=seed,
+            time_budget=time_budget,
+            progress=shown,
+        )
+    summary = report.summarize(result, reference=registry.model_name(path), parts=True)
+    show(output, f"Walk-forward validation of {model}", [summary], html)

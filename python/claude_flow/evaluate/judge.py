@@ -1,0 +1,152 @@
+"""How models and baselines are judged on the test part of a preprocessed dataset: one judge per network."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from claude_flow.errors import InputError
+from claude_flow.evaluate.result import Curve, Score
+from claude_flow.model import Model
+from claude_flow.values import did_you_mean
+
+__all__ = ["COSTS", "JUDGES", "Judge", "Marks", "Unavailable", "choose", "cost", "judge", "network_of"]
+
+Array = NDArray[Any]
+
+#: network: its judge; imported when it is asked for, since the training data it reads needs torch
+JUDGES = {
+    "coordination": "claude_flow.evaluate.coordination:CoordinationJudge",
+    "optimization": "claude_flow.evaluate.optimization:OptimizationJudge",
+    "prediction": "claude_flow.evaluate.prediction:PredictionJudge",
+}
+#: measures that every network's models have
+COSTS = {"latency": "median milliseconds of one decision", "memory-usage": "MiB of weights and working memory"}
+_TIMED = 100  # decisions
+
+
+class Unavailable(Exception):
+    """A baseline that cannot be had on this data; the message is the reason."""
+
+
+@dataclass
+class Marks:
+    """What one contender did.
+
+    ``rows`` maps a measure to a value per test row (NaN = does not count); ``whole`` holds the measures that are no
+    mean over rows.
+    """
+
+    rows: dict[str, Array]
+    whole: dict[str, float] = field(default_factory=dict)
+    curves: list[tuple[str, list[float], list[float]]] = field(default_factory=list)
+
+    def scores(self, contender: str, units: Array | str, measures: Sequence[str], seed: int = 0) -> list[Score]:
+        """The scores of the ``measures`` per unit (``units`` [rows]); or, where ``units`` is a name, of one unit that
+        all rows belong to."""
+        found = []
+        for measure in measures:
+            if measure in self.whole:
+                unit = units if isinstance(units, str) else ""
+                found.append(Score(contender, measure, self.whole[measure], unit, seed))
+            elif measure in self.rows:
+                values = self.rows[measure]
+                known = np.isfinite(values)
+                if not known.any():
+                    continue
+                if isinstance(units, str):
+                    found.append(Score(contender, measure, float(values[known].mean()), units, seed))
+                    continue
+                names, place = np.unique(units[known], return_inverse=True)
+                means = np.bincount(place, values[known]) / np.bincount(place)
+                found += [Score(contender, measure, float(m), str(u), seed) for u, m in zip(names, means, strict=True)]
+        return found
+
+    def plots(self, contender: str) -> list[Curve]:
+        """The curves, under the contender's name."""
+        return [Curve(kind, contender, x, y) for kind, x, y in self.curves]
+
+
+class Judge(Protocol):
+    """A preprocessed dataset's test part, and everything that can be asked about it."""
+
+    MEASURES: ClassVar[dict[str, str]]  # name: what it is, in words
+    HIGHER: ClassVar[frozenset[str]]  # the measures of which more is better
+    BASELINES: ClassVar[dict[str, str]]
+    SLOW: ClassVar[frozenset[str]]  # the baselines that are judged only when they are named
+    units: Array  # [rows]: what a paired test resamples
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Rows of each part of the data."""
+
+    def model(self, model: Model) -> Marks:
+        """How a model does."""
+
+    def baseline(self, name: str, seed: int) -> Marks:
+        """How a baseline does, fitted on the training part.
+
+        :raises Unavailable: it has no meaning on this data.
+        """
+
+
+def kind(network: str) -> Any:
+    """The class of a network's judge."""
+    module, _, name = JUDGES[network].partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def judge(network: str, data: Path, *, validation_split: float = 0.2, config: dict[str, Any] | None = None) -> Judge:
+    """The judge of a preprocessed dataset.
+
+    :raises InputError: the dataset is not the network's, or has no test part.
+    """
+    return cast(Judge, kind(network)(data, validation_split, config or {}))
+
+
+def network_of(data: Path) -> str:
+    """The network that a preprocessed dataset is for.
+
+    :raises InputError: it is no preprocessed dataset.
+    """
+    try:
+        manifest = json.loads((data / "manifest.json").read_text("utf-8"))
+        network = manifest["network"] if manifest["kind"] == "tensors" else ""
+    except (OSError, ValueError, KeyError, TypeError):
+        network = ""
+    if network not in JUDGES:
+        raise InputError(f"{data} is not a preprocessed dataset: make one with  claude-flow neural data preprocess")
+    return str(network)
+
+
+def choose(asked: Sequence[str] | None, known: Mapping[str, str], what: str) -> list[str]:
+    """The names asked for (default: all), each of them known, none twice.
+
+    :raises InputError: an unknown one; the message has near matches, or all.
+    """
+    if asked is None:
+        return list(known)
+    for name in asked:
+        if name not in known:
+            raise InputError(f"there is no {what} {name!r}{did_you_mean(name, known) or ': ' + ', '.join(known)}")
+    return list(dict.fromkeys(asked))
+
+
+def cost(model: Model, runs: Sequence[Callable[[], object]]) -> dict[str, float]:
+    """:data:`COSTS` of a model; ``runs`` are decisions, one by one."""
+    runs[0]()  # the first touches its memory
+    seconds = []
+    for run in [runs[i * len(runs) // _TIMED] for i in range(_TIMED)]:
+        begin = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - begin)
+    memory = model.path.stat().st_size + model.arena_bytes
+    return {"latency": 1e3 * float(np.median(seconds)), "memory-usage": memory / (1 << 20)}
