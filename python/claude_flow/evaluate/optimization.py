@@ -53,7 +53,7 @@ class OptimizationJudge:
     @property
     def sizes(self) -> dict[str, int]:
         """Swarms of each part."""
-        return {part: len(self.data.whole(part)[0]) for part in ("train", "validation", "test")}
+        return self.data.sizes()
 
     def model(self, model: Model) -> Marks:
         if model.network != "optimization":
@@ -64,11 +64,11 @@ class OptimizationJudge:
         return marks
 
     def baseline(self, name: str, seed: int) -> Marks:
-        x, y = self.data.whole("train")
         if name == "random":
             return self._marks(np.random.default_rng([seed, 11]).random(self.utilities.shape))
         if name == "rule-based":
             return self._marks(rule_scores(self.data.encoder, self.inputs))
+        x, y = self.data.whole("train")
         if name == "best-single":
             return self._marks(np.broadcast_to(y.mean(axis=0), self.utilities.shape))
         hidden = hide(self.data.encoder, x, np.random.default_rng([seed, 13]))

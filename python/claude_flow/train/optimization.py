@@ -142,8 +142,13 @@ class OptimizationData:
         return cls(Encoder.from_schema(manifest["schema"]), parts, names)
 
     def whole(self, split: str) -> tuple[Floats, Floats]:
-        """Inputs and utilities of a split, nothing hidden."""
-        return self._whole[split]
+        """Inputs and utilities of a split, nothing hidden, in memory."""
+        inputs, utilities = self._train if split == "train" else self._whole[split]
+        return inputs[:], utilities[:]
+
+    def sizes(self) -> dict[str, int]:
+        """Rows of each split."""
+        return {"train": len(self._train[0]), **{split: len(inputs) for split, (inputs, _) in self._whole.items()}}
 
     def judged(self, split: str) -> tuple[Floats, Floats]:
         """Inputs as requests hide them, always in the same way, and utilities of validation or test."""
