@@ -44,7 +44,8 @@ bool is_dense(const py::array& a) {
 
 std::string describe(const py::array& x) {
   return std::string((x.flags() & py::array::c_style) != 0 ? "" : "strided ") +
-         py::str(x.dtype()).cast<std::string>() + " " + py::str(py::tuple(x.attr("shape"))).cast<std::string>();
+         py::str(x.dtype()).cast<std::string>() + " " +
+         py::str(py::tuple(x.attr("shape"))).cast<std::string>();
 }
 
 bool overlap(const py::array& a, const py::array& b) {
