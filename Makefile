@@ -11,7 +11,7 @@ SOURCES := CMakeLists.txt pyproject.toml $(shell find cpp python/claude_flow -ty
 demo: $(VENV)/.installed  ## print assignments for the guide's example swarm, by the model that ships with the package
 	$(BIN)/claude-flow neural infer coordination --input docs/examples/swarm.json --explain-decision true
 
-test: wasm-if-possible lint cpp-test $(VENV)/.tools  ## everything: lint, C++ (CTest), Python (pytest and the examples in the docstrings)
+test: wasm-if-possible lint cpp-test sanitize-short $(VENV)/.tools  ## everything: lint, C++ (CTest), Python (pytest and the examples in the docstrings)
 	$(BIN)/python -m pytest -n 2 tests
 	cd build && ../$(BIN)/python -m pytest -n 2 --doctest-modules --pyargs claude_flow -p no:cacheprovider
 
@@ -41,7 +41,16 @@ lint: $(VENV)/.tools  ## formatting, static checks, and the generated pages of d
 	  -DCMAKE_EXPORT_COMPILE_COMMANDS=ON >build/tidy.log
 	ls cpp/*/*.cpp | grep -vE 'bind/|reference|simd128|relaxed' | xargs -P 2 -n 1 $(BIN)/clang-tidy --quiet -p build/tidy 2>build/tidy.log
 
-sanitize:  ## the C++ tests under ASan, UBSan and TSan, and the loader's fuzzer; needs clang
+# The same by the compiler at hand, and only what reaches everything: whole models, and random cases of every kernel.
+.PHONY: sanitize-short
+sanitize-short: $(VENV)/.tools
+	for preset in gcc-asan gcc-tsan; do \
+	  $(BIN)/cmake --preset $$preset -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja >build/$$preset.log && \
+	  $(BIN)/cmake --build build/$$preset --target short && \
+	  $(BIN)/ctest --test-dir build/$$preset --output-on-failure -L short || exit 1; done
+
+.PHONY: sanitize
+sanitize:  ## the C++ tests under ASan, UBSan and TSan, and the fuzzers of the loader and of the kernels; needs clang
 	for preset in asan tsan; do \
 	  cmake --preset $$preset && cmake --build build/$$preset && ctest --test-dir build/$$preset --output-on-failure || exit 1; done
 

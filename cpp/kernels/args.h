@@ -113,7 +113,7 @@ struct AttentionF32 {
 // one padded):
 //   i, f, o = sigmoid(gates), g = tanh(gates), gates = inputs + h(t-1) r^T
 //   cell = f cell + i g,  h(t) = o tanh(cell)
-// Row j of the step is row first_row[j] + step of `inputs` and `h`. At step 0, h(t-1) = 0 and cell = 0.
+// Row j of the step is row first_row[j] + step of `inputs` and `h`. At step 0, h(t-1) = 0 and f cell = 0.
 struct LstmStepF32 {
   const float* inputs;  // [rows, 4 * padded units]: x w^T + bias, the columns by lstm_gate_row()
   ptrdiff_t ld_inputs;

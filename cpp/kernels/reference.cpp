@@ -35,7 +35,7 @@ double activation(double x, Activation activation) {
     case Activation::kRelu:
       return std::max(x, 0.0);
     case Activation::kGelu:
-      return 0.5 * x * std::erfc(-x / std::sqrt(2.0));
+      return std::isinf(x) ? std::max(x, 0.0) : 0.5 * x * std::erfc(-x / std::sqrt(2.0));
     case Activation::kTanh:
       return std::tanh(x);
     case Activation::kSigmoid:
@@ -157,8 +157,8 @@ void lstm_step_f32(const LstmStepF32& a) {
         if (a.step > 0) gate[g] += dot(a.h + (row - 1) * a.ld_h, a.packed + r * a.units, a.units);
       }
       float& memory = a.cell[static_cast<ptrdiff_t>(item) * a.units + unit];
-      const double before = a.step > 0 ? double{memory} : 0.0;
-      const double cell = sigmoid(gate[1]) * before + sigmoid(gate[0]) * std::tanh(gate[2]);
+      const double kept = a.step > 0 ? sigmoid(gate[1]) * double{memory} : 0.0;
+      const double cell = kept + sigmoid(gate[0]) * std::tanh(gate[2]);
       memory = static_cast<float>(cell);
       a.h[row * a.ld_h + unit] = static_cast<float>(sigmoid(gate[3]) * std::tanh(cell));
     }

@@ -1,15 +1,24 @@
 // What the C++ tests share: guarded buffers, random fill, a count of failures.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <random>
+#include <string>
 #include <vector>
 
+#include "base/isa.h"
 #include "kernels/table.h"
+
+namespace claude_flow {
+#ifdef CLAUDE_FLOW_AVXVNNI_EVEX
+extern const Table table_avxvnni_evex;
+#endif
+}  // namespace claude_flow
 
 namespace claude_flow::test {
 
@@ -26,6 +35,28 @@ inline std::vector<const Table*> tables() {
   const Table* const* first = nullptr;
   const size_t count = available_tables(&first);
   return {first, first + count};
+}
+
+// The table of avxvnni in AVX-512's encoding, or null: the CPU lacks it, or the test was built without it.
+inline const Table* avxvnni_evex() {
+#ifdef CLAUDE_FLOW_AVXVNNI_EVEX
+  if (cpu_has("avx512vnni")) return &table_avxvnni_evex;
+#endif
+  return nullptr;
+}
+
+// Of the kernels that are not consistent, each has a namesake that is.
+inline bool is_consistent(const std::string& name) {
+  return name != "ceiling_fma_f32" && name != "ceiling_read_f32" && name != "gemm_f32" &&
+         name != "attention_f32" && name != "lstm_step_f32";
+}
+
+inline size_t area(int rows, ptrdiff_t ld) { return static_cast<size_t>(rows) * static_cast<size_t>(ld); }
+
+inline std::vector<int8_t> random_bytes(std::mt19937& generator, size_t size) {
+  std::vector<int8_t> bytes(size);
+  for (int8_t& b : bytes) b = static_cast<int8_t>(static_cast<int>(generator() % 256) - 128);
+  return bytes;
 }
 
 // Floats at a chosen distance from a cache line, with canaries on both sides.
@@ -58,6 +89,20 @@ class Buffer {
   static constexpr float kCanary = -1.2345e30f;
   std::vector<float> memory_;
   size_t size_, start_ = 0;
+};
+
+// Quantized rows and the memory that they live in.
+struct Quantized {
+  std::vector<uint8_t> q;
+  std::vector<float> scale;
+  std::vector<int32_t> zero;
+  QuantizedRows rows;
+
+  Quantized(int count, int columns)
+      : q(static_cast<size_t>(count * kQuantPitch * ((columns + kQuantBlock - 1) / kQuantBlock)), 200),
+        scale(static_cast<size_t>(count)),
+        zero(static_cast<size_t>(count)),
+        rows{q.data(), scale.data(), zero.data(), ptrdiff_t{count} * kQuantPitch} {}
 };
 
 // |got - want| <= epsilon (terms + 16) max(1, max|want|), and the canaries of `got` stand.

@@ -5,18 +5,12 @@
 #include <map>
 #include <string>
 
-#include "base/isa.h"
 #include "claude_flow.h"
 #include "harness.h"
 #include "kernels/reference.h"
 #include "ops/pack.h"
 
-namespace claude_flow {
-#ifdef CLAUDE_FLOW_AVXVNNI_EVEX
-extern const Table table_avxvnni_evex;
-#endif
-
-namespace test {
+namespace claude_flow::test {
 namespace {
 
 // Under emulation: leaves out the largest cases.
@@ -24,18 +18,10 @@ bool quick = false;
 
 const std::initializer_list<int> kSizes = {1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 67};
 
-size_t area(int rows, ptrdiff_t ld) { return static_cast<size_t>(rows) * static_cast<size_t>(ld); }
-
 std::string label(const Table& table, const char* kernel, std::initializer_list<int> sizes) {
   std::string text = std::string(kernel) + "@" + table.isa;
   for (const int n : sizes) text += " " + std::to_string(n);
   return text;
-}
-
-// Of the kernels that are not consistent, each has a namesake that is.
-bool is_consistent(const std::string& name) {
-  return name != "ceiling_fma_f32" && name != "ceiling_read_f32" && name != "gemm_f32" &&
-         name != "attention_f32" && name != "lstm_step_f32";
 }
 
 // Runs one case into two outputs, kernel and reference, and compares them; a consistent kernel must also give
@@ -102,20 +88,6 @@ void check_gemm_consistent_f32(const Table& table) {
   check_gemm(table, "gemm_consistent_f32", table.gemm_consistent_f32);
 }
 
-// Quantized rows and the memory that they live in.
-struct Quantized {
-  std::vector<uint8_t> q;
-  std::vector<float> scale;
-  std::vector<int32_t> zero;
-  QuantizedRows rows;
-
-  Quantized(int count, int columns)
-      : q(static_cast<size_t>(count * kQuantPitch * ((columns + kQuantBlock - 1) / kQuantBlock)), 200),
-        scale(static_cast<size_t>(count)),
-        zero(static_cast<size_t>(count)),
-        rows{q.data(), scale.data(), zero.data(), ptrdiff_t{count} * kQuantPitch} {}
-};
-
 void check_quantize_f32_u7(const Table& table) {
   std::mt19937 generator(8);
   for (const int columns : {1, 3, 4, 15, 16, 17, 33, 1023, 1024, 1025, 2051}) {
@@ -153,12 +125,6 @@ void check_quantize_f32_u7(const Table& table) {
       }
     }
   }
-}
-
-std::vector<int8_t> random_bytes(std::mt19937& generator, size_t size) {
-  std::vector<int8_t> bytes(size);
-  for (int8_t& b : bytes) b = static_cast<int8_t>(static_cast<int>(generator() % 256) - 128);
-  return bytes;
 }
 
 void gemm_i8_case(const Table& table, int rows, int columns, int depth, Activation activation,
@@ -474,20 +440,14 @@ void check_ceiling_read_f32(const Table& table) {
 
 // The tables to check; none: this CPU lacks the instruction set.
 std::vector<const Table*> asked_for(const char* word) {
-#ifdef CLAUDE_FLOW_AVXVNNI_EVEX
-  if (std::strcmp(word, "avxvnni_evex") == 0 && cpu_has("avx512vnni")) {
-    return {find_table("scalar"), &table_avxvnni_evex};
-  }
-#endif
-  const Table* table = find_table(word);
+  const Table* table = std::strcmp(word, "avxvnni_evex") == 0 ? avxvnni_evex() : find_table(word);
   if (table == nullptr) return {};
   if (table == find_table("scalar")) return {table};
   return {find_table("scalar"), table};
 }
 
 }  // namespace
-}  // namespace test
-}  // namespace claude_flow
+}  // namespace claude_flow::test
 
 // test_kernels WORD         that instruction set, and scalar for the bits to compare; 77: this CPU lacks it
 // test_kernels --cpu WORDS  the small cases on all that this CPU has, which must be these
