@@ -13,8 +13,8 @@ export const ISAS = ["simd128", "relaxed"];
 
 const OK = 0;
 const ERROR_BYTES = 240; // sizeof cf_error, cf_tensor, cf_info, cf_op_time in the 32-bit ABI
-const TENSOR_WORDS = 5;
-const INFO_WORDS = 9;
+const TENSOR_WORDS = 6;
+const INFO_WORDS = 11;
 const OP_TIME_BYTES = 16;
 // Input floats that cross into the module at once, if an item is not larger; longer batches cross in parts.
 const STAGED = 1 << 20;
@@ -137,7 +137,7 @@ class Model {
     this.perTokenInput = words[0] !== 0;
     this.perTokenOutput = words[1] !== 0;
     [this.inputWidth, this.outputWidth, this.maxTokens, this.threads] = words.slice(2, 6);
-    this.isa = this.#text(words[8]);
+    this.isa = this.#text(words[10]);
     this.opCount = words[6];
     this.arenaBytes = words[7];
 
@@ -268,11 +268,26 @@ class Model {
     const table = new Uint32Array(TENSOR_WORDS * file.programTensors.length);
     const placed = [this.#place(file.program)];
     file.programTensors.forEach((name, i) => {
-      const { data, dtype, shape } = file.tensors.get(name);
-      placed.push(this.#place(data));
-      table.set([placed.at(-1), dtype, shape.length, ...shape], TENSOR_WORDS * i);
+      const { data, dtype, shape, packed } = file.tensors.get(name);
+      const address = this.#place(data);
+      if (!packed) placed.push(address); // the model reads prepacked weights where they are, as long as it lives
+      table.set([address, dtype, shape.length, ...shape], TENSOR_WORDS * i);
+      if (packed) table[TENSOR_WORDS * i + 5] = data.byteLength;
     });
     const auto = this.#place(new TextEncoder().encode("auto\0"));
+    if (file.layout) {
+      const order = this.#allocate(8);
+      this.#check(wasm.cf_layout(auto, order, this.#error));
+      const [columns, units] = new Int32Array(wasm.memory.buffer, order, 2);
+      const { tile_columns: fileColumns, lstm_units: fileUnits } = file.layout;
+      if (columns !== fileColumns || units !== fileUnits) {
+        throw new ClaudeFlowError(
+          `its weights are prepacked for panels of ${fileColumns} and blocks of ${fileUnits}, this module reads ` +
+            `${columns} and ${units}: pack the model with --target-architecture simd128 or relaxed`,
+        );
+      }
+      wasm.free(order);
+    }
     const tensors = this.#place(table);
     const handle = this.#allocate(4);
     this.#check(

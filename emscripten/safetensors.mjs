@@ -71,12 +71,27 @@ export function parseModel(bytes) {
     throw new Error("its program holds a word that is not a 32-bit integer");
   }
   const tensors = readTensors(entries, bytes.subarray(8 + headerBytes));
+  if (fields.layout !== undefined) unfoldPacked(fields.layout, tensors);
   for (const name of fields.program_tensors) {
     if (!tensors.has(name)) throw new Error(`its tensor '${name}' is missing`);
     const rank = tensors.get(name).shape.length;
     if (rank < 1 || rank > 2) throw new Error(`its tensor '${name}' has ${rank} dimensions, not 1 or 2`);
   }
   return { ...fields, program: Int32Array.from(fields.program), programTensors: fields.program_tensors, tensors };
+}
+
+// Prepacked matrices get the shape that they had; the engine checks that their bytes fit it.
+function unfoldPacked(layout, tensors) {
+  const size = (n, most) => Number.isInteger(n) && n >= 1 && n <= most;
+  if (!isObject(layout) || !size(layout.tile_columns, 1024) || !size(layout.lstm_units, 1024) || !isObject(layout.matrices)) {
+    throw new Error("its layout is not tile_columns, lstm_units and matrices");
+  }
+  for (const [name, shape] of Object.entries(layout.matrices)) {
+    if (!tensors.has(name) || !Array.isArray(shape) || shape.length !== 2 || !shape.every((n) => size(n, 2 ** 20))) {
+      throw new Error(`its layout names '${name}' with the shape ${JSON.stringify(shape)}`);
+    }
+    tensors.set(name, { ...tensors.get(name), shape, packed: true });
+  }
 }
 
 // The tensors of the header's entries. They lie side by side and fill `content`, as the format demands: so the copies

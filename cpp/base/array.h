@@ -8,11 +8,53 @@
 #include <type_traits>
 #include <utility>
 
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
 namespace claude_flow {
 
 constexpr size_t kCacheLine = 64;
 
 inline size_t round_up(size_t n, size_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+
+// Zeroed memory on a cache line, or null. From two megabytes on it is mapped, in huge pages where the system has
+// them: nothing is touched before its use, and the first touch of a page is most of what loading a model costs
+// (32 MB of weights: 25 of 31 ms in pages of 4 KB, on a virtual machine).
+constexpr size_t kHugePage = size_t{1} << 21;
+
+inline void* take_memory(size_t bytes) {
+#ifdef __linux__
+  if (bytes >= kHugePage) {
+    constexpr size_t kPage = 4096;
+    void* mapped =
+        mmap(nullptr, bytes + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapped == MAP_FAILED) return nullptr;
+    char* begin = static_cast<char*>(mapped);
+    const size_t before =
+        round_up(reinterpret_cast<uintptr_t>(begin), kHugePage) - reinterpret_cast<uintptr_t>(begin);
+    const size_t kept = round_up(bytes, kPage);
+    if (before > 0) munmap(begin, before);
+    if (before + kept < bytes + kHugePage) munmap(begin + before + kept, kHugePage - before - (kept - bytes));
+    madvise(begin + before, kept, MADV_HUGEPAGE);
+    return begin + before;
+  }
+#endif
+  void* data = std::aligned_alloc(kCacheLine, bytes);
+  if (data != nullptr) std::memset(data, 0, bytes);
+  return data;
+}
+
+inline void give_memory(void* data, size_t bytes) {
+#ifdef __linux__
+  if (bytes >= kHugePage) {
+    munmap(data, bytes);
+    return;
+  }
+#endif
+  static_cast<void>(bytes);
+  std::free(data);
+}
 
 template <class T>
 class Array {
@@ -29,17 +71,14 @@ class Array {
   }
   Array(const Array&) = delete;
   Array& operator=(const Array&) = delete;
-  ~Array() { std::free(data_); }
+  ~Array() { release(); }
 
   // `size` zeroed elements. False: the memory is not there, and the array is empty.
   [[nodiscard]] bool allocate(size_t size) {
-    std::free(std::exchange(data_, nullptr));
-    size_ = 0;
-    if (size > (PTRDIFF_MAX - kCacheLine) / sizeof(T)) return false;
-    const size_t bytes = round_up(size * sizeof(T) + (size == 0), kCacheLine);
-    data_ = static_cast<T*>(std::aligned_alloc(kCacheLine, bytes));
+    release();
+    if (size > (PTRDIFF_MAX - 2 * kHugePage) / sizeof(T)) return false;
+    data_ = static_cast<T*>(take_memory(bytes_of(size)));
     if (data_ == nullptr) return false;
-    std::memset(static_cast<void*>(data_), 0, bytes);
     size_ = size;
     return true;
   }
@@ -55,6 +94,12 @@ class Array {
   const T* end() const { return data_ + size_; }
 
  private:
+  static size_t bytes_of(size_t size) { return round_up(size * sizeof(T) + (size == 0), kCacheLine); }
+  void release() {
+    if (data_ != nullptr) give_memory(std::exchange(data_, nullptr), bytes_of(size_));
+    size_ = 0;
+  }
+
   T* data_ = nullptr;
   size_t size_ = 0;
 };

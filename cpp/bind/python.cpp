@@ -171,8 +171,38 @@ double ceiling_read(const std::string& isa, const py::array& x, int64_t steps) {
   return bytes;
 }
 
+py::tuple layout(const std::string& isa) {
+  cf_order order = {};
+  cf_error error = {};
+  check(cf_layout(isa.c_str(), &order, &error), error);
+  return py::make_tuple(order.tile_columns, order.lstm_units);
+}
+
+cf_tensor tensor_of(const py::handle& object, size_t index);
+
+// A prepacked matrix: (its packed elements, rows, columns).
+cf_tensor packed_tensor(const py::tuple& parts, size_t index) {
+  const std::string name = "tensor " + std::to_string(index);
+  if (parts.size() != 3 || !py::isinstance<py::array>(parts[0])) {
+    throw py::value_error(name + " is not (packed array, rows, columns)");
+  }
+  const py::array a = py::reinterpret_borrow<py::array>(parts[0]);
+  cf_tensor t = tensor_of(a, index);
+  if (a.ndim() != 1 || a.size() == 0 || t.dtype == CF_I32) {
+    throw py::value_error(name + ": packed elements are float32 or int8 in one dimension");
+  }
+  t.rank = 2;
+  t.shape[0] = parts[1].cast<int32_t>();
+  t.shape[1] = parts[2].cast<int32_t>();
+  t.packed_bytes = static_cast<size_t>(a.nbytes());
+  return t;
+}
+
 cf_tensor tensor_of(const py::handle& object, size_t index) {
   const std::string name = "tensor " + std::to_string(index);
+  if (py::isinstance<py::tuple>(object)) {
+    return packed_tensor(py::reinterpret_borrow<py::tuple>(object), index);
+  }
   if (!py::isinstance<py::array>(object)) throw py::value_error(name + " is not a NumPy array");
   const py::array a = py::reinterpret_borrow<py::array>(object);
   cf_tensor t = {};
@@ -203,7 +233,10 @@ class PyModel {
       throw py::value_error("program is not a C-contiguous int32 array of one dimension");
     }
     std::vector<cf_tensor> views;
-    for (size_t i = 0; i < py::len(tensors); ++i) views.push_back(tensor_of(tensors[i], i));
+    for (size_t i = 0; i < py::len(tensors); ++i) {
+      views.push_back(tensor_of(tensors[i], i));
+      if (views.back().packed_bytes != 0) in_place_.append(tensors[i]);
+    }
     cf_error error = {};
     check(cf_model_create(static_cast<const int32_t*>(program.data()), static_cast<size_t>(program.size()),
                           views.data(), views.size(), isa.c_str(), threads, &model_, &error),
@@ -283,6 +316,7 @@ class PyModel {
   }
 
   cf_model* model_ = nullptr;
+  py::list in_place_;  // arrays that the model reads
 };
 
 }  // namespace
@@ -290,6 +324,7 @@ class PyModel {
 PYBIND11_MODULE(_core, m) {
   m.def("available", &available);
   m.def("selected", &selected);
+  m.def("layout", &layout, py::arg("isa"));
   m.def("activation", &activation, py::arg("x"), py::arg("kind"), py::arg("isa") = "auto",
         py::arg("out") = py::none());
   m.def("softmax", &softmax, py::arg("x"), py::arg("isa") = "auto", py::arg("out") = py::none());
@@ -311,5 +346,7 @@ PYBIND11_MODULE(_core, m) {
       .def_property_readonly("input_width", [](const PyModel& m) { return m.info.input_width; })
       .def_property_readonly("output_width", [](const PyModel& m) { return m.info.output_width; })
       .def_property_readonly("max_tokens", [](const PyModel& m) { return m.info.max_tokens; })
-      .def_property_readonly("arena_bytes", [](const PyModel& m) { return m.info.arena_bytes; });
+      .def_property_readonly("arena_bytes", [](const PyModel& m) { return m.info.arena_bytes; })
+      .def_property_readonly("apart_bytes", [](const PyModel& m) { return m.info.apart_bytes; })
+      .def_property_readonly("packed_bytes", [](const PyModel& m) { return m.info.packed_bytes; });
 }

@@ -35,13 +35,23 @@ typedef struct cf_error {
 
 typedef enum cf_dtype { CF_F32 = 0, CF_I8 = 1, CF_I32 = 2 } cf_dtype;
 
-/* A dense row-major tensor in the caller's memory. Rank 1: shape[1] is ignored. */
+/* A dense row-major tensor in the caller's memory. Rank 1: shape[1] is ignored.
+   A weight matrix may come prepacked, in the order of cf_layout and of docs/model_format.md: then packed_bytes is
+   the size of its data, which the model reads in place for as long as it lives. Otherwise packed_bytes is 0, and
+   nothing of the caller's memory is kept. */
 typedef struct cf_tensor {
   const void *data;
   int32_t dtype;
   int32_t rank;
   int32_t shape[2];
+  size_t packed_bytes;
 } cf_tensor;
+
+/* The order in which an instruction set's kernels read weights. */
+typedef struct cf_order {
+  int32_t tile_columns; /* columns of a panel of a matrix product */
+  int32_t lstm_units;   /* units of a block of an LSTM */
+} cf_order;
 
 typedef struct cf_info {
   int32_t per_token_input;  /* 1: input is [items, tokens, input_width], 0: [items, input_width] */
@@ -51,7 +61,9 @@ typedef struct cf_info {
   int32_t max_tokens;
   int32_t threads;
   int32_t op_count;
-  size_t arena_bytes; /* working memory of one run, allocated at load */
+  size_t arena_bytes;  /* working memory of one run, allocated at load */
+  size_t apart_bytes;  /* what it would be if no two values shared a place */
+  size_t packed_bytes; /* weights that were packed at load; prepacked ones stay with the caller */
   const char *isa;
 } cf_info;
 
@@ -63,8 +75,10 @@ CF_API const char *cf_available(void);
 /* The one that isa="auto" takes: the best, or what CLAUDE_FLOW_ISA names. */
 CF_API cf_status cf_selected(const char **isa, cf_error *error);
 
-/* Checks the program (docs/model_format.md), copies and prepacks the weights, plans the memory.
-   Nothing of the caller's memory is kept. */
+/* The order of an instruction set of this build, which the CPU need not have, or of "auto". */
+CF_API cf_status cf_layout(const char *isa, cf_order *order, cf_error *error);
+
+/* Checks the program (docs/model_format.md), copies and packs the weights that are not prepacked, plans the memory. */
 CF_API cf_status cf_model_create(const int32_t *program, size_t program_words, const cf_tensor *tensors,
                                  size_t tensor_count, const char *isa, int32_t threads, cf_model **model,
                                  cf_error *error);
@@ -82,7 +96,7 @@ CF_API cf_status cf_model_run(cf_model *model, const float *x, int32_t items, in
 /* WebAssembly cannot start threads. A host makes an instance of the module on the model's memory in another
    thread, gives it a stack and thread-local storage, and calls this with thread = 1..threads-1: it works for
    the model's runs until the model is destroyed. A run does without those that have not come yet. */
-void cf_model_serve(cf_model *model, int32_t thread);
+CF_API void cf_model_serve(cf_model *model, int32_t thread);
 #endif
 
 /* The limits of one core on one instruction set, for rooflines: the caller takes the time. Each does `steps`

@@ -12,18 +12,19 @@ CLAUDE_FLOW_TABLES
 
 namespace {
 
+const Table* const kBuilt[] = {
+#define CLAUDE_FLOW_TABLE(isa) &table_##isa,
+    CLAUDE_FLOW_TABLES
+#undef CLAUDE_FLOW_TABLE
+};
+
 struct Available {
   const Table* tables[8];
   size_t count = 0;
 
   Available() {
-    const Table* const built[] = {
-#define CLAUDE_FLOW_TABLE(isa) &table_##isa,
-        CLAUDE_FLOW_TABLES
-#undef CLAUDE_FLOW_TABLE
-    };
-    static_assert(sizeof built <= sizeof tables, "room for every table");
-    for (const Table* table : built) {
+    static_assert(sizeof kBuilt <= sizeof tables, "room for every table");
+    for (const Table* table : kBuilt) {
       if (cpu_has(table->isa)) tables[count++] = table;
     }
   }
@@ -35,6 +36,13 @@ size_t available_tables(const Table* const** tables) {
   static const Available available;
   *tables = available.tables;
   return available.count;
+}
+
+const Table* built_table(const char* isa) {
+  for (const Table* table : kBuilt) {
+    if (std::strcmp(table->isa, isa) == 0) return table;
+  }
+  return nullptr;
 }
 
 const Table* find_table(const char* isa) {

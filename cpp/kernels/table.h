@@ -25,4 +25,7 @@ size_t available_tables(const Table* const** tables);
 // The table named `isa`, or null where this CPU lacks it; "auto" is the best.
 const Table* find_table(const char* isa);
 
+// The table named `isa` of this build, for its sizes alone: this CPU may lack it. Null for an unknown word.
+const Table* built_table(const char* isa);
+
 }  // namespace claude_flow

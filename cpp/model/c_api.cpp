@@ -56,6 +56,15 @@ cf_status cf_selected(const char** isa, cf_error* error) {
   return CF_OK;
 }
 
+cf_status cf_layout(const char* isa, cf_order* order, cf_error* error) {
+  const char* word = resolve(isa);
+  const Table* table =
+      std::strcmp(word, "auto") == 0 ? claude_flow::find_table(word) : claude_flow::built_table(word);
+  if (table == nullptr) return Status::invalid("this build has no instruction set '%s'", word).report(error);
+  *order = {table->tile_columns, table->lstm_units};
+  return CF_OK;
+}
+
 cf_status cf_model_create(const int32_t* program, size_t program_words, const cf_tensor* tensors,
                           size_t tensor_count, const char* isa, int32_t threads, cf_model** model,
                           cf_error* error) {

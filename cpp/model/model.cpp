@@ -43,8 +43,46 @@ Status Model::load(const int32_t* words, size_t count, const cf_tensor* tensors,
   table_ = find_table(isa);
   if (table_ == nullptr) return Status::unsupported(isa, cf_available());
   CF_RETURN_IF_ERROR(program_.parse(words, count, tensors, tensor_count));
+  CF_RETURN_IF_ERROR(check_packed(tensors));
   CF_RETURN_IF_ERROR(pack(tensors));
   return plan();
+}
+
+Status Model::check_packed(const cf_tensor* tensors) const {
+  const auto fits = [&](int tensor, size_t elements) {
+    const cf_tensor& t = tensors[tensor];
+    const size_t wanted = elements * (t.dtype == CF_I8 ? 1 : sizeof(float));
+    return t.packed_bytes == 0 || t.packed_bytes == wanted
+               ? Status()
+               : Status::invalid("tensor %d is packed into %zu bytes, %s wants %zu", tensor, t.packed_bytes,
+                                 table_->isa, wanted);
+  };
+  for (const Op& op : program_.ops) {
+    const auto gates = [&] { return 4 * padded_units(*table_, op.width); };
+    switch (op.code) {
+      case OpCode::kLinear:
+        CF_RETURN_IF_ERROR(fits(op.tensor[0], packed_gemm_size(*table_, op.width, op.depth)));
+        break;
+      case OpCode::kLinearI8:
+        CF_RETURN_IF_ERROR(fits(op.tensor[0], packed_gemm_i8_size(*table_, op.width, op.depth)));
+        break;
+      case OpCode::kLstm:
+        CF_RETURN_IF_ERROR(fits(op.tensor[0], packed_gemm_size(*table_, gates(), op.depth)));
+        CF_RETURN_IF_ERROR(fits(op.tensor[1], packed_lstm_size(*table_, op.width)));
+        break;
+      case OpCode::kLstmI8:
+        CF_RETURN_IF_ERROR(fits(op.tensor[0], packed_gemm_i8_size(*table_, gates(), op.depth)));
+        CF_RETURN_IF_ERROR(fits(op.tensor[1], packed_lstm_i8_size(*table_, op.width)));
+        break;
+      case OpCode::kLayerNorm:
+      case OpCode::kAttention:
+      case OpCode::kAttentionPool:
+      case OpCode::kLast:
+      case OpCode::kMonotone:
+        break;
+    }
+  }
+  return Status();
 }
 
 Status Model::pack(const cf_tensor* tensors) {
@@ -53,9 +91,6 @@ Status Model::pack(const cf_tensor* tensors) {
     Taker taker(place ? weights_.data() : nullptr);
     const auto data = [&](int tensor) { return static_cast<const float*>(tensors[tensor].data); };
     const auto bytes = [&](int tensor) { return static_cast<const int8_t*>(tensors[tensor].data); };
-    const auto take_bytes = [&](size_t size) {
-      return reinterpret_cast<int8_t*>(taker.take((size + sizeof(float) - 1) / sizeof(float)));
-    };
     const auto take_sums = [&](size_t size) { return reinterpret_cast<int32_t*>(taker.take(size)); };
     const auto copy = [&](int tensor) -> const float* {
       if (tensor < 0) return nullptr;
@@ -63,9 +98,17 @@ Status Model::pack(const cf_tensor* tensors) {
       if (place) std::memcpy(to, data(tensor), elements(tensors[tensor]) * sizeof(float));
       return to;
     };
-    const auto matrix = [&](const float* w, int columns, int depth) {
-      float* to = taker.take(packed_gemm_size(*table_, columns, depth));
-      if (place) pack_gemm_f32(*table_, w, columns, depth, to);
+    // A weight matrix: where the caller has it prepacked, or packed by fill(to) into a place of `size` elements.
+    const auto floats = [&](int tensor, size_t size, const auto& fill) -> const float* {
+      if (tensors[tensor].packed_bytes != 0) return data(tensor);
+      float* to = taker.take(size);
+      if (place) fill(to);
+      return to;
+    };
+    const auto integers = [&](int tensor, size_t size, const auto& fill) -> const int8_t* {
+      if (tensors[tensor].packed_bytes != 0) return bytes(tensor);
+      auto* to = reinterpret_cast<int8_t*>(taker.take((size + sizeof(float) - 1) / sizeof(float)));
+      if (place) fill(to);
       return to;
     };
 
@@ -73,10 +116,13 @@ Status Model::pack(const cf_tensor* tensors) {
       Step& step = steps_[i];
       const Op& op = step.op = program_.ops[i];
       switch (op.code) {
-        case OpCode::kLinear:
-          step.linear = {matrix(data(op.tensor[0]), op.width, op.depth), copy(op.tensor[1]), op.width,
-                         op.depth, op.activation};
+        case OpCode::kLinear: {
+          const float* packed =
+              floats(op.tensor[0], packed_gemm_size(*table_, op.width, op.depth),
+                     [&](float* to) { pack_gemm_f32(*table_, data(op.tensor[0]), op.width, op.depth, to); });
+          step.linear = {packed, copy(op.tensor[1]), op.width, op.depth, op.activation};
           break;
+        }
         case OpCode::kLayerNorm:
           step.first = copy(op.tensor[0]);
           step.second = copy(op.tensor[1]);
@@ -86,27 +132,30 @@ Status Model::pack(const cf_tensor* tensors) {
           break;
         case OpCode::kLstm: {
           const int gates = 4 * padded_units(*table_, op.width);
-          float* bias = taker.take(to_size(gates));
-          float* recurrent = taker.take(packed_lstm_size(*table_, op.width));
           Array<float> ordered;
-          if (place) {
-            if (!ordered.allocate(to_size(gates) * to_size(op.depth))) return Status::no_memory();
-            order_lstm_gates(*table_, data(op.tensor[0]), op.width, op.depth, ordered.data());
-            if (op.tensor[2] >= 0) order_lstm_gates(*table_, data(op.tensor[2]), op.width, 1, bias);
-            pack_lstm_f32(*table_, data(op.tensor[1]), op.width, recurrent);
-          }
-          step.lstm = {{matrix(ordered.data(), gates, op.depth), bias, gates, op.depth, Activation::kNone},
-                       recurrent,
-                       op.width};
+          if (place && !ordered.allocate(to_size(gates) * to_size(op.depth))) return Status::no_memory();
+          float* bias = taker.take(to_size(gates));
+          if (place && op.tensor[2] >= 0) order_lstm_gates(*table_, data(op.tensor[2]), op.width, 1, bias);
+          const float* packed =
+              floats(op.tensor[0], packed_gemm_size(*table_, gates, op.depth), [&](float* to) {
+                order_lstm_gates(*table_, data(op.tensor[0]), op.width, op.depth, ordered.data());
+                pack_gemm_f32(*table_, ordered.data(), gates, op.depth, to);
+              });
+          const float* recurrent = floats(op.tensor[1], packed_lstm_size(*table_, op.width), [&](float* to) {
+            pack_lstm_f32(*table_, data(op.tensor[1]), op.width, to);
+          });
+          step.lstm = {{packed, bias, gates, op.depth, Activation::kNone}, recurrent, op.width};
           break;
         }
         case OpCode::kLinearI8: {
           const auto padded = to_size(padded_columns(*table_, op.width));
-          int8_t* packed = take_bytes(packed_gemm_i8_size(*table_, op.width, op.depth));
+          const int8_t* packed = integers(
+              op.tensor[0], packed_gemm_i8_size(*table_, op.width, op.depth),
+              [&](int8_t* to) { pack_gemm_i8(*table_, bytes(op.tensor[0]), op.width, op.depth, to); });
           int32_t* sums = take_sums(padded);
           float* scales = taker.take(padded);
           if (place) {
-            pack_gemm_i8(*table_, bytes(op.tensor[0]), op.width, op.depth, packed, sums);
+            sum_gemm_i8(*table_, packed, op.width, op.depth, sums);
             std::memcpy(scales, data(op.tensor[2]), to_size(op.width) * sizeof(float));
           }
           step.linear_i8 = {packed,   sums,     scales,       copy(op.tensor[1]), copy(op.tensor[3]),
@@ -117,19 +166,24 @@ Status Model::pack(const cf_tensor* tensors) {
           const int gates = 4 * padded_units(*table_, op.width);
           // The gates fill whole blocks but not always whole tiles.
           const auto padded = to_size(padded_columns(*table_, gates));
+          Array<int8_t> ordered;
+          if (place && !ordered.allocate(to_size(gates) * to_size(op.depth))) return Status::no_memory();
+          const int8_t* packed =
+              integers(op.tensor[0], packed_gemm_i8_size(*table_, gates, op.depth), [&](int8_t* to) {
+                order_lstm_gates(*table_, bytes(op.tensor[0]), op.width, op.depth, ordered.data());
+                pack_gemm_i8(*table_, ordered.data(), gates, op.depth, to);
+              });
+          const int8_t* recurrent =
+              integers(op.tensor[1], packed_lstm_i8_size(*table_, op.width),
+                       [&](int8_t* to) { pack_lstm_i8(*table_, bytes(op.tensor[1]), op.width, to); });
           float* bias = taker.take(to_size(gates));
-          int8_t* packed = take_bytes(packed_gemm_i8_size(*table_, gates, op.depth));
-          int8_t* recurrent = take_bytes(packed_lstm_i8_size(*table_, op.width));
           int32_t* sums = take_sums(padded);
           int32_t* recurrent_sums = take_sums(to_size(gates));
           float* scales = taker.take(padded);
           float* recurrent_scales = taker.take(to_size(gates));
           if (place) {
-            Array<int8_t> ordered;
-            if (!ordered.allocate(to_size(gates) * to_size(op.depth))) return Status::no_memory();
-            order_lstm_gates(*table_, bytes(op.tensor[0]), op.width, op.depth, ordered.data());
-            pack_gemm_i8(*table_, ordered.data(), gates, op.depth, packed, sums);
-            pack_lstm_i8(*table_, bytes(op.tensor[1]), op.width, recurrent, recurrent_sums);
+            sum_gemm_i8(*table_, packed, gates, op.depth, sums);
+            sum_lstm_i8(*table_, recurrent, op.width, recurrent_sums);
             if (op.tensor[2] >= 0) order_lstm_gates(*table_, data(op.tensor[2]), op.width, 1, bias);
             order_lstm_gates(*table_, data(op.tensor[3]), op.width, 1, scales);
             order_lstm_gates(*table_, data(op.tensor[4]), op.width, 1, recurrent_scales);
@@ -184,10 +238,11 @@ Status Model::plan() {
   place(program_.output).end = step_count;
 
   // First fit, in the order of the values: the lowest offset that no value living at the same time covers.
-  uint64_t arena = 0;
+  uint64_t arena = 0, apart = 0;
   for (size_t i = 0; i < places_.size(); ++i) {
     Place& p = places_[i];
     if (p.end < p.begin) continue;
+    apart += p.floats;
     for (bool moved = true; moved;) {
       moved = false;
       for (size_t j = 0; j < i; ++j) {
@@ -228,6 +283,7 @@ Status Model::plan() {
                            static_cast<unsigned long long>(kMaxArenaBytes >> 20));
   }
   arena_size_ = static_cast<size_t>(floats);
+  apart_size_ = static_cast<size_t>(floats - arena + apart);
   return allocate(workspaces_[0]) ? Status() : Status::no_memory();
 }
 
@@ -410,6 +466,8 @@ cf_info Model::info() const {
           pool_.threads(),
           static_cast<int32_t>(steps_.size()),
           arena_size_ * sizeof(float),
+          apart_size_ * sizeof(float),
+          weights_.size() * sizeof(float),
           table_->isa};
 }
 

@@ -58,6 +58,7 @@ class Model {
     Array<int32_t> indices;
   };
 
+  Status check_packed(const cf_tensor* tensors) const;
   Status pack(const cf_tensor* tensors);
   Status plan();
   bool allocate(Workspace& workspace) const;
@@ -83,6 +84,7 @@ class Model {
   size_t local_scratch_ = 0;
   size_t local_size_ = 0;
   size_t arena_size_ = 0;
+  size_t apart_size_ = 0;
 
   // The first workspace is made at load, another one when that many calls run at once for the first time.
   static constexpr int kWorkspaces = 64;

@@ -215,6 +215,7 @@ class Checker {
     if (index < 0 || static_cast<size_t>(index) >= tensor_count_) return bad("no tensor %d", index);
     const cf_tensor& t = tensors_[index];
     if (t.dtype != dtype) return bad("tensor %d is not %s", index, dtype == CF_F32 ? "float32" : "int8");
+    if (t.packed_bytes != 0 && rank != 2) return bad("tensor %d is packed, but no matrix", index);
     if (t.rank != rank) return bad("tensor %d has %d dimensions, not %d", index, t.rank, rank);
     for (int i = 0; i < rank; ++i) {
       const int wanted = i == 0 ? rows : columns;

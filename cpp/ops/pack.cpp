@@ -26,9 +26,9 @@ void pack_floats(int depth, int panel, int columns, float* packed, const Source&
   }
 }
 
-// The same with groups of four along the depth, and every column's sum.
+// The same with groups of four along the depth.
 template <class Source>
-void pack_bytes(int depth, int panel, int columns, int8_t* packed, int32_t* sums, const Source& source) {
+void pack_bytes(int depth, int panel, int columns, int8_t* packed, const Source& source) {
   for (int first = 0; first < columns; first += panel) {
     for (int k = 0; k < depth; k += 4) {
       for (int column = first; column < first + panel; ++column) {
@@ -37,10 +37,15 @@ void pack_bytes(int depth, int panel, int columns, int8_t* packed, int32_t* sums
       }
     }
   }
-  for (int column = 0; column < columns; ++column) {
-    const int8_t* weights = source(column);
-    sums[column] = 0;
-    for (int k = 0; weights != nullptr && k < depth; ++k) sums[column] += weights[k];
+}
+
+// What pack_bytes wrote -> every column's sum.
+void sum_bytes(const int8_t* packed, int depth, int panel, int columns, int32_t* sums) {
+  for (int first = 0; first < columns; first += panel, sums += panel) {
+    for (int c = 0; c < panel; ++c) sums[c] = 0;
+    for (int k = 0; k < depth; k += 4) {
+      for (int c = 0; c < panel; ++c, packed += 4) sums[c] += packed[0] + packed[1] + packed[2] + packed[3];
+    }
   }
 }
 
@@ -98,22 +103,29 @@ size_t packed_gemm_i8_size(const Table& table, int columns, int depth) {
   return static_cast<size_t>(padded_columns(table, columns)) * static_cast<size_t>(round_up_to(depth, 4));
 }
 
-void pack_gemm_i8(const Table& table, const int8_t* w, int columns, int depth, int8_t* packed,
-                  int32_t* sums) {
-  pack_bytes(depth, table.tile_columns, padded_columns(table, columns), packed, sums, [&](int column) {
+void pack_gemm_i8(const Table& table, const int8_t* w, int columns, int depth, int8_t* packed) {
+  pack_bytes(depth, table.tile_columns, padded_columns(table, columns), packed, [&](int column) {
     return column < columns ? w + static_cast<ptrdiff_t>(column) * depth : nullptr;
   });
+}
+
+void sum_gemm_i8(const Table& table, const int8_t* packed, int columns, int depth, int32_t* sums) {
+  sum_bytes(packed, depth, table.tile_columns, padded_columns(table, columns), sums);
 }
 
 size_t packed_lstm_i8_size(const Table& table, int units) {
   return static_cast<size_t>(padded_units(table, units)) * 4 * static_cast<size_t>(round_up_to(units, 4));
 }
 
-void pack_lstm_i8(const Table& table, const int8_t* r, int units, int8_t* packed, int32_t* sums) {
-  pack_bytes(units, 4 * table.lstm_units, 4 * padded_units(table, units), packed, sums, [&](int column) {
+void pack_lstm_i8(const Table& table, const int8_t* r, int units, int8_t* packed) {
+  pack_bytes(units, 4 * table.lstm_units, 4 * padded_units(table, units), packed, [&](int column) {
     const int row = lstm_gate_row(table, units, column);
     return row < 0 ? nullptr : r + static_cast<ptrdiff_t>(row) * units;
   });
+}
+
+void sum_lstm_i8(const Table& table, const int8_t* packed, int units, int32_t* sums) {
+  sum_bytes(packed, units, 4 * table.lstm_units, 4 * padded_units(table, units), sums);
 }
 
 }  // namespace claude_flow

@@ -20,15 +20,18 @@ size_t packed_lstm_size(const Table& table, int units);
 void pack_lstm_f32(const Table& table, const float* r, int units, float* packed);
 
 // The same for 8-bit weights, in groups of four along the depth: panels [columns / tile_columns, rounded up]
-// [depth / 4, rounded up][tile_columns][4], and per column (padded to whole tiles) the sum over its depth.
+// [depth / 4, rounded up][tile_columns][4]; and what is packed -> per column (padded to whole tiles) the sum over its
+// depth.
 size_t packed_gemm_i8_size(const Table& table, int columns, int depth);
 int padded_columns(const Table& table, int columns);
-void pack_gemm_i8(const Table& table, const int8_t* w, int columns, int depth, int8_t* packed, int32_t* sums);
+void pack_gemm_i8(const Table& table, const int8_t* w, int columns, int depth, int8_t* packed);
+void sum_gemm_i8(const Table& table, const int8_t* packed, int columns, int depth, int32_t* sums);
 
 // r[4 * units, units] -> blocks [padded_units / lstm_units][units / 4, rounded up][4 * lstm_units][4], and sums
 // in packed gate order.
 size_t packed_lstm_i8_size(const Table& table, int units);
-void pack_lstm_i8(const Table& table, const int8_t* r, int units, int8_t* packed, int32_t* sums);
+void pack_lstm_i8(const Table& table, const int8_t* r, int units, int8_t* packed);
+void sum_lstm_i8(const Table& table, const int8_t* packed, int units, int32_t* sums);
 
 // The rows of x[4 * units, columns] (columns = 1 for a bias) in packed order: [4 * padded_units, columns].
 template <class T>

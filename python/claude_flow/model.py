@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from claude_flow import modelfile, registry, runtime
+from claude_flow import layout, modelfile, registry, runtime
 from claude_flow.errors import InputError
 from claude_flow.quantize import quantize
 
@@ -37,7 +38,9 @@ class Model:
     """A loaded model. Make one with :func:`load`; it is safe to run from many threads at once.
 
     Attributes: ``network``, ``precision``, ``backend``, ``isa``, ``threads``, ``config``, ``features`` (the schema
-    of its inputs), ``calibration``, ``provenance``, ``path``, ``arena_bytes`` (working memory of a run).
+    of its inputs), ``calibration``, ``provenance``, ``path``, ``arena_bytes`` (working memory of a run),
+    ``apart_bytes`` (what it would be if no two values shared a place), ``packed_bytes`` (weights that were packed at
+    load: those of a file prepacked for this ``isa`` are not among them).
     """
 
     def __init__(self, path: Path, file: modelfile.ModelFile, runner: Any, backend: str) -> None:
@@ -52,6 +55,8 @@ class Model:
         self.isa: str = runner.isa
         self.threads: int = runner.threads
         self.arena_bytes: int = getattr(runner, "arena_bytes", 0)
+        self.apart_bytes: int = getattr(runner, "apart_bytes", 0)
+        self.packed_bytes: int = getattr(runner, "packed_bytes", 0)
         self._runner = runner
         self._commands, self._temperature = _pointer_head(path, file)
 
@@ -172,7 +177,8 @@ def load(
     ``precision``: ``"auto"`` takes what the file holds; ``"int8"`` quantizes a float file as it is loaded, activations
     row by row. ``"fp32"`` of an 8-bit file is refused.
     ``threads``: for each request; a wasm model runs that many requests at once.
-    ``isa``: ``"auto"``, one of ``claude_flow.engine.available()`` or, for wasm, ``"simd128"`` or ``"relaxed"``.
+    ``isa``: one of ``claude_flow.engine.available()`` or, for wasm, ``"simd128"`` or ``"relaxed"``; ``"auto"`` is what
+    the file is prepacked for, if this machine has it, else the best.
     ``backend`` and ``threads`` default to what ``claude-flow neural runtime setup-acceleration`` chose for the
     workspace, else native and 1; its choices of batching, caching and memory mapping hold too. Nothing falls back
     silently: what cannot be done raises :class:`InputError`, or what is not installed :class:`ClaudeFlowError`, with
@@ -195,9 +201,9 @@ def load_as(path: Path, settings: runtime.Settings, precision: str = "auto", isa
 
 def _load(path: Path, settings: runtime.Settings, precision: str, isa: str) -> Model:
     backend, threads = settings.backend, settings.threads
-    file = modelfile.read(path, settings.memory_mapping)
     if backend not in BACKENDS:
         raise InputError(f"unknown backend {backend!r}: it is one of {', '.join(BACKENDS)}")
+    file = modelfile.read(path, settings.memory_mapping, packed=backend != "torch" and precision != "int8")
     if precision == "int8" and file.precision == "fp32":
         file = quantize(file)
     elif precision not in ("auto", file.precision):
@@ -208,8 +214,8 @@ def _load(path: Path, settings: runtime.Settings, precision: str, isa: str) -> M
         return Model(path, file, _TorchRunner(file, threads), backend)
     engine = import_module("claude_flow.wasm" if backend == "wasm" else "claude_flow._core")
     program = np.asarray(file.program, np.int32)
-    tensors = [file.tensors[name] for name in file.program_tensors]
     try:
+        tensors, isa = _in_place(file, engine, isa)
         runner = (
             engine.Model(program, tensors, isa, threads)
             if backend == "native"
@@ -218,3 +224,17 @@ def _load(path: Path, settings: runtime.Settings, precision: str, isa: str) -> M
     except ValueError as error:
         raise InputError(f"{path}: {error}") from None
     return Model(path, file, runtime.Batcher(runner) if settings.batching else runner, backend)
+
+
+def _in_place(file: modelfile.ModelFile, engine: Any, isa: str) -> tuple[list[Any], str]:
+    """The program's tensors as the engine takes them, and the instruction set: of a prepacked file its own, if the
+    caller leaves the choice and the engine has it. Weights packed in another order than that become matrices again, and
+    the engine packs them as it loads."""
+    packed = next((tensor for tensor in file.tensors.values() if isinstance(tensor, layout.Packed)), None)
+    if packed:
+        if isa == "auto" and "CLAUDE_FLOW_ISA" not in os.environ and packed.layout.isa in engine.available():
+            isa = packed.layout.isa
+        if not packed.layout.same_order(engine.layout(isa)):
+            file = layout.unpack(file)
+    tensors = [file.tensors[name] for name in file.program_tensors]
+    return [(t.data.reshape(-1), t.rows, t.columns) if isinstance(t, layout.Packed) else t for t in tensors], isa

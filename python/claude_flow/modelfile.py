@@ -6,7 +6,7 @@ This module is the only reader and writer of the container in Python; docs/model
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from claude_flow.errors import InputError
+from claude_flow.layout import Kind, Layout, Packed, kinds
 
 __all__ = ["FORMAT", "ModelFile", "read", "write"]
 
@@ -28,29 +29,48 @@ class ModelFile:
     ``program`` is the flat op list (int32 words, docs/model_format.md) that the engine runs; its operands name
     tensors by their place in ``program_tensors``. ``features`` is the schema that turns a request into inputs,
     ``calibration`` the constants that turn outputs into probabilities and intervals, ``provenance`` the card.
+    ``tensors``: arrays, or :class:`claude_flow.layout.Packed` for prepacked weights.
     """
 
     network: str
     config: dict[str, Any]
     program: list[int]
     program_tensors: list[str]
-    tensors: dict[str, NDArray[Any]]
+    tensors: dict[str, Any]
     precision: str = "fp32"
     features: dict[str, Any] = field(default_factory=dict)
     calibration: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
 
 
-def write(path: str | Path, model: ModelFile) -> None:
-    """Write a model file atomically: ``path`` holds the old content or the new, never a part."""
-    from safetensors.numpy import save
+def write(path: str | Path, model: ModelFile, alignment: int = 64) -> None:
+    """Write a model file atomically: ``path`` holds the old content or the new, never a part.
 
+    Prepacked weights begin at multiples of ``alignment`` bytes in the file, if their sizes are multiples of it: the
+    library's own writer knows 8 bytes only, and a vector that straddles two cache lines costs two reads.
+    """
     from claude_flow.registry import atomic_write
 
     header = {"format": FORMAT} | {name: getattr(model, name) for name in _FIELDS}
+    packed = {name: tensor for name, tensor in model.tensors.items() if isinstance(tensor, Packed)}
+    if packed:
+        layout = next(iter(packed.values())).layout
+        matrices = {name: [tensor.rows, tensor.columns] for name, tensor in packed.items()}
+        header["layout"] = asdict(layout) | {"matrices": matrices}
     text = json.dumps(header, separators=(",", ":"), allow_nan=False)
-    tensors = {name: np.ascontiguousarray(tensor) for name, tensor in model.tensors.items()}
-    atomic_write(Path(path), save(tensors, metadata={_KEY: text, "format": "claude-flow"}))
+    arrays = {n: np.ascontiguousarray(t.data if isinstance(t, Packed) else t) for n, t in model.tensors.items()}
+    # Packed ones first, then by the size of an element, so that all of them are aligned to that.
+    names = sorted(arrays, key=lambda n: (n not in packed, -arrays[n].itemsize, n))
+    entries: dict[str, Any] = {"__metadata__": {"format": "claude-flow", _KEY: text}}
+    end = 0
+    for name in names:
+        begin, end = end, end + arrays[name].nbytes
+        dtype = next(word for word, kind in _DTYPES.items() if arrays[name].dtype == kind)
+        entries[name] = {"dtype": dtype, "shape": arrays[name].shape, "data_offsets": [begin, end]}
+    head = json.dumps(entries, separators=(",", ":")).encode()
+    head += b" " * (-(8 + len(head)) % alignment)
+    parts = [len(head).to_bytes(8, "little"), head, *(arrays[name].tobytes() for name in names)]
+    atomic_write(Path(path), b"".join(parts))
 
 
 _FIELDS: dict[str, type] = {
@@ -65,14 +85,16 @@ _FIELDS: dict[str, type] = {
 }
 
 
-def read(path: str | Path, memory_mapping: bool = True) -> ModelFile:
+def read(path: str | Path, memory_mapping: bool = True, packed: bool = False) -> ModelFile:
     """Read a model file; half-precision tensors come back as float32.
 
     ``memory_mapping``: the tensors are views of the mapped file, which must then keep its content (this package
     replaces files, it never rewrites them); else the file is read into memory.
+    ``packed``: prepacked weights come as they are, :class:`claude_flow.layout.Packed`; else as the matrices that they
+    were.
 
     Raises :class:`InputError` naming the file and the fault for anything that is not a model file of this format:
-    truncated, wrong JSON, tensors that are missing, of another type or not finite.
+    truncated, wrong JSON, tensors that are missing, of another type or not finite, a layout that does not hold.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -84,7 +106,9 @@ def read(path: str | Path, memory_mapping: bool = True) -> ModelFile:
             header = _header(path, metadata[_KEY])
             names = list(container.keys())
             views = mapped(path) if memory_mapping else {}
-            tensors = {n: _tensor(path, n, views[n] if n in views else container.get_tensor(n)) for n in names}
+            tensors: dict[str, Any] = {
+                n: _tensor(path, n, views[n] if n in views else container.get_tensor(n)) for n in names
+            }
     except SafetensorError as error:
         raise InputError(f"{path}: not a readable safetensors file ({error}); restore it or train it again") from None
     except FileNotFoundError:
@@ -94,7 +118,48 @@ def read(path: str | Path, memory_mapping: bool = True) -> ModelFile:
     missing = [name for name in header["program_tensors"] if name not in tensors]
     if missing:
         raise InputError(f"{path}: tensor {missing[0]!r} is missing; the file is damaged")
+    layout = header.pop("layout")
+    for name, tensor in _packed(path, header, tensors, layout).items():
+        tensors[name] = tensor if packed else tensor.matrix()
     return ModelFile(tensors=tensors, **header)
+
+
+def _packed(
+    path: str | Path, header: dict[str, Any], tensors: dict[str, NDArray[Any]], stored: Any
+) -> dict[str, Packed]:
+    """The prepacked tensors that a file's layout names, checked."""
+    if stored is None:
+        return {}
+
+    def damaged(what: str) -> InputError:
+        return InputError(f"{path}: its layout {what}; the file is damaged, pack the model again")
+
+    if not isinstance(stored, dict) or set(stored) != {"isa", "tile_columns", "lstm_units", "matrices"}:
+        raise damaged("is not isa, tile_columns, lstm_units and matrices")
+    sizes, matrices = (stored["tile_columns"], stored["lstm_units"]), stored["matrices"]
+    if not all(type(size) is int and 1 <= size <= 1024 for size in sizes):
+        raise damaged(f"has panels of {sizes[0]!r} columns and blocks of {sizes[1]!r} units")
+    if not isinstance(matrices, dict) or not isinstance(stored["isa"], str):
+        raise damaged("names no instruction set, or lists no matrices")
+    layout, found = Layout(stored["isa"], *sizes), {}
+    try:
+        readers = kinds(header["program"], header["program_tensors"])
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    for name, shape in matrices.items():
+        if name not in readers or name not in tensors:
+            raise damaged(f"names {name!r}, which is no weight of the program")
+        whole = isinstance(shape, list) and len(shape) == 2 and all(type(n) is int and 1 <= n < 2**20 for n in shape)
+        if not whole or (readers[name] is not Kind.PRODUCT and shape[0] % 4):
+            raise damaged(f"gives {name!r} the shape {shape!r}")
+        tensor = tensors[name]
+        wanted = layout.shape(readers[name], tensor.dtype, *shape)
+        if tensor.dtype not in (np.float32, np.int8) or tensor.shape != wanted:
+            raise damaged(f"wants {name!r} as {list(wanted)}, not {tensor.dtype} {list(tensor.shape)}")
+        found[name] = Packed(tensor, readers[name], layout, *shape)
+        if not found[name].padding_is_zero():
+            raise damaged(f"pads {name!r} with something else than 0")
+    return found
 
 
 def mapped(path: str | Path) -> dict[str, NDArray[Any]]:
@@ -133,7 +198,7 @@ def _header(path: str | Path, text: str) -> dict[str, Any]:
         raise InputError(f"{path}: the program holds a word that is not a 32-bit integer; the file is damaged")
     if not all(isinstance(name, str) for name in header["program_tensors"]):
         raise InputError(f"{path}: program_tensors is not a list of names; the file is damaged")
-    return {name: header[name] for name in _FIELDS}
+    return {name: header[name] for name in _FIELDS} | {"layout": header.get("layout")}
 
 
 def _tensor(path: str | Path, name: str, tensor: NDArray[Any]) -> NDArray[Any]:

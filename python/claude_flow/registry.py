@@ -20,7 +20,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -196,11 +196,14 @@ def _built_ins(kind: str, suffix: str) -> list[str]:
 # Writing ------------------------------------------------------------------------------------------------
 
 
-def add_model(name: str, version: str | None, model_file: Path, card: dict[str, Any]) -> Path:
+def add_model(
+    name: str, version: str | None, model_file: Path, card: dict[str, Any], beside: Sequence[Path] = ()
+) -> Path:
     """Copy ``model_file`` and its ``card`` into the workspace as NAME/VERSION; return the new model's path.
 
     Args:
         version: three numbers such as "3.2.1"; None = the next minor one after the latest, at first 1.0.0.
+        beside: files that are copied into its folder.
 
     Raises:
         InputError: a malformed name or version, or one that exists.
@@ -218,6 +221,8 @@ def add_model(name: str, version: str | None, model_file: Path, card: dict[str, 
             raise InputError(f"the model {name} has a version {version} already")
         with atomic_folder(target) as folder:
             shutil.copyfile(model_file, folder / _MODEL)
+            for file in beside:
+                shutil.copyfile(file, folder / file.name)
             (folder / _CARD).write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", "utf-8")
     return target / _MODEL
 

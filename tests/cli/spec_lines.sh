@@ -116,3 +116,22 @@ claude-flow neural benchmark \
   --baselines '["random","rule-based","coordination-v2"]' \
   --test-scenarios "standard-benchmark-suite" \
   --metrics '["accuracy","latency","memory-usage","coordination-quality"]'
+
+claude-flow neural wasm optimize-simd \
+  --model "coordination-v3" \
+  --target-architecture "avx2" \
+  --vector-width 256 \
+  --memory-alignment 32 \
+  --instruction-scheduling "aggressive"
+
+claude-flow neural wasm profile-simd \
+  --model "coordination-v3-simd" \
+  --workload "typical-coordination-tasks" \
+  --metrics '["throughput","latency","cache-misses","instruction-efficiency"]'
+
+claude-flow neural wasm optimize-memory \
+  --model "coordination-v3" \
+  --memory-layout "cache-friendly" \
+  --tensor-fusion true \
+  --memory-pooling true \
+  --garbage-collection "generational"

@@ -5,9 +5,12 @@
 #include "sample_program.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  claude_flow::test::SampleProgram sample;
+  using claude_flow::test::SampleProgram;
+  SampleProgram sample;
   std::vector<int32_t>& words = sample.words;
   if (size < 2) return 0;
+  // The size in which every instruction set packs it for the op that reads it; for others it must be refused.
+  if (data[0] % 8 >= 4) sample.tensors[SampleProgram::kProduct].packed_bytes = SampleProgram::kProductBytes;
   if (data[0] % 4 == 0) words.resize(data[1] % (words.size() + 1));
   for (size_t i = 2; i + 3 <= size; i += 3) {
     const auto at = static_cast<size_t>(data[i]);

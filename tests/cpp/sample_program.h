@@ -11,6 +11,8 @@ namespace claude_flow::test {
 
 struct SampleProgram {
   static constexpr int kWidth = 32;
+  // The tensor of the first product, and its bytes: 96 columns fill the tiles of every instruction set.
+  static constexpr size_t kProduct = 2, kProductBytes = 96 * 32 * sizeof(float);
 
   std::vector<int32_t> words;
   std::vector<cf_tensor> tensors;
@@ -62,7 +64,7 @@ struct SampleProgram {
     return add(supply.data(), CF_I8, rows, columns);
   }
   int add(const void* data, cf_dtype dtype, int rows, int columns) {
-    tensors.push_back({data, dtype, columns == 0 ? 1 : 2, {rows, columns}});
+    tensors.push_back({data, dtype, columns == 0 ? 1 : 2, {rows, columns}, 0});
     return static_cast<int>(tensors.size()) - 1;
   }
   void op(std::vector<int32_t> o) {

@@ -16,7 +16,7 @@ int main(void) {
   /* relu(x W^T), as in docs/model_format.md: [1, 3] -> [1, 2] */
   const int32_t program[] = {1, 2, 1, 0, 1, 1, 0, 3, 0, 2, 1, 7, 0, 1, 0, 0, -1, -1, 1};
   const float weight[] = {1, 0, 0, 0, -1, 0}, x[] = {4, 5, 6};
-  const cf_tensor tensor = {weight, CF_F32, 2, {2, 3}};
+  const cf_tensor tensor = {weight, CF_F32, 2, {2, 3}, 0};
   const size_t words = sizeof program / sizeof *program;
   const char *isa = NULL;
   float y[4] = {0, 0, 0, 0};

@@ -141,7 +141,8 @@ void gemm_i8_case(const Table& table, int rows, int columns, int depth, Activati
   std::vector<int8_t> packed(packed_gemm_i8_size(table, columns, depth));
   const auto padded = static_cast<size_t>(padded_columns(table, columns));
   std::vector<int32_t> sums(padded);
-  pack_gemm_i8(table, w.data(), columns, depth, packed.data(), sums.data());
+  pack_gemm_i8(table, w.data(), columns, depth, packed.data());
+  sum_gemm_i8(table, packed.data(), columns, depth, sums.data());
   Buffer scales(padded), bias(static_cast<size_t>(columns), 1), skip(area(rows, ld_r), 1);
   bias.randomize(generator), skip.randomize(generator);
   for (size_t i = 0; i < static_cast<size_t>(columns); ++i)
@@ -304,7 +305,8 @@ void lstm_i8_case(const Table& table, int items, int units) {
   std::vector<int32_t> sums(gates), first_row;
   Buffer scales(static_cast<size_t>(4 * units)), ordered_scales(gates);
   for (size_t i = 0; i < scales.size(); ++i) scales[i] = 0.01f / static_cast<float>(1 + i % 3);
-  pack_lstm_i8(table, r.data(), units, packed.data(), sums.data());
+  pack_lstm_i8(table, r.data(), units, packed.data());
+  sum_lstm_i8(table, packed.data(), units, sums.data());
   order_lstm_gates(table, scales.data(), units, 1, ordered_scales.data());
   for (int row = 0; row < 2 * items; ++row) {
     order_lstm_gates(table, inputs.data() + row * 4 * units, units, 1, ordered.data() + row * 4 * padded);

@@ -4,6 +4,7 @@
 
 #include "claude_flow.h"
 #include "harness.h"
+#include "ops/pack.h"
 #include "sample_program.h"
 
 namespace claude_flow::test {
@@ -60,11 +61,41 @@ void many_callers(const char* isa) {
   cf_model_destroy(shared);
 }
 
+void prepacked(const Table& table) {
+  SampleProgram sample;
+  cf_tensor& product = sample.tensors[SampleProgram::kProduct];
+  const cf_tensor plain = product;
+  const std::vector<float> x(static_cast<size_t>(5 * SampleProgram::kWidth), 0.25f);
+  cf_model* model = load(sample, table.isa, 1);
+  const std::vector<float> want = run(model, x, 1, 5, nullptr);
+  cf_model_destroy(model);
+
+  std::vector<float> packed(SampleProgram::kProductBytes /
+                            sizeof(float));  // exactly: a sanitizer sees what is read
+  pack_gemm_f32(table, static_cast<const float*>(plain.data), plain.shape[0], plain.shape[1], packed.data());
+  product.data = packed.data();
+  product.packed_bytes = SampleProgram::kProductBytes;
+  model = load(sample, table.isa, 1);
+  expect(run(model, x, 1, 5, nullptr) == want, "prepacked weights give the same bits");
+  cf_model_destroy(model);
+
+  cf_error error;
+  for (const size_t bytes : {size_t{1}, SampleProgram::kProductBytes - 4, SampleProgram::kProductBytes + 4}) {
+    product.packed_bytes = bytes;
+    expect(cf_model_create(sample.words.data(), sample.words.size(), sample.tensors.data(),
+                           sample.tensors.size(), table.isa, 1, &model, &error) == CF_INVALID,
+           "a wrong size of prepacked weights is refused");
+  }
+}
+
 }  // namespace
 }  // namespace claude_flow::test
 
 int main() {
   using namespace claude_flow::test;
-  for (const claude_flow::Table* table : tables()) many_callers(table->isa);
+  for (const claude_flow::Table* table : tables()) {
+    many_callers(table->isa);
+    prepacked(*table);
+  }
   return report("model");
 }

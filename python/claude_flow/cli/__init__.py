@@ -34,7 +34,7 @@ NEURAL: dict[str, tuple[str, str]] = {
         "claude_flow.cli.validate:group",
         "Train a model anew on folds or windows of its data, and judge each.",
     ),
-    "wasm": ("claude_flow.cli.wasm:group", "See how models run as WebAssembly."),
+    "wasm": ("claude_flow.cli.wasm:group", "Prepack models for instruction sets, and measure them as WebAssembly."),
 }
 
 

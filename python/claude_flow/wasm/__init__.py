@@ -7,7 +7,7 @@
 array([[4., 0.]], dtype=float32)
 """
 
-from claude_flow.wasm.host import Model
+from claude_flow.wasm.host import Model, layout
 from claude_flow.wasm.modules import available
 
-__all__ = ["Model", "available"]
+__all__ = ["Model", "available", "layout"]

@@ -12,31 +12,40 @@ from numpy.typing import NDArray
 
 from claude_flow.wasm.instance import Instance
 
-__all__ = ["Model"]
+__all__ = ["Model", "layout"]
 
 _NO_MEMORY = 3
 _DTYPES = {np.dtype(np.float32): 0, np.dtype(np.int8): 1, np.dtype(np.int32): 2}
 _ERROR = 240  # sizeof cf_error
-_INFO_WORDS = 9  # of cf_info: seven integers, arena_bytes, isa
+_INFO_WORDS = 11  # of cf_info: seven integers, three sizes, isa
 _OP_TIME = np.dtype({"names": ["code", "seconds"], "formats": ["<i4", "<f8"], "offsets": [0, 8], "itemsize": 16})
 #: Input floats that cross into the module at once, if an item is not larger; longer batches cross in parts.
 _STAGED = 1 << 20
+
+
+def layout(isa: str) -> tuple[int, int]:
+    """The order in which a module's kernels read weights: columns of a panel, units of a block of an LSTM."""
+    wasm = Instance(isa)
+    word, order, error = wasm.place(np.frombuffer(b"auto\0", np.uint8)), wasm.allocate(8), wasm.allocate(_ERROR)
+    if wasm.call("cf_layout", word, order, error):
+        raise ValueError(wasm.text(error))
+    columns, units = wasm.view(order, 2, np.int32).tolist()
+    return columns, units
 
 
 class Model:
     """A program and its tensors in a WebAssembly instance: the same interface as the native engine's `Model`.
 
     ``program``: int32 words of docs/model_format.md; ``tensors``: C-contiguous float32, int8 or int32 arrays of one or
-    two dimensions; ``isa``: ``"simd128"``, ``"relaxed"`` or ``"auto"``; ``threads``: 1. Everything is checked, copied
-    and prepacked here: a run allocates nothing inside the module. Threads may share it; they run one at a time.
+    two dimensions, or ``(elements, rows, columns)`` of a prepacked matrix; ``isa``: ``"simd128"``, ``"relaxed"`` or
+    ``"auto"``; ``threads``: 1. Everything is checked, copied and packed here: a run allocates nothing inside the
+    module. Threads may share it; they run one at a time.
 
     Raises ``ValueError`` for a program that the engine refuses, ``MemoryError`` when it does not fit into the module's
     2 GiB, and what :func:`claude_flow.wasm.modules.compiled` raises.
     """
 
-    def __init__(
-        self, program: NDArray[np.int32], tensors: Sequence[NDArray[Any]], isa: str = "auto", threads: int = 1
-    ) -> None:
+    def __init__(self, program: NDArray[np.int32], tensors: Sequence[Any], isa: str = "auto", threads: int = 1) -> None:
         self._running = threading.Lock()
         self._wasm = wasm = Instance(isa)
         self._error = wasm.allocate(_ERROR)
@@ -46,8 +55,9 @@ class Model:
         wasm.call("cf_model_info", self._model, info)
         words = wasm.view(info, _INFO_WORDS, np.uint32).tolist()
         self.per_token_input, self.per_token_output = bool(words[0]), bool(words[1])
-        self.input_width, self.output_width, self.max_tokens, self.threads, ops, self.arena_bytes = words[2:8]
-        self.isa: str = wasm.text(words[8])
+        self.input_width, self.output_width, self.max_tokens, self.threads, ops = words[2:7]
+        self.arena_bytes, self.apart_bytes, self.packed_bytes = words[7:10]
+        self.isa: str = wasm.text(words[10])
 
         # Room for whole items of the longest kind, allocated now, so that the memory never grows while running.
         longest = self.max_tokens if self.per_token_input else 1
@@ -86,13 +96,17 @@ class Model:
             codes = self._times["code"].tolist()
         return [(op, code, float(seconds[op])) for op, code in enumerate(codes)]
 
-    def _create(self, program: NDArray[np.int32], tensors: Sequence[NDArray[Any]], threads: int) -> int:
+    def _create(self, program: NDArray[np.int32], tensors: Sequence[Any], threads: int) -> int:
         wasm = self._wasm
         if not _dense(program, np.int32) or program.ndim != 1:
             raise ValueError("program is not a C-contiguous int32 array of one dimension")
-        table = np.zeros((len(tensors), 5), np.uint32)  # cf_tensor: data, dtype, rank, shape
+        table = np.zeros((len(tensors), 6), np.uint32)  # cf_tensor: data, dtype, rank, shape, packed_bytes
         placed = [wasm.place(program)]
         for i, tensor in enumerate(tensors):
+            if isinstance(tensor, tuple):  # prepacked; the model reads it where it is placed, as long as it lives
+                elements, *shape = tensor
+                table[i] = wasm.place(elements), _DTYPES[elements.dtype], 2, *shape, elements.nbytes
+                continue
             if not isinstance(tensor, np.ndarray) or tensor.dtype not in _DTYPES or not tensor.flags.c_contiguous:
                 raise ValueError(f"tensor {i} is not C-contiguous float32, int8 or int32")
             if tensor.ndim not in (1, 2):
