@@ -317,6 +317,7 @@ def test_the_range_test_brackets_the_best_rate() -> None:
     assert torch.equal(module.weight, before), "it tries on a copy"
     assert found.rates[0] == 1e-6
     assert found.losses[0] > 2 * min(found.losses)
+    assert found.suggested == pytest.approx(found.rates[int(np.argmin(found.losses))] / 10, rel=0.01)
     assert 1e-3 < found.suggested < 1
     assert seen == sorted(seen)
     with pytest.raises(ClaudeFlowError, match="no learning rate"):

@@ -10,7 +10,9 @@ import importlib
 import json
 import math
 import os
+import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -139,7 +141,8 @@ def fit(
         log = RunLog(run_dir, run.epoch, **about, parameters=parameters, seed=seed, device=str(setup.place))
     loop = _Loop(setup, run, config, steps, rank, world, deadline, run_dir, log, progress)
     try:
-        stopped = loop.epochs(identity, checkpoint_interval, _tensorboard(run_dir) if tensorboard and log else None)
+        with _interrupts(loop):
+            stopped = loop.epochs(identity, checkpoint_interval, _tensorboard(run_dir) if tensorboard and log else None)
         card = _finish(setup, run, config, identity, run_dir, stopped, rank)
     except BaseException as error:
         if log:
@@ -204,6 +207,29 @@ def _find(setup: _Setup, config: TrainingConfig, progress: Callable[[float], Non
     return rate.find(setup.module, config, epochs, setup.source.loss, progress)
 
 
+@contextlib.contextmanager
+def _interrupts(loop: _Loop) -> Iterator[None]:
+    """Ctrl-C waits for the end of a step, a second one does not.
+
+    Raised in the middle of a backward pass it left torch's threads waiting for each other: 1 of 6 processes had not
+    ended after 20 s.
+    """
+
+    def note(number: int, frame: Any) -> None:
+        loop.interrupted = True
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.getsignal(signal.SIGINT)
+    mine = threading.current_thread() is threading.main_thread() and before is signal.default_int_handler
+    if mine:
+        signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        if mine:
+            signal.signal(signal.SIGINT, before)
+
+
 def _device(device: str) -> torch.device:
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -255,6 +281,7 @@ class _Loop:
     run_dir: Path
     log: RunLog | None  # of the first process alone
     progress: Progress | None
+    interrupted: bool = False
 
     def epochs(self, identity: dict[str, Any], checkpoint_interval: int, writer: Any) -> str:
         """Train until something ends it, and say what."""
@@ -275,6 +302,8 @@ class _Loop:
                     for name, value in run.history[-1].items():
                         writer.add_scalar(name, value, run.epoch)
                 snapshot = run.state()
+                if self.interrupted:
+                    raise KeyboardInterrupt
                 if self.rank == 0 and run.epoch % checkpoint_interval == 0:
                     checkpoint.save(self.run_dir / "checkpoint.pt", snapshot, identity)
                 if config.patience is not None and not improved and run.stale >= config.patience:
@@ -326,6 +355,8 @@ class _Loop:
             batch_count += 1
             total_loss += loss.item()
             self.tell(batch_count / self.steps, total_loss / batch_count)
+            if self.interrupted:
+                raise KeyboardInterrupt
             if time.monotonic() > self.deadline:
                 return False
         run.history.append(
