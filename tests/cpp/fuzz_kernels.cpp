@@ -259,7 +259,8 @@ void fuzz_gemm_u7i8(Case& c) {
       [&](const Table& table, Buffer& y) {
         std::vector<int8_t> packed(packed_gemm_i8_size(table, columns, depth));
         std::vector<int32_t> sums(static_cast<size_t>(padded_columns(table, columns)));
-        pack_gemm_i8(table, w.data(), columns, depth, packed.data(), sums.data());
+        pack_gemm_i8(table, w.data(), columns, depth, packed.data());
+        sum_gemm_i8(table, packed.data(), columns, depth, sums.data());
         table.gemm_u7i8(args(packed.data(), sums.data(), y));
       },
       [&](Buffer& y) { reference::gemm_u7i8(args(w.data(), nullptr, y)); });
@@ -394,7 +395,8 @@ void fuzz_lstm_step_u7i8(Case& c) {
         Buffer ordered = s.ordered(table), ordered_scales(gates), cell(area(s.items, padded));
         std::vector<int8_t> packed(packed_lstm_i8_size(table, s.units));
         std::vector<int32_t> sums(gates);
-        pack_lstm_i8(table, r.data(), s.units, packed.data(), sums.data());
+        pack_lstm_i8(table, r.data(), s.units, packed.data());
+        sum_lstm_i8(table, packed.data(), s.units, sums.data());
         order_lstm_gates(table, scales.data(), s.units, 1, ordered_scales.data());
         for (int item = 0; item < s.items; ++item) {
           std::copy_n(memory.data() + area(item, s.units), s.units, cell.data() + area(item, padded));
