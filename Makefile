@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 NEURAL := OMP_NUM_THREADS=1 CLAUDE_FLOW_HOME=build/models/home $(BIN)/claude-flow neural
 SOURCES := CMakeLists.txt pyproject.toml $(shell find cpp python/claude_flow -type f -not -name '*.pyc' -not -name '*.so')
 
-.PHONY: demo test wasm lint docs tour bench models clean
+.PHONY: demo test wasm lint docs tour bench evaluate models clean
 
 demo: $(VENV)/.installed  ## print assignments for the guide's example swarm, by the model that ships with the package
 	$(BIN)/claude-flow neural infer coordination --input docs/examples/swarm.json --explain-decision true
@@ -57,6 +57,10 @@ sanitize:  ## the C++ tests under ASan, UBSan and TSan, and the fuzzers of the l
 bench: $(VENV)/.peers  ## race the engine against its peers (10 minutes, a quiet machine); QUICK=1 only tries it out, in 90 s
 	$(BIN)/python -m bench $(if $(QUICK),--quick --out build/bench-quick.json)
 	$(if $(QUICK),,$(BIN)/python -m bench.report && $(BIN)/python bench/parity.py)
+
+# Two processes, each on one core. What is done is kept in build/evaluation: after an interruption the run goes on.
+evaluate: $(VENV)/.tools  ## judge our networks on public data beside baselines: make evaluate DATA=folder (60 minutes); QUICK=1 only tries it out
+	$(BIN)/python -m bench.evaluate --data $(DATA) $(if $(QUICK),--quick)
 
 $(VENV)/.peers: $(VENV)/.tools
 	$(BIN)/pip install -q --disable-pip-version-check '.[peers]'

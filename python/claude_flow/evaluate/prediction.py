@@ -125,7 +125,7 @@ class PredictionJudge:
         return self._marks(shifted(now, by), chances)
 
     def baseline(self, name: str, seed: int) -> Marks:
-        rate = self.data.openings()[self.rows, slots().index("agent: failures")].astype(np.float64)
+        rate = self.data.openings[self.rows, slots().index("agent: failures")].astype(np.float64)
         if name in _RULES:
             if not self._forecasts:
                 self._forecasts = self.data.rule_forecasts()
@@ -140,7 +140,7 @@ class PredictionJudge:
             if not np.isfinite(quantiles).any():
                 raise Unavailable(f"the data tells no {name.replace('-', ' ')}")
             return self._marks(quantiles, rate if name == "per-user-median" else np.full(len(rate), np.nan))
-        x, truth = self.data.openings(), self.data.targets[:, _DURATION]
+        x, truth = self.data.openings, self.data.targets[:, _DURATION]
         anchors = self.data.anchors[:, _DURATION]
         parts = {part: self.data.rows(part) for part in ("train", "calibration")}
         parts = {part: rows[np.isfinite(truth[rows])] for part, rows in parts.items()}

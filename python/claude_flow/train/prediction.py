@@ -70,7 +70,7 @@ class PredictionData:
             ("train", "validation", "test") if (split == 2).any() else ("train", "validation")
         )
         self._records = self.encoder.records(self.runs)
-        self._openings, self.anchors = self.encoder.openings(self.tasks, self.history)
+        self.openings, self.anchors = self.encoder.openings(self.tasks, self.history)
         nothing = self.history.forgotten()
         self._bare_openings, self._bare_anchors = self.encoder.openings(self.tasks, nothing)
 
@@ -130,7 +130,7 @@ class PredictionData:
             yield self._batch(part, bare, unnamed)
 
     def _batch(self, rows: Array, bare: Array, unnamed: Array) -> dict[str, Tensor]:
-        openings = np.where(bare[:, None], self._bare_openings[rows], self._openings[rows])
+        openings = np.where(bare[:, None], self._bare_openings[rows], self.openings[rows])
         anchors = np.where(bare[:, None], self._bare_anchors[rows], self.anchors[rows])
         index = np.where(bare[:, None], -1, self.history.index[rows, : self.length])
         x, lengths = self.encoder.sequences(self.runs, self._records, self.tasks.take(rows), openings, anchors, index)
@@ -219,7 +219,7 @@ class PredictionData:
         part of the same source. Where a rule says nothing (no time was requested), the row does not count for it.
         """
         rows, truth = self.rows(split), self.targets[:, _DURATION]
-        rate = self._openings[:, slots().index("agent: failures")]
+        rate = self.openings[:, slots().index("agent: failures")]
         result: dict[str, dict[str, float]] = {}
         for name, quantiles in self.rule_forecasts().items():
             scores: dict[str, float] = {}
@@ -231,10 +231,6 @@ class PredictionData:
             if scores:
                 result[name] = scores
         return result
-
-    def openings(self) -> Array:
-        """float32 [tasks, 128]: what is known of every task when it is submitted, its history summarized."""
-        return self._openings
 
     def rule_forecasts(self) -> dict[str, Array]:
         """Quantiles of log1p seconds [tasks, 7] by rule; NaN where a rule says nothing."""

@@ -1,0 +1,365 @@
+"""python -m bench.evaluate --data DIR [--quick]: every protocol on every data set below DIR, against the marks.
+
+Writes bench/evaluation.json and docs/evaluation.md with its plots; --quick writes build/evaluation-quick.json only.
+Exits 1 if a floor is missed or a protocol failed. Each data set's outcome is kept in build/evaluation, so a run that
+was interrupted goes on where it was, as long as the commit is the same.
+"""
+
+from __future__ import annotations
+
+import os
+
+# Read when the libraries load: two processes share two cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import argparse
+import hashlib
+import json
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.environment import environment
+from bench.report import table
+from claude_flow.evaluate import protocols, report, statistics
+from claude_flow.evaluate.result import OURS
+from claude_flow.measure import charts
+
+ROOT = Path(__file__).parents[1]
+SEEDS = 5
+QUICK_SEEDS = 1
+_MOST_PARTS = 20_000  # scores of units that an outcome keeps, for tests over several data sets
+
+Summary = dict[str, Any]
+#: figures of one measure by contender -> (in words, whether it holds)
+Aim = Callable[[dict[str, float], bool], tuple[str, bool]]
+
+
+# Marks ---------------------------------------------------------------------------------------------------------------
+
+
+def at_most(limit: float) -> Aim:
+    return lambda found, higher: (f"≤ {limit:g}", found[OURS] <= limit)
+
+
+def at_least(limit: float) -> Aim:
+    return lambda found, higher: (f"≥ {limit:g}", found[OURS] >= limit)
+
+
+def within(target: float, off: float) -> Aim:
+    return lambda found, higher: (f"{target:g} ± {off:g}", abs(found[OURS] - target) <= off)
+
+
+def beats(*rivals: str, factor: float = 1.0) -> Aim:
+    """Better than the best of the contenders whose names contain one of ``rivals`` (all others, if none is named)."""
+
+    def aim(found: dict[str, float], higher: bool) -> tuple[str, bool]:
+        theirs = [
+            (value, name)
+            for name, value in found.items()
+            if name != OURS and (not rivals or any(rival.lower() in name.lower() for rival in rivals))
+        ]
+        if not theirs:
+            return f"no contender {' or '.join(rivals)}", False
+        value, name = max(theirs) if higher else min(theirs)
+        limit = value * factor
+        return (
+            f"{'>' if higher else '<'} {limit:.4g} ({f'{factor:g} × ' if factor != 1 else ''}{name})",
+            found[OURS] > limit if higher else found[OURS] < limit,
+        )
+
+    return aim
+
+
+@dataclass(frozen=True)
+class Mark:
+    """``measure`` (every one that begins so) of a protocol must reach an aim; below the floor the run fails.
+
+    ``data`` are the data sets that count, all if empty. ``mean`` judges their mean as one figure, else each by itself.
+    """
+
+    what: str
+    protocol: str
+    measure: str
+    reach: Aim
+    floor: Aim | None = None
+    data: tuple[str, ...] = ()
+    mean: bool = False
+
+
+_PUBLISHED = ("SAT11-RAND", "QBF-2011", "ASP-POTASSCO", "MAXSAT12-PMS", "SAT12-HAND")
+_FOREST = "multi-output random forest"
+
+#: Floors: where the mark names none, what a plain rule reaches, or chance.
+MARKS = (
+    Mark(
+        "ASlib, five scenarios with published numbers",
+        *("selection", "nPAR10", at_most(0.132), at_most(0.199)),
+        data=_PUBLISHED,
+        mean=True,
+    ),
+    Mark("ASlib, all scenarios", "selection", "nPAR10", beats(_FOREST), at_most(1.0), mean=True),
+    Mark("job run times", "jobs", "pinball", beats("LightGBM", factor=0.97), beats("last two", "requested")),
+    Mark("job run times", "jobs", "coverage of 80%", within(0.8, 0.015), within(0.8, 0.05)),
+    Mark("job run times", "jobs", "coverage of 95%", within(0.95, 0.015), within(0.95, 0.05)),
+    Mark("job run times", "jobs", "width that covers", beats("CQR")),
+    Mark("job failures", "jobs", "failure AUC", beats("LightGBM"), at_least(0.5)),
+    Mark("SWE-bench Pro steps: failure", "steps", "failure AUC", beats(), at_least(0.5)),
+    Mark("SWE-bench Pro steps: remaining", "steps", "MAE", beats()),
+    Mark("SWE-bench Pro routing: cost", "routing", "cost, aim: saving", beats()),
+    Mark("SWE-bench Pro routing: resolve rate", "routing", "resolve rate, aim: quality", beats()),
+    Mark("SWE-bench Pro routing: all agents", "routing", "resolve rate, all agents", beats()),
+    Mark("MySQL knobs: rank correlation", "knobs", "spearman", beats("LightGBM"), at_least(0.0)),
+    Mark("MySQL knobs: regret", "knobs", "regret@", beats("LightGBM"), beats("random")),
+    Mark("Claude Code durations", "durations", "MAE", beats("shrunken", "LightGBM"), beats("last")),
+    Mark("Claude Code durations", "durations", "pinball", beats("shrunken", "LightGBM"), beats("last")),
+)
+
+
+def judged(summaries: Sequence[Summary]) -> list[dict[str, Any]]:
+    """One row per mark and figure: what, data, measure, ours, reach, reached, floor, held (None: not measured)."""
+    rows = []
+    for mark in MARKS:
+        own = [s for s in summaries if s["protocol"] == mark.protocol and (not mark.data or s["data"] in mark.data)]
+        missing = set(mark.data) - {s["data"] for s in own}
+        row = {"what": mark.what, "data": "", "measure": mark.measure, "ours": None}
+        if not own or missing:
+            told = f"not measured: no {', '.join(sorted(missing)) or 'such data'}"
+            rows.append({**row, "reach": told, "reached": None, "floor": "", "held": None})
+            continue
+        measures = dict.fromkeys(
+            score["measure"] for s in own for score in s["scores"] if score["measure"].startswith(mark.measure)
+        )
+        groups = [own] if mark.mean else [[summary] for summary in own]
+        rows += [_row(mark, measure, group) for measure in measures for group in groups]
+        if not measures:
+            rows.append({**row, "reach": "not measured: no such measure", "reached": None, "floor": "", "held": None})
+    return rows
+
+
+def _row(mark: Mark, measure: str, group: Sequence[Summary]) -> dict[str, Any]:
+    values: dict[str, list[float]] = {}
+    higher = False
+    for summary in group:
+        for score in summary["scores"]:
+            if score["measure"] == measure and math.isfinite(score["mean"]):
+                values.setdefault(score["contender"], []).append(score["mean"])
+                higher = score["better"] == "higher"
+    found = {name: float(np.mean(v)) for name, v in values.items() if len(v) == len(group)}
+    data = group[0]["data"] if len(group) == 1 else f"{len(group)} data sets"
+    row = {"what": mark.what, "data": data, "measure": measure, "ours": found.get(OURS)}
+    if OURS not in found:
+        return {**row, "reach": "not measured: ours has no such figure", "reached": None, "floor": "", "held": None}
+    reach, reached = mark.reach(found, higher)
+    floor, held = mark.floor(found, higher) if mark.floor else ("", None)
+    return {**row, "reach": reach, "reached": reached, "floor": floor, "held": held}
+
+
+def over_folds(summaries: Sequence[Summary], protocol: str, measure: str) -> list[list[Any]]:
+    """Paired tests over the units of all data sets of a protocol: contender, units, difference, 95 %, p, p (Holm).
+
+    The interval resamples whole data sets, since folds of one resemble each other; the permutation test flips units.
+    """
+    units: dict[str, dict[tuple[str, str], list[float]]] = {}
+    for summary in summaries:
+        for part in summary["parts"] if summary["protocol"] == protocol else ():
+            if part["measure"] == measure:
+                key = summary["data"], part["unit"]
+                units.setdefault(part["contender"], {}).setdefault(key, []).append(part["value"])
+    mine = units.pop(OURS, {})
+    rows = []
+    for contender, theirs in units.items():
+        keys = [key for key in mine if key in theirs]
+        differences = [float(np.mean(mine[key]) - np.mean(theirs[key])) for key in keys]
+        if len(differences) > 1:
+            spread = statistics.bootstrap(differences, [data for data, _ in keys])
+            span = f"{spread.low:.3f} … {spread.high:.3f}"
+            rows.append([contender, len(keys), spread.mean, span, statistics.permutation(differences)])
+    corrected = statistics.holm([row[-1] for row in rows])
+    return [[*row, float(p)] for row, p in zip(rows, corrected, strict=True)]
+
+
+# Running -------------------------------------------------------------------------------------------------------------
+
+
+def evaluate(name: str, path: Path, seeds: int, quick: bool) -> Summary:
+    """One protocol on one data set, in a process of its own: its summary, with ``seconds``."""
+    begin = last = time.monotonic()
+
+    def progress(done: float, what: str) -> None:
+        nonlocal last
+        if time.monotonic() - last > 30:
+            last = time.monotonic()
+            print(f"  {name} {path.name}: {done:.0%} {what}", file=sys.stderr, flush=True)
+
+    result = protocols.load(name).run(path, seeds=range(seeds), quick=quick, progress=progress)
+    summary = report.summarize(result, parts=len(result.scores) <= _MOST_PARTS)
+    summary["curves"] = [_thinned(curve) for curve in summary["curves"]]
+    return {**summary, "protocol": name, "seconds": time.monotonic() - begin}
+
+
+def _thinned(curve: dict[str, Any]) -> dict[str, Any]:
+    step = max(1, len(curve["x"]) // 400)
+    return {**curve, "x": curve["x"][::step], "y": curve["y"][::step]}
+
+
+def _known(value: Any) -> Any:
+    """``value`` with null for every float that is no number, as JSON wants it."""
+    if isinstance(value, dict):
+        return {key: _known(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_known(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _kept(folder: Path, name: str, path: Path, quick: bool) -> Path:
+    commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True).stdout
+    key = hashlib.sha256(f"{commit} {path.resolve()} {quick}".encode()).hexdigest()[:12]
+    return folder / f"{name}-{path.name.partition('.')[0]}-{key}.json"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.evaluate", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder of public data sets")
+    parser.add_argument("--quick", action="store_true", help="one seed and short protocols: does it run at all?")
+    parser.add_argument("--only", action="append", choices=list(protocols.PROTOCOLS), help="these protocols")
+    parser.add_argument("--out", type=Path, help="instead of bench/evaluation.json, and no page")
+    options = parser.parse_args()
+    begin = time.monotonic()
+    seeds = QUICK_SEEDS if options.quick else SEEDS
+    jobs = [job for job in protocols.find(options.data) if not options.only or job[0] in options.only]
+    if not jobs:
+        print(f"error: {options.data}: no protocol reads anything there", file=sys.stderr)
+        return 2
+    folder = ROOT / "build" / "evaluation"
+    folder.mkdir(parents=True, exist_ok=True)
+    summaries: dict[tuple[str, Path], Summary] = {}
+    failed: dict[tuple[str, Path], str] = {}
+    todo = []
+    for job in jobs:
+        kept = _kept(folder, *job, options.quick)
+        if kept.exists():
+            summaries[job] = json.loads(kept.read_text("utf-8"))
+        else:
+            todo.append(job)
+    # The longest first, so that none of them runs alone at the end.
+    todo.sort(key=lambda job: list(_LONGEST).index(job[0]))
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        running = {pool.submit(evaluate, name, path, seeds, options.quick): (name, path) for name, path in todo}
+        for future in as_completed(running):
+            job = running[future]
+            try:
+                summaries[job] = future.result()
+            except Exception as error:  # one data set that fails must not cost the outcome of the others
+                failed[job] = f"{type(error).__name__}: {error}"
+                print(f"{job[0]} {job[1].name}: failed: {failed[job]}", file=sys.stderr, flush=True)
+                continue
+            kept = _kept(folder, *job, options.quick)
+            kept.write_text(json.dumps(summaries[job]), "utf-8")
+            print(f"{job[0]} {job[1].name}: {summaries[job]['seconds']:.0f} s", file=sys.stderr, flush=True)
+    found = [summaries[job] for job in jobs if job in summaries]
+    marks = judged(found)
+    outcome = {
+        "environment": {**environment(), "quick": options.quick, "seeds": seeds, "seconds": time.monotonic() - begin},
+        "marks": marks,
+        "failed": {f"{name} {path.name}": reason for (name, path), reason in failed.items()},
+        "selection_over_folds": over_folds(found, "selection", "nPAR10"),
+        "evaluations": [{k: v for k, v in s.items() if k not in ("parts", "curves")} for s in found],
+    }
+    out = options.out or (ROOT / "build" / "evaluation-quick.json" if options.quick else ROOT / "bench/evaluation.json")
+    out.write_text(json.dumps(_known(outcome), indent=1, ensure_ascii=False) + "\n", "utf-8")
+    if not options.quick and options.out is None:
+        write_page(outcome, found)
+    for row in marks:
+        print(_line(row))
+    print(f"{out}: {outcome['environment']['seconds']:.0f} s", file=sys.stderr)
+    return int(bool(failed) or any(row["held"] is False for row in marks))
+
+
+#: the protocols by how long they take
+_LONGEST = ("jobs", "selection", "knobs", "durations", "steps", "routing")
+
+
+# The page ------------------------------------------------------------------------------------------------------------
+
+
+def _line(row: dict[str, Any]) -> str:
+    ours = "-" if row["ours"] is None else f"{row['ours']:.4g}"
+    state = {True: "reached", False: "missed", None: "not judged"}[row["reached"]]
+    below = ", BELOW THE FLOOR" if row["held"] is False else ""
+    return f"{row['what']} {row['data']} {row['measure']}: {ours}; {row['reach']}: {state}{below}"
+
+
+def write_page(outcome: dict[str, Any], summaries: Sequence[Summary]) -> None:
+    """docs/evaluation.md and docs/evaluation/*.svg; every figure is computed."""
+    pictures = ROOT / "docs" / "evaluation"
+    pictures.mkdir(exist_ok=True)
+    for old in pictures.glob("*.svg"):
+        old.unlink()
+    seconds, seeds = outcome["environment"]["seconds"], outcome["environment"]["seeds"]
+    lines = [
+        "# Evaluation",
+        "",
+        "Generated by `make evaluate DATA=folder` from public data that may not be shipped; no figure here is typed.",
+        "In every table all contenders were trained and judged on the same splits in one run "
+        f"({seconds / 60:.0f} minutes on two cores). Ours is *{OURS}*, {seeds} seeds; ± is half the 95 % interval",
+        "over seeds (Student's t). Tests are paired by unit (fold, session, task …), two-sided, and corrected by",
+        "Holm's method over the contenders of a measure; *detectable* is the smallest difference that these units show",
+        "with 80 % power, *units needed* is what the observed one takes.",
+        "",
+        "## Marks",
+        "",
+        table(
+            ["what", "data", "measure", "ours", "to reach", "reached", "floor", "held"],
+            [
+                [
+                    r["what"],
+                    r["data"],
+                    r["measure"],
+                    r["ours"],
+                    r["reach"],
+                    _word(r["reached"]),
+                    r["floor"],
+                    _word(r["held"]),
+                ]
+                for r in outcome["marks"]
+            ],
+        ),
+        "",
+    ]
+    if outcome["selection_over_folds"]:
+        lines += ["## Algorithm selection, paired over the folds of all scenarios", ""]
+        columns = ["ours less", "folds", "difference in nPAR10", "95 % (scenarios resampled)", "p", "p (Holm)"]
+        lines += [table(columns, outcome["selection_over_folds"]), ""]
+    for summary in summaries:
+        title = f"{summary['protocol']}: {summary['data']}"
+        lines += [f"## {title}", ""]
+        draws = [draw for _, draw in report.plots(summary)]
+        if draws:
+            name = f"{summary['protocol']}-{Path(summary['data']).name.partition('.')[0]}.svg"
+            charts.write(pictures / name, title, draws, [])
+            lines += [f"![{title}](evaluation/{name})", ""]
+        for name, columns, rows in report.tables({**summary, "parts": []}):
+            if name == "Notes":
+                lines += [*(f"- {note}" for (note,) in rows), ""]
+                continue
+            lines += [f"{name}:", "", table(columns, [[_word(cell) for cell in row] for row in rows]), ""]
+    (ROOT / "docs" / "evaluation.md").write_text("\n".join(lines).rstrip() + "\n", "utf-8")
+
+
+def _word(value: Any) -> Any:
+    return {True: "yes", False: "**no**", None: "–"}[value] if value is None or isinstance(value, bool) else value
+
+
+if __name__ == "__main__":
+    sys.exit(main())
