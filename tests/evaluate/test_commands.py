@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -54,6 +55,9 @@ def test_every_baseline_of_prediction(workspace):
     assert named | told >= set(judge.kind("prediction").BASELINES)
     assert "requested-time" in told  # the log has none, and the report says so
     assert all(0 <= s.value <= 1 for s in result.scores if s.measure.startswith("coverage"))
+    chances = [x for curve in result.curves if curve.kind == "failure reliability" for x in curve.x]
+    assert chances
+    assert all(0 <= chance <= 1 for chance in chances)
 
 
 def test_cross_fold_as_the_guide_prints_it(command):
@@ -177,3 +181,11 @@ def test_any_words_are_refused_or_understood(workspace, capsys, words, metrics):
     code = cli.main([*arguments, "--metrics", metrics, "--baselines", json.dumps(words)])
     assert code == 2
     assert "internal error" not in capsys.readouterr().err
+
+
+def test_the_guide_to_judging_has_every_metric_and_baseline():
+    page = (Path(__file__).parents[2] / "docs" / "judging.md").read_text("utf-8")
+    for network in judge.JUDGES:
+        kind = judge.kind(network)
+        for name, words in {**kind.MEASURES, **kind.BASELINES}.items():
+            assert f"| {network} | `{name}` | {words} |" in page

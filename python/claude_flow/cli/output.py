@@ -30,6 +30,7 @@ FORMATS = ("table", "json", "quiet")
 # Title, column names (all empty: no line for them), rows.
 Table = tuple[str, Sequence[str], Sequence[Sequence[Any]]]
 _EXTRA_OF = {"torch": "train", "tensorboard": "train", "pyarrow": "data", "hdrh": "bench", "matplotlib": "bench"}
+_EXTRA_OF |= {"lightgbm": "baselines", "scipy": "baselines", "sklearn": "baselines"}
 
 
 def explain(error: BaseException) -> tuple[str, int]:

@@ -97,7 +97,9 @@ class PredictionJudge:
         """A model with its own feature schema and its own conformal shifts."""
         quantiles, chances = self._run(model, self.rows)
         by = shifts(model.constant("shifts"), self.data.tasks.keys[self.rows, KEYS.index("source")])
-        marks = self._marks(shifted(quantiles, by)[:, _DURATION], chances)
+        moved = shifted(quantiles, by)[:, _DURATION]
+        marks, median = self._marks(moved, chances), moved[:, QUANTILES.index(0.5)]
+        marks.curves.append(("residual", median.tolist(), (self.truth - median).tolist()))
         runs = [lambda row=row: self._run(model, self.rows[row : row + 1]) for row in range(min(len(self.rows), 200))]
         marks.whole |= cost(model, runs)
         return marks
@@ -125,7 +127,9 @@ class PredictionJudge:
         return self._marks(shifted(now, by), chances)
 
     def baseline(self, name: str, seed: int) -> Marks:
-        rate = self.data.openings[self.rows, slots().index("agent: failures")].astype(np.float64)
+        # The slot holds the agent's failure rate around that of the training part, times 3.
+        slot = self.data.openings[self.rows, slots().index("agent: failures")].astype(np.float64)
+        rate = np.clip(slot / 3 + self.data.encoder.failure_rate, 0, 1)
         if name in _RULES:
             if not self._forecasts:
                 self._forecasts = self.data.rule_forecasts()
@@ -204,5 +208,4 @@ class PredictionJudge:
                 curves.append(("failure reliability", found.forecast.tolist(), found.observed.tolist()))
         below = (self.truth[said, None] <= quantiles[said]).mean(0)
         curves.append(("reliability", list(QUANTILES), below.tolist()))
-        curves.append(("residual", median[said].tolist(), (self.truth - median)[said].tolist()))
         return Marks(rows, whole, curves)

@@ -224,19 +224,20 @@ def plots(summary: dict[str, Any]) -> list[tuple[str, charts.Draw]]:
     found: list[tuple[str, charts.Draw]] = []
     measures = list(dict.fromkeys(score["measure"] for score in summary["scores"]))
     if measures:
-        found.append((measures[0], _intervals([s for s in summary["scores"] if s["measure"] == measures[0]])))
+        own = [score for score in summary["scores"] if score["measure"] == measures[0]]
+        found.append((measures[0], _intervals(own, summary["reference"])))
     for kind in dict.fromkeys(curve["kind"] for curve in summary["curves"]):
         curves = [Curve(**curve) for curve in summary["curves"] if curve["kind"] == kind]
         found.append((kind, _curves(kind, curves, summary["reference"])))
     return found
 
 
-def _intervals(scores: list[dict[str, Any]]) -> charts.Draw:
+def _intervals(scores: list[dict[str, Any]], reference: str) -> charts.Draw:
     def draw(axes: Any) -> None:
         for place, score in enumerate(reversed(scores)):
             by_unit = math.isfinite(score["unit_low"])
             low, high = (score["unit_low"], score["unit_high"]) if by_unit else (score["low"], score["high"])
-            color = "C0" if score is scores[0] else "0.35"
+            color = "C0" if score["contender"] == reference else "0.35"
             if math.isfinite(low):
                 axes.plot([low, high], [place, place], color=color, linewidth=1.5)
             axes.plot(score["mean"], place, "o", color=color)
