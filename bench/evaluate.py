@@ -1,8 +1,8 @@
 """python -m bench.evaluate --data DIR [--quick]: every protocol on every data set below DIR, against the marks.
 
 Writes bench/evaluation.json and docs/evaluation.md with its plots; --quick writes build/evaluation-quick.json only.
-Exits 1 if a floor is missed or a protocol failed. Each data set's outcome is kept in build/evaluation, so a run that
-was interrupted goes on where it was, as long as the commit is the same.
+Exits 1 if a protocol failed or, except with --quick, a floor is missed. Each data set's outcome is kept in
+build/evaluation: a run that was interrupted goes on where it was, as long as the commit is the same.
 """
 
 from __future__ import annotations
@@ -86,6 +86,7 @@ class Mark:
     """``measure`` (every one that begins so) of a protocol must reach an aim; below the floor the run fails.
 
     ``data`` are the data sets that count, all if empty. ``mean`` judges their mean as one figure, else each by itself.
+    ``given`` (measure, contender) admits only those who are by that measure at least as good as that contender.
     """
 
     what: str
@@ -95,6 +96,7 @@ class Mark:
     floor: Aim | None = None
     data: tuple[str, ...] = ()
     mean: bool = False
+    given: tuple[str, str] | None = None
 
 
 _PUBLISHED = ("SAT11-RAND", "QBF-2011", "ASP-POTASSCO", "MAXSAT12-PMS", "SAT12-HAND")
@@ -116,8 +118,16 @@ MARKS = (
     Mark("job failures", "jobs", "failure AUC", beats("LightGBM"), at_least(0.5)),
     Mark("SWE-bench Pro steps: failure", "steps", "failure AUC", beats(), at_least(0.5)),
     Mark("SWE-bench Pro steps: remaining", "steps", "MAE", beats()),
-    Mark("SWE-bench Pro routing: cost", "routing", "cost, aim: saving", beats()),
-    Mark("SWE-bench Pro routing: resolve rate", "routing", "resolve rate, aim: quality", beats()),
+    Mark(
+        "SWE-bench Pro routing: cost at the best single agent's resolve rate",
+        *("routing", "cost, aim: saving", beats()),
+        given=("resolve rate, aim: saving", "best single agent"),
+    ),
+    Mark(
+        "SWE-bench Pro routing: resolve rate at its cost",
+        *("routing", "resolve rate, aim: quality", beats()),
+        given=("cost, aim: quality", "best single agent"),
+    ),
     Mark("SWE-bench Pro routing: all agents", "routing", "resolve rate, all agents", beats()),
     Mark("MySQL knobs: rank correlation", "knobs", "spearman", beats("LightGBM"), at_least(0.0)),
     Mark("MySQL knobs: regret", "knobs", "regret@", beats("LightGBM"), beats("random")),
@@ -148,6 +158,25 @@ def judged(summaries: Sequence[Summary]) -> list[dict[str, Any]]:
 
 
 def _row(mark: Mark, measure: str, group: Sequence[Summary]) -> dict[str, Any]:
+    found, higher = _figures(group, measure)
+    data = group[0]["data"] if len(group) == 1 else f"{len(group)} data sets"
+    row = {"what": mark.what, "data": data, "measure": measure, "ours": found.get(OURS)}
+    if OURS not in found:
+        return {**row, "reach": "not measured: ours has no such figure", "reached": None, "floor": "", "held": None}
+    if mark.given:
+        other, more = _figures(group, mark.given[0])
+        limit = other[mark.given[1]]
+        found = {n: v for n, v in found.items() if (other[n] >= limit if more else other[n] <= limit)}
+        if OURS not in found:
+            reach = f"{mark.given[0]} {'≥' if more else '≤'} {limit:.4g} ({mark.given[1]}), is {other[OURS]:.4g}"
+            return {**row, "reach": reach, "reached": False, "floor": "", "held": None}
+    reach, reached = mark.reach(found, higher)
+    floor, held = mark.floor(found, higher) if mark.floor else ("", None)
+    return {**row, "reach": reach, "reached": reached, "floor": floor, "held": held}
+
+
+def _figures(group: Sequence[Summary], measure: str) -> tuple[dict[str, float], bool]:
+    """The mean over the data sets by contender (of those that all have), and whether higher is better."""
     values: dict[str, list[float]] = {}
     higher = False
     for summary in group:
@@ -155,14 +184,7 @@ def _row(mark: Mark, measure: str, group: Sequence[Summary]) -> dict[str, Any]:
             if score["measure"] == measure and math.isfinite(score["mean"]):
                 values.setdefault(score["contender"], []).append(score["mean"])
                 higher = score["better"] == "higher"
-    found = {name: float(np.mean(v)) for name, v in values.items() if len(v) == len(group)}
-    data = group[0]["data"] if len(group) == 1 else f"{len(group)} data sets"
-    row = {"what": mark.what, "data": data, "measure": measure, "ours": found.get(OURS)}
-    if OURS not in found:
-        return {**row, "reach": "not measured: ours has no such figure", "reached": None, "floor": "", "held": None}
-    reach, reached = mark.reach(found, higher)
-    floor, held = mark.floor(found, higher) if mark.floor else ("", None)
-    return {**row, "reach": reach, "reached": reached, "floor": floor, "held": held}
+    return {name: float(np.mean(v)) for name, v in values.items() if len(v) == len(group)}, higher
 
 
 def over_folds(summaries: Sequence[Summary], protocol: str, measure: str) -> list[list[Any]]:
@@ -283,7 +305,8 @@ def main() -> int:
     for row in marks:
         print(_line(row))
     print(f"{out}: {outcome['environment']['seconds']:.0f} s", file=sys.stderr)
-    return int(bool(failed) or any(row["held"] is False for row in marks))
+    # Two folds and a short training hold no floor; what the quick form shows is that all of it runs.
+    return int(bool(failed) or (not options.quick and any(row["held"] is False for row in marks)))
 
 
 #: the protocols by how long they take

@@ -55,6 +55,17 @@ def test_beats_knows_the_direction_and_the_factor():
     assert not evaluate.beats("nobody")(found, True)[1]  # a rival that is not there is not beaten
 
 
+@pytest.mark.parametrize(("rate", "reached"), [(0.5, True), (0.3, False)])
+def test_a_cheap_router_must_resolve_enough(rate, reached):
+    """Random is the cheapest, but resolves less than the best single agent: it is no rival, and no way to win."""
+    figures = {OURS: (8.0, rate), "best single agent": (10.0, 0.4), "random": (5.0, 0.2)}
+    scores = [Score(n, "cost, aim: saving", cost, "t") for n, (cost, _) in figures.items()]
+    scores += [Score(n, "resolve rate, aim: saving", share, "t") for n, (_, share) in figures.items()]
+    result = Result("routing", "runs", scores, higher_is_better=frozenset({"resolve rate, aim: saving"}))
+    row = by_name(evaluate.judged([report.summarize(result)]), "SWE-bench Pro routing: cost")
+    assert row["reached"] is reached
+
+
 def test_the_test_over_folds_pairs_what_both_have():
     ((contender, folds, difference, _, p, corrected),) = evaluate.over_folds(published(0.1), "selection", "nPAR10")
     assert (contender, folds) == ("multi-output random forest", 50)
