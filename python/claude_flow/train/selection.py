@@ -4,7 +4,8 @@ The rows are few (hundreds), the features many and uneven: there random forests 
 weights, which forget the shape of the data that axis-parallel splits see. So the network *starts* as a forest, and
 is trained from there on what counts (neural random forests: Biau, Scornet and Welbl, Sankhya A 81, 2019):
 
-1. Grow ``trees`` small trees on the regrets, ``cost - least cost``, each on a bootstrap sample.
+1. Grow ``trees`` trees on the regrets, ``cost - least cost``, each on a bootstrap sample: half of them choose the best
+   threshold of a feature, half a random one (extremely randomized trees), for their errors differ.
 2. Write them down as the weights of :class:`claude_flow.nets.OptimizationNet` with two hidden layers. A split
    ``x > t`` becomes a ramp of two ReLU units, ``relu((x - t)/w + 1/2) - relu((x - t)/w - 1/2)``, from 0 to 1 over the
    width w; splits of several trees at one place share it. A leaf becomes one unit that is 1 where all ramps on its
@@ -16,6 +17,7 @@ is trained from there on what counts (neural random forests: Biau, Scornet and W
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,18 +44,21 @@ __all__ = ["SelectionConfig", "Selector", "fit"]
 
 Array = NDArray[np.float64]
 
+RAMP = 1 / 16  # a split's width in the encoder's units (ranks from -2 to 2)
+
 
 @dataclass(frozen=True)
 class SelectionConfig:
-    """One training run. ``ramp`` is a split's width in the encoder's units (ranks from -2 to 2).
+    """One training run: how many trees of how many leaves, which share of the features a split may choose from.
 
     ``anchor`` weighs the distance to the forest's own values; ``steps`` bounds the optimizer's iterations.
     """
 
-    trees: int = 64
-    leaves: int = 64
+    # Forty trees give 4,000 to 10,000 leaves and 1,000 to 5,000 ramps; 64 small trees of 64 leaves were worse on the
+    # validation folds of the scenarios with many rows.
+    trees: int = 40
+    leaves: int = 256
     features: float = 1 / 3
-    ramp: float = 0.1
     anchor: float = 0.03
     sharpness: float = 2.0
     steps: int = 20
@@ -114,7 +119,7 @@ def fit(
     scale = regrets.std()
     regrets = regrets / (scale if scale > 0 else 1.0)
     forest = _grow(inputs, regrets, config, np.random.default_rng(seed))
-    module = _network(forest, encoder.width, regrets.shape[1], config)
+    module = _network(forest, encoder.width, regrets.shape[1], config.trees)
     _train_head(module, forest, inputs, regrets, config)
     return Selector(encoder, module.eval())
 
@@ -145,6 +150,7 @@ def _grow(inputs: NDArray[np.float32], regrets: Array, config: SelectionConfig, 
         grown = DecisionTreeRegressor(
             max_leaf_nodes=config.leaves,
             max_features=config.features,
+            splitter=("best", "random")[tree % 2],
             random_state=int(rng.integers(2**31)),
         )
         nodes = grown.fit(inputs[rows], regrets[rows]).tree_
@@ -156,34 +162,36 @@ def _grow(inputs: NDArray[np.float32], regrets: Array, config: SelectionConfig, 
                 values.append(nodes.value[node][:, 0])
                 owner.append(tree)
                 continue
-            # Thresholds an eighth of a rank unit apart (3 % of the rows) share one ramp, which is wider than that.
-            place = (int(nodes.feature[node]), round(float(nodes.threshold[node]) * 8) / 8)
+            # A value that many rows share is encoded as a multiple of a sixteenth. All thresholds between two such
+            # places (1.6 % of the rows) share one ramp, which rises from the one to the other: none lies on it.
+            place = (int(nodes.feature[node]), (math.floor(float(nodes.threshold[node]) / RAMP) + 0.5) * RAMP)
             split = splits.setdefault(place, len(splits))
             pending.append((int(nodes.children_left[node]), [*path, (split, -1)]))
             pending.append((int(nodes.children_right[node]), [*path, (split, 1)]))
     return _Forest(list(splits), paths, np.array(values), np.array(owner), unseen)
 
 
-def _network(forest: _Forest, width: int, algorithms: int, config: SelectionConfig) -> OptimizationNet:
+def _network(forest: _Forest, width: int, algorithms: int, trees: int) -> OptimizationNet:
     """The forest as a network; the mean over the trees is in the head."""
     splits, leaves = len(forest.splits), len(forest.paths)
     # Equal neighbouring widths would make the shortcut an identity instead of a projection, which can be 0.
     ramps = 2 * splits + (2 * splits == width) if splits else 1 + (width == 1)
     units = leaves + (leaves == ramps)
-    module = OptimizationNet(OptimizationConfig(width, (ramps, units), algorithms, dropout=0.0))
+    with torch.device("meta"):  # millions of weights need not be drawn at random to be replaced
+        module = OptimizationNet(OptimizationConfig(width, (ramps, units), algorithms, dropout=0.0))
     state = {name: np.zeros(tensor.shape, np.float32) for name, tensor in module.state_dict().items()}
     slope, low = state["layers.0.linear.weight"], state["layers.0.linear.bias"]
     for split, (column, threshold) in enumerate(forest.splits):
-        slope[2 * split : 2 * split + 2, column] = 1 / config.ramp
-        low[2 * split : 2 * split + 2] = -threshold / config.ramp + np.array([0.5, -0.5])
+        slope[2 * split : 2 * split + 2, column] = 1 / RAMP
+        low[2 * split : 2 * split + 2] = -threshold / RAMP + np.array([0.5, -0.5])
     agree, offset = state["layers.1.linear.weight"], state["layers.1.linear.bias"]
     for leaf, path in enumerate(forest.paths):
         offset[leaf] = 1 - sum(side > 0 for _, side in path)
         for split, side in path:
             agree[leaf, 2 * split] += side
             agree[leaf, 2 * split + 1] -= side
-    state["head.weight"][:, :leaves] = -forest.values.T / config.trees
-    module.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in state.items()})
+    state["head.weight"][:, :leaves] = -forest.values.T / trees
+    module.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in state.items()}, assign=True)
     return module
 
 
@@ -196,9 +204,11 @@ def _train_head(
     if not len(rows) or not forest.splits:
         return
     with torch.no_grad():
-        h = torch.from_numpy(inputs[rows])
-        for layer in module.layers:
-            h = layer(h)
+        # The network's own hidden layers, less the shortcuts, which are 0: one weight in some hundreds is not 0.
+        layers: Any = module.layers
+        split, leaf = layers[0].linear, layers[1].linear
+        ramps = torch.relu(split(torch.from_numpy(inputs[rows])))
+        h = torch.relu(torch.sparse.mm(leaf.weight.to_sparse(), ramps.T).T + leaf.bias)
         # As many trees as the head averages over, so that a score has the same scale as in use.
         share = forest.unseen[rows][:, forest.tree] * (config.trees / seen_without[rows])[:, None]
         h[:, : len(forest.paths)] *= torch.from_numpy(share.astype(np.float32))
