@@ -20,7 +20,14 @@ async function assignments() {
 await page.goto(`${base}/emscripten/demo/index.html`);
 await page.waitForFunction(() => document.querySelectorAll("#assignments tbody tr").length > 0);
 const result = { example: await assignments() };
-await page.screenshot({ path: screenshot });
+await page.screenshot({ path: screenshot, fullPage: true });
+const attention = () =>
+  page.$$eval("#attention tr", (rows) => rows.map((r) => [...r.children].map((c) => c.textContent)));
+result.attention = { options: await page.$$eval("#layer, #head", (all) => all.map((s) => [...s.options].map((o) => o.text))),
+                     mean: await attention() };
+await page.selectOption("#head", { index: 2 });
+result.attention.second = await attention();
+await page.selectOption("#head", { index: 0 });
 result.engine = await page.textContent("#engine");
 result.latency = await page.textContent("#latency");
 
@@ -46,11 +53,11 @@ result.withheld = await assignments();
 // By keyboard alone every control is reached, and each has a name.
 await page.focus("#swarm");
 result.tabs = [];
-for (let i = 0; i < 5; ++i) {
+for (let i = 0; i < 8; ++i) {
   await page.keyboard.press("Tab");
   result.tabs.push(await page.evaluate(() => document.activeElement.id || document.activeElement.getAttribute("aria-labelledby")));
 }
-result.unlabelled = await page.$$eval("input, textarea, button", (controls) =>
+result.unlabelled = await page.$$eval("input, textarea, button, select", (controls) =>
   controls.filter((c) => !c.labels?.length && !c.textContent.trim()).map((c) => c.id));
 await context.setOffline(false);
 

@@ -5,6 +5,7 @@ import { readFileSync, readdirSync } from "node:fs";
 const root = new URL("../../emscripten/", import.meta.url);
 const { ClaudeFlowError, available, load } = await import(new URL("claude_flow.mjs", root));
 const { answer, encode, parseRequest } = await import(new URL("coordination.mjs", root));
+const { loadAttention } = await import(new URL("attention.mjs", root));
 const { words } = await import(new URL("text.mjs", root));
 
 const floats = (text) => new Float32Array(Uint8Array.from(Buffer.from(text, "base64")).buffer);
@@ -39,6 +40,12 @@ const JOBS = {
     const model = await load(path, options);
     model.dispose();
     return model.run(new Float32Array(512), [1, 1, 512]);
+  },
+  async attention({ path, x, tokens }) {
+    const attention = await loadAttention(new Uint8Array(readFileSync(path)));
+    const weights = attention.weights(floats(x), tokens).map(text);
+    attention.dispose();
+    return { layers: attention.layers, weights };
   },
   async bytes({ bytes }) {
     await load(Uint8Array.from(Buffer.from(bytes, "base64")));

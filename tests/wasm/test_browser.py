@@ -20,6 +20,7 @@ from claude_flow import registry
 
 ROOT = Path(__file__).parents[2]
 SCREENSHOT = ROOT / "build" / "demo.png"
+ATTENTION_TABS = ["layer", "head", "attention-title"]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
@@ -99,6 +100,20 @@ def test_the_page_answers_as_the_command_line_does(seen: dict[str, Any]) -> None
         assert abs(int(row[2].rstrip("%")) - 100 * want["confidence"]) <= 0.6
 
 
+def test_shows_the_networks_own_attention(seen: dict[str, Any]) -> None:
+    layers, heads = seen["attention"]["options"]
+    config = cf.load("coordination-v3").config
+    assert layers == [str(layer + 1) for layer in range(len(config["feed_forward"]))]
+    assert heads == ["mean of all", *(str(head + 1) for head in range(config["heads"]))]
+    tokens = ["state", "arch-001", "code-001", "test-001", "task-001", "task-002", "task-003"]
+    for table in (seen["attention"]["mean"], seen["attention"]["second"]):
+        assert table[0][1:] == tokens
+        assert [row[0] for row in table[1:]] == tokens
+        for row in table[1:]:
+            assert abs(sum(int(share.rstrip("%")) for share in row[1:]) - 100) <= len(tokens) / 2
+    assert seen["attention"]["mean"] != seen["attention"]["second"]
+
+
 def test_editing_opening_and_refusing_work_offline(seen: dict[str, Any]) -> None:
     assert [row[0] for row in seen["edited"]] == ["task-001"]
     assert seen["problem"] == "input.current-agents is empty: name at least one agent"
@@ -110,7 +125,7 @@ def test_editing_opening_and_refusing_work_offline(seen: dict[str, Any]) -> None
 
 
 def test_every_control_has_a_name_and_is_reached_by_keyboard(seen: dict[str, Any]) -> None:
-    assert seen["tabs"] == ["file", "example", "threshold", "assignments-title", "heat-title"]
+    assert seen["tabs"] == ["file", "example", "threshold", "assignments-title", "heat-title", *ATTENTION_TABS]
     assert seen["unlabelled"] == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ import numpy as np
 import pytest
 
 import claude_flow as cf
-from claude_flow import export, nets, registry
+from claude_flow import _core, export, modelfile, nets, registry
 from claude_flow.errors import InputError
 from claude_flow.features import text
 from claude_flow.features.coordination import Encoder, parse_request
 from claude_flow.features.scale import Scaler
 from claude_flow.infer import coordination
+from claude_flow.program import Op, Program
 
 ROOT = Path(__file__).parents[2]
 MODULES = ROOT / "emscripten" / "node_modules"
@@ -189,6 +191,30 @@ def test_options_that_cannot_be_had_are_refused(node: Any, files: dict[str, Path
     assert disposed["error"] == "this model was disposed of"
 
 
+def test_attention_weighs_the_values_as_the_engine_does(node: Any, files: dict[str, Path]) -> None:
+    """Shares from JavaScript times v are what the native engine's attention writes: that needs the right ones."""
+    path, tokens = files["coordination"], 9
+    file = modelfile.read(path)
+    program = Program.parse(file.program, file.program_tensors)
+    weights = [file.tensors[name] for name in file.program_tensors]
+    x = np.random.default_rng(3).standard_normal((1, tokens, 512)).astype(np.float32)
+
+    def value(target: int, ops: int) -> np.ndarray:
+        part = replace(program, target=target, ops=program.ops[:ops])
+        return _core.Model(np.asarray(part.words(), np.int32), weights).run(x)[0]
+
+    (answer,) = node.ask({"job": "attention", "path": str(path), "x": node.packed(x), "tokens": tokens})
+    attentions = [(i, o) for i, (code, o) in enumerate(program.ops) if code is Op.ATTENTION]
+    assert len(attentions) == len(answer["value"]["layers"]) == 4
+    for (i, o), layer, shares in zip(attentions, *answer["value"].values(), strict=True):
+        assert layer == {"heads": o["heads"]}
+        share = node.unpacked(shares).reshape(o["heads"], tokens, tokens)
+        assert np.allclose(share.sum(axis=2), 1, atol=1e-5)
+        v = np.split(value(o["source"], i), 3, axis=1)[2].reshape(tokens, o["heads"], -1)
+        want = value(o["target"], i + 1)
+        assert np.allclose(np.einsum("hft,thw->fhw", share, v).reshape(tokens, -1), want, atol=1e-4)
+
+
 def test_memory_does_not_grow_and_ops_are_timed(node: Any, files: dict[str, Path]) -> None:
     x = np.ones((1, 256), np.float32)
     common = {"path": str(files["optimization"]), "isa": "auto", "x": node.packed(x), "shape": x.shape}
@@ -207,16 +233,18 @@ def test_types(node: Any, tmp_path: Path) -> None:
         f"""
 import {{ load, type Model, type OpTime }} from "{ROOT}/emscripten/claude_flow.mjs";
 import {{ answer, type Request }} from "{ROOT}/emscripten/coordination.mjs";
+import {{ loadAttention }} from "{ROOT}/emscripten/attention.mjs";
 const model: Model = await load(new URL("m.safetensors", "file:///"), {{ isa: "relaxed", threads: 2 }});
 const y: Float32Array = model.run(new Float32Array(512), [1, 1, 512], Int32Array.of(1));
 const times: OpTime[] = model.profile(y, [1, 1, 512]);
+const shares: Float32Array[] = (await loadAttention(new Uint8Array(8))).weights(y, 1);
 const request: Request = {json.dumps(SWARM)};
 const agent: string | null = answer(model, request, {{ confidenceThreshold: 0.5 }}).assignments[0]!.agent;
 // @ts-expect-error: no such instruction set
 await load("m", {{ isa: "avx2" }});
 // @ts-expect-error: numbers, not a typed array
 model.run([1, 2, 3], [1, 3]);
-console.log(agent, times);
+console.log(agent, times, shares);
 """
     )
     command = [compiler, "--noEmit", "--strict", "--noUncheckedIndexedAccess", "--target", "es2022"]
