@@ -85,23 +85,37 @@ def _lower_optimization(program: _Lowering, config: Any) -> None:
 
 
 def _lower_prediction(program: _Lowering, config: Any) -> None:
-    program.source = h = program.value(PER_TOKEN, config.input_width)
-    for i in range(config.layers):
-        target = program.value(PER_TOKEN, config.width)
-        weight, recurrent, bias = (
-            program.tensor(f"lstm.{i}.{part}") for part in ("weight_ih_l0", "weight_hh_l0", "bias_l0")
-        )
-        program.op(Op.LSTM, source=h, target=target, weight=weight, recurrent=recurrent, bias=bias)
-        h = target
-    keys = program.linear(h, "keys", activation=TANH)
-    pooled = program.value(PER_ITEM, 2 * config.width)
-    vector = program.tensor("attention")
-    program.op(Op.ATTENTION_POOL, source=h, keys=keys, weight=vector, target=pooled, column=0)
-    program.op(Op.LAST, source=h, target=pooled, column=config.width)
-    raw = program.linear(pooled, "head")
+    program.source = program.value(PER_TOKEN, config.input_width)
+    raw = ABSENT
+    for i in range(config.members):
+        raw = _lower_member(program, config, f"members.{i}", raw)
     program.target = program.value(PER_ITEM, program.values[raw][1])
     q = config.quantiles
     program.op(Op.MONOTONE, source=raw, target=program.target, quantiles=q, group=q + 1)
+
+
+def _lower_member(program: _Lowering, config: Any, name: str, total: int) -> int:
+    """One member; its output, whose average is folded into its head, is added to ``total``."""
+    h = program.source
+    for i in range(0 if config.layers else 2):
+        h = program.linear(h, f"{name}.embed.{i}", activation=GELU)
+    for i in range(config.layers):
+        target = program.value(PER_TOKEN, config.width)
+        weight, recurrent, bias = (
+            program.tensor(f"{name}.lstm.{i}.{part}") for part in ("weight_ih_l0", "weight_hh_l0", "bias_l0")
+        )
+        program.op(Op.LSTM, source=h, target=target, weight=weight, recurrent=recurrent, bias=bias)
+        h = target
+    keys = program.linear(h, f"{name}.keys", activation=TANH)
+    summary = program.value(PER_ITEM, 2 * config.width + (config.input_width if config.hidden else 0))
+    vector = program.tensor(f"{name}.attention")
+    program.op(Op.ATTENTION_POOL, source=h, keys=keys, weight=vector, target=summary, column=0)
+    program.op(Op.LAST, source=h, target=summary, column=config.width)
+    if config.hidden:
+        program.op(Op.LAST, source=program.source, target=summary, column=2 * config.width)
+        first = program.linear(summary, f"{name}.first", activation=GELU)
+        summary = program.linear(first, f"{name}.second", activation=GELU, residual=first)
+    return program.linear(summary, f"{name}.head", residual=total)
 
 
 _LOWER = {
@@ -121,8 +135,11 @@ def _tensors(module: nn.Module, network: str) -> dict[str, NDArray[np.float32]]:
             tensors[name] = tensors[name].copy()
             tensors[name][: config.width] *= np.float32(head**0.5)
     if network == "prediction":
-        for i in range(config.layers):
-            tensors[f"lstm.{i}.bias_l0"] = tensors.pop(f"lstm.{i}.bias_ih_l0") + tensors.pop(f"lstm.{i}.bias_hh_l0")
+        for name in [name for name in tensors if name.endswith(".bias_ih_l0")]:
+            base = name.removesuffix("bias_ih_l0")
+            tensors[f"{base}bias_l0"] = tensors.pop(name) + tensors.pop(f"{base}bias_hh_l0")
+        for name in [name for name in tensors if ".head." in name]:  # the engine sums what the network averages
+            tensors[name] = tensors[name] / np.float32(config.members)
     return tensors
 
 
@@ -206,6 +223,9 @@ def from_file(model: ModelFile) -> nn.Module:
         bias = state.pop(name)
         state[name.replace("bias_l0", "bias_ih_l0")] = bias
         state[name.replace("bias_l0", "bias_hh_l0")] = np.zeros_like(bias)
+    if model.network == "prediction":
+        for name in [name for name in state if ".head." in name]:
+            state[name] = state[name] * np.float32(model.config["members"])
     try:
         module.load_state_dict({name: torch.from_numpy(np.array(t)) for name, t in state.items()})
     except RuntimeError as error:

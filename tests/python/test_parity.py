@@ -76,6 +76,8 @@ def test_optimization_agrees(isa: str, files: dict) -> None:
         ("optimization", {"hidden": [256, 256, 17]}),
         ("prediction", {"width": 24, "layers": 1, "targets": 3, "quantiles": 5}),
         ("prediction", {"width": 17, "layers": 2, "targets": 1, "quantiles": 1}),
+        ("prediction", {"width": 17, "layers": 1, "hidden": 30, "members": 3}),
+        ("prediction", {"width": 20, "layers": 0, "hidden": 12, "members": 2}),
     ],
 )
 def test_other_sizes_agree(network: str, config: dict, tmp_path: Path) -> None:

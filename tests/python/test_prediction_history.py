@@ -69,6 +69,13 @@ def test_only_ended_runs_are_in_the_history(rows):
             assert history.mean[i, at, 0] == pytest.approx(np.mean(known) if known else 0, abs=1e-5)
             failed = [runs.failed[j] for j in latest if not np.isnan(runs.failed[j])]
             assert history.failures[i, at].tolist() == [len(failed), sum(failed)]
+            if scope == "agent":
+                told = history.latest[i, 0]  # duration, requested and processors apart, failed, age
+                for place, j in enumerate(latest[::-1][:3]):
+                    age = np.log1p((runs.decision[i] - runs.end[j]) / SECOND)
+                    want = [runs.numbers[j, 0], np.nan, np.nan, runs.failed[j], age]
+                    np.testing.assert_allclose(told[place], want, atol=1e-5)
+                assert np.isnan(told[len(latest) :]).all()
             last = known[::-1][:2]
             if last:
                 assert history.spread[i, at, 3] == pytest.approx(np.log1p(np.mean(np.expm1(last))), abs=1e-5)
@@ -85,7 +92,7 @@ def test_what_happens_later_changes_nothing(rows, now):
     changed = [row if sum(row[:3]) <= now else (*row[:2], 99, *row[3:5], "failed") for row in rows]
     before, after = as_of(runs, runs, 8), as_of(table(changed), table(changed), 8)
     for i in np.flatnonzero(runs.decision <= now * SECOND):
-        for name in ("index", "finished", "seen", "count", "mean", "spread", "failures"):
+        for name in ("index", "finished", "seen", "count", "mean", "spread", "failures", "latest"):
             np.testing.assert_array_equal(getattr(before, name)[i], getattr(after, name)[i], err_msg=name)
 
 

@@ -18,7 +18,19 @@ from numpy.typing import NDArray
 
 from claude_flow.features.text import hash_text
 
-__all__ = ["KEYS", "NO_TIME", "NUMBERS", "SCOPES", "TARGETS", "History", "Runs", "as_of", "source_names"]
+__all__ = [
+    "KEYS",
+    "LATEST",
+    "NO_TIME",
+    "NUMBERS",
+    "RECENT",
+    "SCOPES",
+    "TARGETS",
+    "History",
+    "Runs",
+    "as_of",
+    "source_names",
+]
 
 Array = NDArray[Any]
 
@@ -29,11 +41,14 @@ NUMBERS = (*TARGETS, "tool_calls", "requested", "processors", "prompt", "batch")
 _OTHER_COLUMNS = ("tool_calls", "requested_s", "requested_processors", "prompt_chars", "batch_size")
 KEYS = ("source", "task_type", "agent", "group", "model", "task")
 SCOPES = ("source", "type", "type in group", "agent", "same request", "similar")
+RECENT = ("agent", "same request")  # scopes whose latest runs are told one by one, as LATEST
+LATEST = ("duration", "requested apart", "processors apart", "failed", "age")
 _OWN = ("agent", "task_type", "group")
 NO_TIME = np.iinfo(np.int64).min
 
 TEXT_WIDTH = 64  # of the description, for similarity only
 SIMILAR = 16  # the runs behind the scope "similar"
+_SINGLE = 3  # runs of each scope in RECENT
 # Latest runs of each scope that count. Habits change: with 8 instead of all runs of an agent or a request, the
 # anchor's error of log1p duration on two cluster logs falls from 1.54 to 1.22 and from 1.77 to 1.28.
 _WINDOWS = (64, 64, 64, 8, 8)
@@ -141,7 +156,9 @@ class History:
     many runs had ended; ``seen`` float32 [n, scopes]: how many of the scope had. Of the scope's latest runs:
     ``count`` and ``mean`` float32 [n, scopes, targets], known values and the mean of their log1p (0 without any);
     ``spread`` float32 [n, scopes, 4], 10 %, 50 %, 90 % quantile of log1p duration and log1p of the mean duration
-    of the last two; ``failures`` float32 [n, scopes, 2], known outcomes and failed ones.
+    of the last two; ``failures`` float32 [n, scopes, 2], known outcomes and failed ones; ``latest`` float32
+    [n, len(RECENT), 3, len(LATEST)], the last three runs one by one: log1p duration, log ratios of their requested
+    time and processors to the task's, whether they failed, log1p of the seconds since they ended (NaN = unknown).
     """
 
     index: Array
@@ -151,6 +168,7 @@ class History:
     mean: Array
     spread: Array
     failures: Array
+    latest: Array
 
     def take(self, rows: Array) -> History:
         """The given open tasks, in the given order."""
@@ -159,7 +177,8 @@ class History:
     def forgotten(self) -> History:
         """The same tasks with no history at all."""
         empty = {f.name: np.zeros_like(getattr(self, f.name)) for f in fields(self)}
-        return History(**{**empty, "index": np.full_like(self.index, -1), "spread": np.full_like(self.spread, np.nan)})
+        blank = {name: np.full_like(getattr(self, name), np.nan) for name in ("spread", "latest")}
+        return History(**{**empty, **blank, "index": np.full_like(self.index, -1)})
 
 
 def as_of(past: Runs, tasks: Runs, length: int) -> History:
@@ -198,7 +217,17 @@ def _as_of(past: Runs, tasks: Runs, scopes: list[_Scope], now: Array, rows: Arra
     arrays = {"seen": seen, "count": count, "mean": mean, "failures": failures}
     stacked = {name: np.stack(values, 1).astype(np.float32) for name, values in arrays.items()}
     spread = np.stack([_spread(past.numbers[:, 0], window[:, :20]) for window in windows], 1).astype(np.float32)
-    return History(index=index.astype(np.int32), finished=now.astype(np.int64), spread=spread, **stacked)
+    single = np.stack([_singly(past, tasks, pools[SCOPES.index(scope)][:, :_SINGLE]) for scope in RECENT], 1)
+    return History(index=index.astype(np.int32), finished=now.astype(np.int64), spread=spread, latest=single, **stacked)
+
+
+def _singly(past: Runs, tasks: Runs, window: Array) -> Array:
+    """Runs [n, W] one by one: float32 [n, W, len(LATEST)]."""
+    age = np.maximum((tasks.decision[:, None] - past.end[window]) / 1e6, 0)
+    apart = past.numbers[window] - tasks.numbers[:, None]
+    columns = [past.numbers[window, 0], *(apart[..., NUMBERS.index(name)] for name in ("requested", "processors"))]
+    columns += [past.failed[window], np.log1p(age)]
+    return np.where(window[..., None] >= 0, np.stack(columns, -1), np.nan).astype(np.float32)
 
 
 class _Scope:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from claude_flow.errors import InputError
 from claude_flow.features.conformal import misses, shift
-from claude_flow.features.history import KEYS, NO_TIME, NUMBERS, SCOPES, TARGETS, History, Runs
+from claude_flow.features.history import KEYS, LATEST, NO_TIME, NUMBERS, RECENT, SCOPES, TARGETS, History, Runs
 from claude_flow.features.scale import Scaler
 
 __all__ = [
@@ -40,17 +40,21 @@ __all__ = [
 Array = NDArray[Any]
 
 WIDTH = 128
+_VERSION = 2  # of the slots and of what fills them
 QUANTILES = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
 LEVELS = (0.5, 0.8, 0.95)  # central intervals that two of the quantiles bound
 UNITS = ("s", "steps", "s", "MB", "USD", "tokens", "retries", "s")
 OUTPUTS = len(TARGETS) * (len(QUANTILES) + 1)
 
 _SHRINKAGE = 2.0  # a scope's mean weighs as many as it has values, its parent's mean 2
-_BITS = {"agent": 4, "task_type": 8}  # names shown as signs, where the training data knew them
+_BITS = {"agent": 4, "task_type": 5}  # names shown as signs, where the training data knew them
 _FAMILIAR = 20  # training rows from which on it did
-_PAST = 9  # numbers that only a finished run has: the targets and its tool calls
+_WORDS = 8  # slots of the description
+_PAST = ("duration", "tool_calls")  # shown as they are; the targets also relative to their anchors
 _TRAINED = 50  # known training values below which a target counts as never seen
 _AGGREGATES = ("count", "mean", "q10", "median", "q90", "last two", "failures")
+_FEW = ("count", "mean", "median", "failures")  # of the scopes whose latest runs are told one by one
+_SINGLY = {"agent": LATEST, "same request": ("duration", "failed", "age")}  # the same request is 0 apart
 _LIKENESS = (
     "age",
     *(f"same {key}" for key in KEYS[1:5]),
@@ -68,7 +72,7 @@ def slots() -> list[str]:
     (128, 'open', 1)
     """
     names = ["open"]
-    names += [f"past {name}" for name in NUMBERS[:_PAST]]
+    names += [f"past {name}" for name in _PAST]
     names += [f"past {name} known" for name in TARGETS]
     names += [f"past {name} - anchor" for name in TARGETS]
     names += ["past succeeded", "past failed", "past stopped"]
@@ -76,9 +80,10 @@ def slots() -> list[str]:
     names += ["prompt", "prompt known", "batch"]
     names += ["hour sin", "hour cos", "weekday sin", "weekday cos"]
     names += [f"{name} {i}" for name, bits in _BITS.items() for i in range(bits)]
-    names += [f"description {i}" for i in range(16)]
+    names += [f"description {i}" for i in range(_WORDS)]
     names += list(_LIKENESS)
-    names += [f"{scope}: {what}" for scope in SCOPES for what in _AGGREGATES]
+    names += [f"{scope}: {what}" for scope in SCOPES for what in (_FEW if scope in RECENT else _AGGREGATES)]
+    names += [f"{scope}: {i} {what}" for scope, told in _SINGLY.items() for i in (1, 2, 3) for what in told]
     return names + [f"anchor {name}" for name in TARGETS]
 
 
@@ -136,7 +141,7 @@ class Encoder:
         """Everything that inference needs, as JSON values."""
         return {
             "network": "prediction",
-            "version": 1,
+            "version": _VERSION,
             "width": WIDTH,
             "targets": list(TARGETS),
             "units": list(UNITS),
@@ -159,9 +164,9 @@ class Encoder:
         >>> Encoder.from_schema(Encoder("robust").schema()).schema() == Encoder("robust").schema()
         True
         """
-        if schema.get("network") != "prediction" or schema.get("version") != 1:
+        if schema.get("network") != "prediction" or schema.get("version") != _VERSION:
             raise InputError(
-                "the feature schema is not one of prediction, version 1: train or download the model again"
+                f"the feature schema is not one of prediction, version {_VERSION}: train or download the model again"
             )
         encoder = cls(schema["normalization"], bool(schema["describe"]))
         encoder.scalers = [Scaler.from_json(stored) for stored in schema["scalers"]]
@@ -208,7 +213,9 @@ class Encoder:
         """float32 [N, 128]: what a past run shows of itself, whoever looks back at it."""
         x = np.zeros((len(runs), WIDTH), np.float32)
         self._submission(x, runs)
-        x[:, _range("past duration", _PAST)] = self.normalize(runs.numbers)[:, :_PAST]
+        numbers = self.normalize(runs.numbers)
+        for name in _PAST:
+            x[:, _AT[f"past {name}"]] = numbers[:, NUMBERS.index(name)]
         x[:, _range("past duration known", len(TARGETS))] = ~np.isnan(runs.numbers[:, : len(TARGETS)])
         x[:, _AT["past succeeded"]] = runs.failed == 0
         x[:, _AT["past failed"]] = runs.failed == 1
@@ -224,17 +231,26 @@ class Encoder:
         anchors, unit = shrunk[-1], self.spread[0]
         x[:, _AT["requested - anchor"]] = _known(tasks.numbers[:, NUMBERS.index("requested")] - anchors[:, 0]) / unit
         rate = np.full(len(tasks), self.failure_rate)
+        duration = anchors[:, 0]
         for i, scope in enumerate(SCOPES):
-            at = _AT[f"{scope}: count"]
-            duration = anchors[:, 0]
             similar = np.where(history.count[:, i, 0] > 0, history.mean[:, i, 0], np.nan)
             own = shrunk[i][:, 0] if i < len(shrunk) else similar
             known, failed = history.failures[:, i].T
             rate = (failed + _SHRINKAGE * rate) / (known + _SHRINKAGE)
-            x[:, at] = np.log1p(history.seen[:, i]) / 3
-            x[:, at + 1] = _known(own - duration) / unit
-            x[:, at + 2 : at + 6] = _known(history.spread[:, i] - duration[:, None]) / unit
-            x[:, at + 6] = (rate - self.failure_rate) * 3
+            spread = (_known(history.spread[:, i] - duration[:, None]) / unit).T
+            values = (np.log1p(history.seen[:, i]) / 3, _known(own - duration) / unit, *spread)
+            found = dict(zip(_AGGREGATES, (*values, (rate - self.failure_rate) * 3), strict=True))
+            for what in _FEW if scope in RECENT else _AGGREGATES:
+                x[:, _AT[f"{scope}: {what}"]] = found[what]
+        single = history.latest.astype(np.float64)  # [n, RECENT, 3, LATEST]
+        single[..., LATEST.index("duration")] = (single[..., LATEST.index("duration")] - duration[:, None, None]) / unit
+        single[..., LATEST.index("failed")] = 2 * single[..., LATEST.index("failed")] - 1
+        single[..., LATEST.index("age")] = single[..., LATEST.index("age")] / 8
+        for i, scope in enumerate(RECENT):
+            told = [LATEST.index(what) for what in _SINGLY[scope]]
+            x[:, _range(f"{scope}: 1 {_SINGLY[scope][0]}", 3 * len(told))] = _known(single[:, i][..., told]).reshape(
+                len(tasks), -1
+            )
         numbers = np.full((len(tasks), len(NUMBERS)), np.nan)
         numbers[:, : len(TARGETS)] = anchors
         x[:, _range("anchor duration", len(TARGETS))] = self.normalize(numbers)[:, : len(TARGETS)] * self.trained()
@@ -290,13 +306,13 @@ class Encoder:
             code = runs.keys[:, KEYS.index(name), None]
             familiar = np.isin(code, self.names[name])
             x[:, _range(f"{name} 0", bits)] = np.where(familiar, (code >> np.arange(bits)) % 2 * 2 - 1, 0)
-        x[:, _range("description 0", 16)] = runs.text.reshape(len(runs), -1, 16).sum(1)
+        x[:, _range("description 0", _WORDS)] = runs.text.reshape(len(runs), -1, _WORDS).sum(1)
 
 
 def anonymous(x: Array) -> Array:
     """Tokens [..., 128] as they would look with names and words that nobody has seen: a changed copy."""
     x = x.copy()
-    for name, size in (*_BITS.items(), ("description", 16)):
+    for name, size in (*_BITS.items(), ("description", _WORDS)):
         x[..., _range(f"{name} 0", size)] = 0
     return x
 

@@ -13,7 +13,12 @@ __all__ = ["PredictionConfig", "PredictionNet"]
 
 @dataclass(frozen=True)
 class PredictionConfig:
-    """Sizes of :class:`PredictionNet`; the defaults are the spec's. The output is ``targets * (quantiles + 1)``."""
+    """Sizes of :class:`PredictionNet`; the defaults are the spec's. The output is ``targets * (quantiles + 1)``.
+
+    ``layers`` 0 reads each record by itself, through two linear layers with GELU: only the attention then relates them.
+    ``hidden`` above 0 puts two layers of that width (GELU, the second residual) before the head and shows them the
+    open record beside what was read; ``members`` such networks are trained side by side and their outputs averaged.
+    """
 
     input_width: int = 128
     width: int = 256
@@ -22,6 +27,48 @@ class PredictionConfig:
     quantiles: int = 7
     max_tokens: int = 128
     dropout: float = 0.1
+    hidden: int = 0
+    members: int = 1
+
+
+class _Member(nn.Module):
+    """One network: ``[B, T, 128]`` and lengths ``[B]`` to unordered outputs ``[B, targets * (quantiles + 1)]``."""
+
+    def __init__(self, config: PredictionConfig) -> None:
+        super().__init__()
+        widths = [config.input_width] + [config.width] * max(config.layers, 2)
+        self.lstm = nn.ModuleList(nn.LSTM(a, config.width, batch_first=True) for a in widths[: config.layers])
+        self.embed = nn.ModuleList(nn.Linear(a, config.width) for a in widths[: 0 if config.layers else 2])
+        self.keys = nn.Linear(config.width, config.width)
+        self.attention = nn.Parameter(torch.randn(config.width) * config.width**-0.5)
+        self.dropout = nn.Dropout(config.dropout)
+        width = 2 * config.width
+        if config.hidden:
+            self.first = nn.Linear(width + config.input_width, config.hidden)
+            self.second = nn.Linear(config.hidden, config.hidden)
+            width = config.hidden
+        self.hidden = config.hidden > 0
+        self.head = nn.Linear(width, config.targets * (config.quantiles + 1))
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        h = x
+        for embed in self.embed:
+            h = functional.gelu(embed(h))
+        for i, lstm in enumerate(self.lstm):
+            h, _ = lstm(
+                self.dropout(h) if i else h
+            )  # causal: records after an item's length cannot reach its last state
+        weights = torch.tanh(self.keys(h)) @ self.attention
+        weights = weights.masked_fill(torch.arange(x.shape[1], device=x.device) >= lengths[:, None], float("-inf"))
+        items = torch.arange(len(h), device=h.device)
+        pooled = (torch.softmax(weights, dim=1)[:, None, :] @ h)[:, 0]
+        summary = torch.cat([pooled, h[items, lengths - 1]], dim=1)
+        if self.hidden:
+            summary = self.dropout(torch.cat([summary, x[items, lengths - 1]], dim=1))
+            summary = self.dropout(functional.gelu(self.first(summary)))
+            summary = functional.gelu(self.second(summary)) + summary
+        out: Tensor = self.head(self.dropout(summary))
+        return out
 
 
 class PredictionNet(nn.Module):
@@ -39,27 +86,20 @@ class PredictionNet(nn.Module):
     def __init__(self, config: PredictionConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or PredictionConfig()
-        widths = [config.input_width] + [config.width] * config.layers
-        self.lstm = nn.ModuleList(nn.LSTM(a, config.width, batch_first=True) for a in widths[:-1])
-        self.keys = nn.Linear(config.width, config.width)
-        self.attention = nn.Parameter(torch.randn(config.width) * config.width**-0.5)
-        self.dropout = nn.Dropout(config.dropout)
-        self.head = nn.Linear(2 * config.width, config.targets * (config.quantiles + 1))
+        self.members = nn.ModuleList(_Member(config) for _ in range(config.members))
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        h = x
-        for i, lstm in enumerate(self.lstm):
-            h, _ = lstm(
-                self.dropout(h) if i else h
-            )  # causal: records after an item's length cannot reach its last state
-        weights = torch.tanh(self.keys(h)) @ self.attention
+        return self._monotone(self._raw(x, lengths).mean(0))
+
+    def each(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """What every member says by itself ``[members, B, 64]``: members that are trained to be right together
+        would not differ, and it is their differences that an average takes out."""
+        return self._monotone(self._raw(x, lengths).flatten(0, 1)).reshape(self.config.members, len(x), -1)
+
+    def _raw(self, x: Tensor, lengths: Tensor | None) -> Tensor:
         if lengths is None:
-            last = h[:, -1]
-        else:
-            weights = weights.masked_fill(torch.arange(x.shape[1], device=x.device) >= lengths[:, None], float("-inf"))
-            last = h[torch.arange(len(h), device=h.device), lengths - 1]
-        pooled = (torch.softmax(weights, dim=1)[:, None, :] @ h)[:, 0]
-        return self._monotone(self.head(self.dropout(torch.cat([pooled, last], dim=1))))
+            lengths = torch.full((len(x),), x.shape[1], device=x.device)
+        return torch.stack([member(x, lengths) for member in self.members])
 
     def _monotone(self, raw: Tensor) -> Tensor:
         q = self.config.quantiles

@@ -19,7 +19,8 @@ def entropies(module: nn.Module, run: Callable[[], object]) -> dict[str, float]:
 
     1 = every token looks at all the others alike, 0 = at a single one: H = -sum(p log p) / log(n) over the ``n``
     tokens that an item really has, averaged over heads, real tokens and items with n > 1. Keys are
-    ``attention-entropy-1`` (the first layer) and so on; empty for a network without attention.
+    ``attention-entropy-1`` (the first layer) and so on, over all members of a network that has several; empty for a
+    network without attention.
     """
     found: dict[str, list[Tensor]] = {}
     lengths: list[Tensor | None] = [None]
@@ -55,12 +56,13 @@ def entropies(module: nn.Module, run: Callable[[], object]) -> dict[str, float]:
             qkv: Any = block.qkv
             hooks.append(qkv.register_forward_hook(of_block(f"attention-entropy-{i}", block)))
     elif isinstance(module, PredictionNet):
-        net = module
+        for each in module.members:
+            member: Any = each
 
-        def pool_hook(_: nn.Module, __: Any, keys: Tensor) -> None:
-            found.setdefault("attention-entropy-1", []).append(of_pool(keys, net.attention))
+            def pool_hook(_: nn.Module, __: Any, keys: Tensor, vector: Tensor = member.attention) -> None:
+                found.setdefault("attention-entropy-1", []).append(of_pool(keys, vector))
 
-        hooks.append(net.keys.register_forward_hook(pool_hook))
+            hooks.append(member.keys.register_forward_hook(pool_hook))
     if not hooks:
         return {}
     hooks.append(module.register_forward_pre_hook(remember))

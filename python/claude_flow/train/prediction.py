@@ -35,6 +35,7 @@ Array = NDArray[Any]
 #: the quantiles of the published comparison
 JUDGED = (0.025, 0.1, 0.5, 0.9, 0.975)
 _OCCURRENCE_WEIGHT = 0.25
+_OTHERS_WEIGHT = 0.2  # of a target other than the duration
 _DURATION = TARGETS.index("duration")
 
 
@@ -147,18 +148,30 @@ class PredictionData:
         }
 
     def loss(self, module: nn.Module, batch: dict[str, Tensor]) -> Tensor:
-        """Mean pinball loss of the known targets (in units of their spread) plus a quarter of the occurrences' BCE."""
-        raw = module(batch["x"], batch["lengths"]).unflatten(1, (len(TARGETS), len(QUANTILES) + 1))
-        residual, occurrence = batch["residual"], batch["occurrence"]
+        """Mean pinball loss of the known targets (in units of their spread) plus a quarter of the occurrences' BCE.
+
+        The duration weighs five times what any other target does.
+
+        In training each member of the network is judged by itself, afterwards their average.
+        """
+        if module.training:
+            assert isinstance(module, PredictionNet)
+            raw, members = module.each(batch["x"], batch["lengths"]).flatten(0, 1), module.config.members
+        else:
+            raw, members = module(batch["x"], batch["lengths"]), 1
+        raw = raw.reshape(-1, len(TARGETS), len(QUANTILES) + 1)
+        residual, occurrence = (batch[name].repeat(members, 1) for name in ("residual", "occurrence"))
         levels = torch.tensor(QUANTILES, device=raw.device)
         gap = torch.nan_to_num(residual)[..., None] - raw[..., :-1]
         pinball = torch.maximum(levels * gap, (levels - 1) * gap).mean(-1)
-        known = ~torch.isnan(residual)
-        told = ~torch.isnan(occurrence)
+        weights = torch.full((len(TARGETS),), _OTHERS_WEIGHT, device=raw.device)
+        weights[_DURATION] = 1
+        known = ~torch.isnan(residual) * weights
+        told = ~torch.isnan(occurrence) * weights
         crossed = functional.binary_cross_entropy_with_logits(
             raw[..., -1], torch.nan_to_num(occurrence), reduction="none"
         )
-        return _masked_mean(pinball, known) + _OCCURRENCE_WEIGHT * _masked_mean(crossed, told)
+        return _weighted_mean(pinball, known) + _OCCURRENCE_WEIGHT * _weighted_mean(crossed, told)
 
     def predict(self, module: nn.Module, rows: Array) -> tuple[Array, Array]:
         """Quantiles of log1p [n, 8, 7] and probabilities [n, 8], before calibration."""
@@ -215,11 +228,9 @@ class PredictionData:
     def baselines(self, split: str) -> dict[str, dict[str, float]]:
         """What simple rules reach on a part, with the metric names of :meth:`metrics`.
 
-        Each rule is a point forecast of log1p seconds; its intervals are the quantiles of its errors in the training
-        part of the same source. Where a rule says nothing (no time was requested), the row does not count for it.
+        Where a rule says nothing (no time was requested), the row does not count for it.
         """
-        rows, truth = self.rows(split), self.targets[:, _DURATION]
-        rate = self.openings[:, slots().index("agent: failures")]
+        rows, truth, rate = self.rows(split), self.targets[:, _DURATION], self.failure_rate()
         result: dict[str, dict[str, float]] = {}
         for name, quantiles in self.rule_forecasts().items():
             scores: dict[str, float] = {}
@@ -231,6 +242,11 @@ class PredictionData:
             if scores:
                 result[name] = scores
         return result
+
+    def failure_rate(self) -> Array:
+        """float [tasks]: how often the agent's latest runs failed, shrunk to wider scopes."""
+        shown: Array = self.openings[:, slots().index("agent: failures")] / 3 + self.encoder.failure_rate
+        return shown
 
     def rule_forecasts(self) -> dict[str, Array]:
         """Quantiles of log1p seconds [tasks, 7] by rule; NaN where a rule says nothing."""
@@ -349,5 +365,5 @@ def auc(truth: Array, score: Array) -> float:
     return float((rank[positive].sum() - positive.sum() * (positive.sum() + 1) / 2) / pairs)
 
 
-def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    return (values * mask).sum() / mask.sum().clamp(min=1)
+def _weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
+    return (values * weights).sum() / weights.sum().clamp(min=1)
