@@ -354,3 +354,15 @@ def test_a_gradient_that_is_not_finite_stops_too(data: Path, tmp_path: Path, mon
     ):
         loop.fit("coordination", _config(), data, tmp_path / "run")
     assert "gradient" in monitor._state(runlog.read(tmp_path / "run"))[1]  # type: ignore[operator]
+
+
+def test_label_smoothing_aims_at_the_target_mixed_with_an_even_one() -> None:
+    scores = torch.tensor([[[2.0, 0.0, -1.0, 5.0]]])
+    utility = torch.tensor([[[1.0, 0.0, 0.5, torch.nan]]])  # the last is unknown: no part of it
+    log_p = torch.log_softmax(scores[0, :, :3], dim=1)
+    plain = torch.softmax(utility[0, :, :3] / coordination.TEMPERATURE, dim=1)
+    for share in (0.0, 0.3):
+        wanted = -((1 - share) * plain + share / 3) * log_p
+        assert coordination._divergence(scores, utility, share).item() == pytest.approx(wanted.sum().item(), rel=1e-5)
+    with pytest.raises(InputError, match="optimization has no use for it, coordination has"):
+        parse({"optimization-training": {"regularization": {"label-smoothing": 0.1}}}, "optimization")

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -104,7 +104,8 @@ def _pools_of(runs: list[dict[str, Any]]) -> dict[tuple[str, str, str], list[dic
 
 def _build(
     mode: str, name: str, runs: list[dict[str, Any]], known: Mapping[str, dict[str, Any]], encoder: Encoder
-) -> _Pool | None:
+) -> _Pool | str:
+    """The pool of ``runs``, or why it teaches nothing."""
     agent_of = "agent" if mode == "measured" else "agent_type"
     runs = [run for run in runs if run[agent_of]]
     agents = sorted({run[agent_of] for run in runs})
@@ -113,7 +114,7 @@ def _build(
         first.setdefault(run["task"], run)
     tasks = list(first)
     if len(agents) < 2 or len(tasks) < 10:
-        return None
+        return "fewer than two agents or ten tasks"
     # In some logs the type of a task is the type of the agent that got it: known only after the assignment.
     leaked = mode == "logged" and np.mean([r["task_type"] == r["agent_type"] for r in runs]) > 0.9
     place = {task: i for i, task in enumerate(tasks)}
@@ -128,6 +129,10 @@ def _build(
             times[place[run["task"]], 0] = run["start"].timestamp()
         if run["end"] is not None:
             times[place[run["task"]], 1] = run["end"].timestamp()
+    if mode == "logged" and not (utility > 0).any():
+        return "no run is known to have succeeded: there is no good choice to learn from"
+    if mode == "logged" and len(np.unique(times[np.isfinite(times[:, 0]), 0])) < 2:
+        return "no times that tell what came before what"
     if mode == "logged":
         seen = np.isfinite(utility[:, : len(agents)]).any(axis=1)
         utility[seen, : len(agents)] = np.nan_to_num(utility[seen, : len(agents)])
@@ -173,24 +178,27 @@ def preprocess(tables: Path, out: Path, options: Mapping[str, Any]) -> dict[str,
     """Write the coordination data set of the run tables in ``tables`` to the folder ``out``; returns its manifest.
 
     ``options``: ``normalization`` of numeric task features, ``feature_extraction`` (``"basic"`` leaves descriptions
-    out), ``simulate`` (number of simulated swarms to add), ``seed``. Raises :class:`InputError` when no pool has two
-    agents and ten tasks.
+    out), ``simulate`` (number of simulated swarms to add), ``seed``. Raises :class:`InputError` when no pool can teach
+    anything: two agents, ten tasks, and in a log successes and times are needed.
     """
     describe = options.get("feature_extraction", "automated") != "basic"
     known = {row["task"]: row for row in _rows(tables, "tasks", None)}
     encoder = Encoder(_scalers(known, options.get("normalization", "z-score")), describe)
-    pools, skipped = [], 0
+    pools: list[_Pool] = []
+    left_out: Counter[str] = Counter()
     for (mode, source, key), runs in sorted(_pools_of(_rows(tables, "runs", _COLUMNS)).items()):
         pool = _build(mode, f"{source}/{key}" if not key.startswith(source) else key, runs, known, encoder)
-        if pool is None:
-            skipped += 1
+        if isinstance(pool, str):
+            left_out[pool] += 1
         else:
             pools.append(pool)
     real = len(pools)
     pools += _simulated(int(options.get("simulate", 0)), int(options.get("seed", 0)), encoder)
     if not pools:
+        why = "; ".join(f"{count}: {reason}" for reason, count in left_out.most_common()) or "there are none"
         raise InputError(
-            f"{tables}: no group of runs has two agents and ten tasks to learn coordination from; collect more logs"
+            f"{tables}: no group of runs can teach coordination, which takes two agents and ten tasks with outcomes "
+            f"(groups left out: {why}); collect more logs"
         )
     out.mkdir(parents=True, exist_ok=True)
     manifest: dict[str, Any] = {
@@ -204,7 +212,7 @@ def preprocess(tables: Path, out: Path, options: Mapping[str, Any]) -> dict[str,
             for pool in pools
         ],
         "pools_by_mode": {m: sum(p.mode == m for p in pools) for m in ("measured", "logged", "simulated")},
-        "pools_too_small": skipped,
+        "pools_left_out": dict(left_out),
         "real_pools": real,
     }
     from safetensors.numpy import save

@@ -30,7 +30,8 @@ class TrainingConfig:
     ``monitor`` is the validation metric that stops early and picks the best epoch (``patience`` epochs without an
     improvement; ``None`` trains to the end). ``gradient_clipping`` is the largest norm of all gradients.
     ``learning_rate`` ``None`` has a range test find it. ``ema_decay`` above 0 keeps the average of the weights over
-    about 1 / (1 - decay) steps instead of the last ones.
+    about 1 / (1 - decay) steps instead of the last ones. ``label_smoothing`` is the share of the target distribution
+    that is spread evenly (coordination's, the one network whose loss has such a distribution as its only label).
     """
 
     learning_rate: float | None = 1e-3
@@ -45,6 +46,7 @@ class TrainingConfig:
     monitor: str = "validation-loss"
     gradient_clipping: float = 1.0
     ema_decay: float = 0.0
+    label_smoothing: float = 0.0
     network: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
     source: dict[str, Any] = field(default_factory=dict)
@@ -131,12 +133,21 @@ _FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "gradient-clipping": ("gradient_clipping", _number(0, 1e9, open_low=True)),
     "regularization.weight-decay": ("weight_decay", _number(0, 10)),
     "regularization.dropout": ("network.dropout", _number(0, 0.95)),
+    "regularization.label-smoothing": ("label_smoothing", _number(0, 0.9)),
     "regularization.layer-norm": ("network.layer_norm", _flag),
     "attention-config.num-heads": ("network.heads", _integer(1, 256)),
     "attention-config.attention-dropout": ("network.attention_dropout", _number(0, 0.95)),
     "attention-config.scale-attention": ("network.scale_attention", _flag),
     "network": ("network", _object),
     "data": ("data", _object),
+}
+#: fields that some networks have no use for -> those that have
+_ONLY = {
+    "regularization.label-smoothing": ("coordination",),
+    "regularization.layer-norm": ("coordination",),
+    "attention-config.num-heads": ("coordination",),
+    "attention-config.attention-dropout": ("coordination",),
+    "attention-config.scale-attention": ("coordination",),
 }
 _SECTIONS = {path.split(".")[0] for path in _FIELDS if "." in path}
 
@@ -167,6 +178,8 @@ def parse(document: Any, network: str, where: str = "config") -> TrainingConfig:
             hint = f"did you mean {near[0]}?" if near else f"known fields: {', '.join(_FIELDS)}"
             raise InputError(f"{where}: {root}.{path}: no such field; {hint}")
         target, check = _FIELDS[path]
+        if network not in _ONLY.get(path, (network,)):
+            raise InputError(f"{where}: {root}.{path}: {network} has no use for it, {', '.join(_ONLY[path])} has")
         try:
             value = check(value)
         except ValueError as error:

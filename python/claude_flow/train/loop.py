@@ -133,7 +133,14 @@ def fit(
         run.learning_rate = config.learning_rate
     steps = sum(1 for _ in setup.epoch(0)) // world
     if steps == 0:
-        raise InputError(f"{data}: too little to train on; collect more data or lower --validation-split")
+        raise InputError(
+            f"{data}: nothing in its training part can be learned from (a success among runs whose agents were seen "
+            "before, for coordination); collect more data or lower --validation-split"
+        )
+    if next(setup.source.batches("validation", 1, np.random.default_rng(0)), None) is None:
+        raise InputError(
+            f"{data}: nothing in its validation part can be judged; collect more or raise --validation-split"
+        )
     log = None
     if rank == 0:
         parameters = sum(p.numel() for p in setup.module.parameters())
@@ -391,6 +398,11 @@ class _Loop:
             raise InputError(f"early-stopping.monitor {config.monitor!r}: this network has {', '.join(metrics)}")
         spread = attention.entropies(run.judged, lambda: source.loss(run.judged, self.sample))
         run.history[-1] |= {"epoch": run.epoch, **metrics, **spread}
+        if not math.isfinite(metrics[config.monitor]):
+            raise InputError(
+                f"early-stopping.monitor {config.monitor!r} cannot be measured: the validation part holds too little, "
+                "or one class only; collect more or raise --validation-split"
+            )
         if self.log:
             self.log.epoch(run.history[-1], run.seconds)
         if self.progress:
@@ -445,11 +457,16 @@ def _finish(
         "seconds": round(run.seconds, 1),
         "parameters": sum(p.numel() for p in run.module.parameters()),
         "history": {name: [float(f"{e[name]:.5g}") for e in run.history if name in e] for name in followed},
-        "held_out": {"split": split, "used_for_early_stopping": split == "validation", "metrics": held_out},
-        "baselines": source.baselines(split),
+        "held_out": {"split": split, "used_for_early_stopping": split == "validation", "metrics": _told(held_out)},
+        "baselines": {name: _told(scores) for name, scores in source.baselines(split).items()},
     }
     card |= metadata.pop("card", {})
     if rank == 0:
         export.save(run.module, run_dir / "model.safetensors", metadata={**metadata, "provenance": card})
         atomic_write(run_dir / "card.json", json.dumps(card, indent=2) + "\n")
     return card
+
+
+def _told(scores: dict[str, float]) -> dict[str, float | None]:
+    """Scores for a card: None where the split cannot tell, such as one without a positive."""
+    return {name: value if math.isfinite(value) else None for name, value in scores.items()}
