@@ -84,7 +84,10 @@ def walk_forward(
     if not 0 <= overlap < horizon:
         raise InputError(f"the overlap must be shorter than the horizon, {horizon / 86_400:g} days")
     parts = _windows(data, int(horizon * 1e6), int((horizon - overlap) * 1e6), windows)
-    return _refit(model, data, network, parts, baselines, measures, seed, time_budget, progress)
+    result = _refit(model, data, network, parts, baselines, measures, seed, time_budget, progress)
+    if overlap:
+        result.notes.append("windows share runs, and the tests take them for independent: p is somewhat too small")
+    return result
 
 
 def _refit(

@@ -213,7 +213,8 @@ def _figure(score: dict[str, Any] | None) -> str:
     if score is None:
         return "-"
     half = (score["high"] - score["low"]) / 2
-    return f"{score['mean']:.4g}" + (f" ± {half:.2g}" if math.isfinite(half) else "")
+    # Seeds that all say the same differ by rounding at most.
+    return f"{score['mean']:.4g}" + (f" ± {half:.2g}" if half > 1e-9 else "")
 
 
 # Plots and page -----------------------------------------------------------------------------------------------------
