@@ -200,7 +200,7 @@ def run(path: Path, *, seeds: Sequence[int], quick: bool, progress: Progress) ->
 
 
 def _measures(share: float) -> tuple[str, str]:
-    return f"failure AUC after {share:.0%}", f"error of log remaining steps after {share:.0%}"
+    return f"failure AUC after {share:.0%}", f"MAE of log remaining steps after {share:.0%}"
 
 
 def _task_bootstrap(rows: Cut, failure: dict[str, Array], left: dict[str, Array], draws: int) -> list[str]:
