@@ -1,5 +1,5 @@
-// One point of bench/wasm.py under Node: reads {ours: {name: {path, isa}}, theirs: {name: path}, x, shape, seconds} as
-// JSON, checks that all agree, runs them in turn, and prints {name: [milliseconds]}.
+// One point of bench/wasm.py under Node: reads {ours: {name: {path, ...options of load}}, theirs: {name: path}, x, shape,
+// seconds} as JSON, checks that all agree, runs them in turn, and prints {name: [milliseconds]}.
 import { readFileSync } from "node:fs";
 import * as ort from "../emscripten/node_modules/onnxruntime-web/dist/ort.node.min.mjs";
 import { load } from "../emscripten/claude_flow.mjs";
@@ -9,8 +9,8 @@ ort.env.wasm.numThreads = 1;
 ort.env.logLevel = "error";
 const input = Float32Array.from(x);
 const runners = {};
-for (const [name, { path, isa }] of Object.entries(ours)) {
-  const model = await load(path, { isa });
+for (const [name, { path, ...options }] of Object.entries(ours)) {
+  const model = await load(path, options);
   runners[name] = () => model.run(input, shape);
 }
 for (const [name, path] of Object.entries(theirs)) {

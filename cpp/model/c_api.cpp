@@ -92,6 +92,12 @@ cf_status cf_model_run(cf_model* model, const float* x, int32_t items, int32_t t
   return model->model.run(x, items, tokens, lengths, out).report(error);
 }
 
+#ifdef __wasm__
+cf_status cf_model_run_packed(const cf_run* run) {
+  return cf_model_run(run->model, run->x, run->items, run->tokens, run->lengths, run->out, run->error);
+}
+#endif
+
 #ifdef __wasm_atomics__
 void cf_model_serve(cf_model* model, int32_t thread) { model->model.serve(thread); }
 #endif

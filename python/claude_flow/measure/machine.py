@@ -20,6 +20,8 @@ from claude_flow import _core
 
 __all__ = ["Ceilings", "caches", "ceilings", "count_events", "cpu_name", "memory"]
 
+# Of a round, a millisecond or more: the call through the pool takes up to 0.1 ms.
+_STEPS = 500_000
 _SETS = (16 << 10, 128 << 10, 512 << 10, 4 << 20, 64 << 20)  # working sets: in L1, in L2 (two), in L3, in memory
 
 
@@ -90,12 +92,12 @@ def ceilings(isa: str, threads: int = 1, seconds: float = 0.3) -> Ceilings:
                 found = max(found, done / (time.perf_counter() - begin))
             return found
 
-        operations = best(lambda _: _core.ceiling_fma(isa, 20_000), seconds / 5)
-        int8_operations = best(lambda _: _core.ceiling_dot(isa, 20_000), seconds / 5)
+        operations = best(lambda _: _core.ceiling_fma(isa, _STEPS), seconds / 5)
+        int8_operations = best(lambda _: _core.ceiling_dot(isa, _STEPS), seconds / 5)
         bandwidth = []
         for size in _SETS:
             data = [np.ones(size // 4, np.float32) for _ in range(threads)]
-            steps = max(1, (8 << 20) // size)
+            steps = max(1, (64 << 20) // size)
             rate = best(lambda i, data=data, n=steps: _core.ceiling_read(isa, data[i], n), seconds / 8)  # type: ignore[misc]
             bandwidth.append((size, rate))
     return Ceilings(isa, threads, operations, int8_operations, tuple(bandwidth))

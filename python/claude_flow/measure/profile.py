@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from claude_flow import modelfile
 from claude_flow.errors import InputError
 from claude_flow.measure import machine, workload
-from claude_flow.measure.graph import Cost, Graph
+from claude_flow.measure.graph import Cost, Graph, Node
 from claude_flow.model import Model, load
 from claude_flow.quantize import quantize
 
-__all__ = ["computation", "latency"]
+__all__ = ["computation", "latency", "limits"]
 
 Note = Callable[[float], None]
 
@@ -131,8 +131,7 @@ def _best(model: Model, x: NDArray[np.float32], seconds: float, progress: Note) 
 def _op(graph: Graph, index: int, seconds: float, lengths: list[int], ceilings: machine.Ceilings) -> dict[str, Any]:
     node = graph.nodes[index]
     cost = graph.cost(node, lengths)
-    arithmetic = cost.operations / (ceilings.int8_operations if node.int8 else ceilings.operations)
-    moving = _moving(graph, cost, ceilings)
+    arithmetic, moving = limits(graph, node, cost, ceilings)
     limit = max(arithmetic, moving)
     return {
         "op": index,
@@ -148,15 +147,18 @@ def _op(graph: Graph, index: int, seconds: float, lengths: list[int], ceilings: 
     }
 
 
-def _moving(graph: Graph, cost: Cost, ceilings: machine.Ceilings) -> float:
-    """Seconds for the bytes. Weights come from wherever all weights together fit, as each run reads all of them; those
-    that an LSTM reads again at every step, and activations, from where they fit themselves."""
+def limits(graph: Graph, node: Node, cost: Cost, ceilings: machine.Ceilings) -> tuple[float, float]:
+    """The least seconds for the arithmetic of ``node``, and for its bytes. Weights come from wherever all weights
+    together fit, as each run reads all of them; those that an LSTM reads again at every step, and activations, from
+    where they fit themselves."""
     steps = cost.again and cost.again / cost.weights
-    return (
+    arithmetic = cost.operations / (ceilings.int8_operations if node.int8 else ceilings.operations)
+    moving = (
         cost.weights / ceilings.read_rate(graph.weight_bytes / ceilings.threads)
         + cost.again / ceilings.read_rate(cost.again / max(1.0, steps) / ceilings.threads)
         + cost.activations / ceilings.read_rate(cost.activations / ceilings.threads)
     )
+    return arithmetic, moving
 
 
 def _kinds(ops: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -66,6 +66,8 @@ class Model:
         self._y, self._y_at = self._stage(self._rows * self.output_width, np.float32)
         self._lengths, self._lengths_at = self._stage(self._rows, np.int32)
         self._times, self._times_at = self._stage(ops, _OP_TIME)
+        self._call, self._call_at = self._stage(7, np.uint32)  # cf_run
+        self._call[:] = self._model, self._x_at, 0, 0, 0, self._y_at, self._error
         self._clock = 0
 
     @property
@@ -81,7 +83,7 @@ class Model:
         y, parts = self._check(x, lengths)
         with self._running:
             for first, last in parts:
-                self._run("cf_model_run", x, lengths, y, first, last)
+                self._run(x, lengths, y, first, last)
         return y
 
     def profile(self, x: NDArray[np.float32], lengths: NDArray[np.int32] | None = None) -> list[tuple[int, int, float]]:
@@ -91,7 +93,7 @@ class Model:
         with self._running:
             self._clock = self._clock or self._wasm.callback(time.perf_counter)
             for first, last in parts:
-                self._run("cf_model_profile", x, lengths, y, first, last, self._clock, self._times_at)
+                self._run(x, lengths, y, first, last, timed=True)
                 seconds += self._times["seconds"]
             codes = self._times["code"].tolist()
         return [(op, code, float(seconds[op])) for op, code in enumerate(codes)]
@@ -148,24 +150,27 @@ class Model:
 
     def _run(
         self,
-        name: str,
         x: NDArray[np.float32],
         lengths: NDArray[np.int32] | None,
         y: NDArray[np.float32],
         first: int,
         last: int,
-        *extra: int,
+        timed: bool = False,
     ) -> None:
         part, result = x[first:last], y[first:last]
         self._x[: part.size] = part.reshape(-1)
-        lengths_at = 0
         if lengths is not None:
             self._lengths[: last - first] = lengths[first:last]
-            lengths_at = self._lengths_at
-        tokens = x.shape[1] if self.per_token_input else 1
-        status = self._wasm.call(
-            name, self._model, self._x_at, last - first, tokens, lengths_at, self._y_at, *extra, self._error
+        self._call[2:5] = (
+            last - first,
+            x.shape[1] if self.per_token_input else 1,
+            0 if lengths is None else self._lengths_at,
         )
+        if timed:
+            *arguments, error = self._call.tolist()
+            status = self._wasm.call("cf_model_profile", *arguments, self._clock, self._times_at, error)
+        else:
+            status = self._wasm.call("cf_model_run_packed", self._call_at)
         self._raise(status)
         result.reshape(-1)[:] = self._y[: result.size]
 

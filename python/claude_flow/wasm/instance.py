@@ -28,6 +28,8 @@ class Instance:
 
     def call(self, name: str, *arguments: int) -> int:
         """Call an export; a trap is a :class:`ClaudeFlowError`. A function without a result gives 0."""
+        if name not in self._functions:
+            raise ClaudeFlowError(f"the WebAssembly module exports no {name}: it is of another version; run  make wasm")
         try:
             return self._functions[name](self._store, *arguments) or 0
         except (self._wasmtime.Trap, self._wasmtime.WasmtimeError) as error:
