@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import load_file
 
 import claude_flow as cf
 from claude_flow.data import scenarios
@@ -233,14 +234,34 @@ def _log(count: int) -> list[dict[str, Any]]:
 def test_a_log_becomes_a_pool_without_the_leaked_type(tmp_path: Path) -> None:
     manifest = preprocess(_tables(tmp_path / "tables", _log(40)), tmp_path / "out", {})
     assert manifest["pools"] == [{"name": "log/p", "mode": "logged", "agents": 2, "tasks": 40}]
-    from safetensors.numpy import load_file
-
     tensors = load_file(tmp_path / "out/pools.safetensors")
     assert not tensors["tasks"][:, BUCKETS].any(), "the task's type is the chosen agent's: known only afterwards"
     assert tensors["split"].tolist() == [0] * 32 + [1] * 8
     utility = tensors["utility"].reshape(40, 6)
     assert utility[0, :2].tolist() == [1, 0]
     assert np.isnan(utility[:, 2:]).all()
+
+
+@pytest.mark.parametrize("kind", NORMALIZATIONS)
+def test_a_logs_normalization_is_fitted_before_its_test_part(kind: str, tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    fitted = []
+    for name, late in (("a", 1e6), ("b", -5.0)):  # only what the test part holds differs
+        tables = _tables(tmp_path / name, _log(40))
+        values = [float(i) if i < 32 else late for i in range(40)]
+        tasks = {"group": ["p"] * 40, "task": [f"t{i}" for i in range(40)], "x:size": values}
+        tasks |= {column: pa.nulls(40, pa.string()) for column in ("task_type", "description")}
+        pq.write_table(pa.table(tasks), tables / "tasks.parquet")
+        schema = preprocess(tables, tmp_path / f"{name}-out", {"normalization": kind})["schema"]
+        fitted.append(schema["features"]["size"])
+        encoder = Encoder.from_schema(schema)
+        stored = load_file(tmp_path / f"{name}-out/pools.safetensors")["tasks"][3]
+        request = {"type": None, "description": "do 3", "features": {"size": 3.0}}
+        assert np.array_equal(encoder.task(request), stored), "inference encodes as preprocessing did"
+    assert fitted[0] == fitted[1]
+    assert fitted[0][0] == kind
 
 
 def test_shared_tasks_become_a_measured_pool(tmp_path: Path) -> None:

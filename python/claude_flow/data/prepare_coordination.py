@@ -136,12 +136,10 @@ def _build(
     if mode == "logged":
         seen = np.isfinite(utility[:, : len(agents)]).any(axis=1)
         utility[seen, : len(agents)] = np.nan_to_num(utility[seen, : len(agents)])
-        order = np.argsort(times[:, 0], kind="stable")
-        split = np.full(len(tasks), TRAIN, np.int32)
-        split[order[int(len(tasks) * (1 - TEST_SHARE)) :]] = TEST
     else:
         utility[:, len(agents) + COMMANDS.index("escalate")] = ESCALATION_UTILITY
-        split = np.array([TEST if zlib.crc32(f"test:{t}".encode()) < TEST_SHARE * 2**32 else TRAIN for t in tasks])
+    held_back = _test_tasks(mode, runs)
+    split = np.array([TEST if task in held_back else TRAIN for task in tasks])
     token_rows = []
     for task in tasks:
         run, own = first[task], known.get(task, {})
@@ -167,8 +165,23 @@ def _simulated(count: int, seed: int, encoder: Encoder) -> list[_Pool]:
     return pools
 
 
-def _scalers(known: Mapping[str, dict[str, Any]], normalization: str) -> dict[str, Scaler]:
-    train = [row for task, row in known.items() if zlib.crc32(f"test:{task}".encode()) >= TEST_SHARE * 2**32]
+def _test_tasks(mode: str, runs: list[dict[str, Any]]) -> set[str]:
+    """The test part of a pool's tasks: of a log the latest fifth to start, else a fifth by the hash of their names."""
+    starts: dict[str, float] = {}
+    for run in sorted(runs, key=lambda run: run["start"].timestamp() if run["start"] else np.inf):
+        starts[run["task"]] = run["start"].timestamp() if run["start"] else starts.get(run["task"], np.inf)
+    if mode == "logged":
+        return set(sorted(starts, key=starts.__getitem__)[int(len(starts) * (1 - TEST_SHARE)) :])
+    return {task for task in starts if _drawn(task)}
+
+
+def _drawn(task: str) -> bool:
+    return zlib.crc32(f"test:{task}".encode()) < TEST_SHARE * 2**32
+
+
+def _scalers(known: Mapping[str, dict[str, Any]], held_back: set[str], normalization: str) -> dict[str, Scaler]:
+    """The normalization of each numeric task feature, fitted on tasks that no pool tests on."""
+    train = [row for task, row in known.items() if task not in held_back and not _drawn(task)]
     names = sorted({column for row in train for column in row if column.startswith("x:")})
     values = {n[2:]: [row[n] if row.get(n) is not None else np.nan for row in train] for n in names}
     return {name: Scaler.fit(normalization, column) for name, column in values.items()}
@@ -183,10 +196,12 @@ def preprocess(tables: Path, out: Path, options: Mapping[str, Any]) -> dict[str,
     """
     describe = options.get("feature_extraction", "automated") != "basic"
     known = {row["task"]: row for row in _rows(tables, "tasks", None)}
-    encoder = Encoder(_scalers(known, options.get("normalization", "z-score")), describe)
+    groups = sorted(_pools_of(_rows(tables, "runs", _COLUMNS)).items())
+    held_back = set[str]().union(*(_test_tasks(mode, runs) for (mode, _, _), runs in groups))
+    encoder = Encoder(_scalers(known, held_back, options.get("normalization", "z-score")), describe)
     pools: list[_Pool] = []
     left_out: Counter[str] = Counter()
-    for (mode, source, key), runs in sorted(_pools_of(_rows(tables, "runs", _COLUMNS)).items()):
+    for (mode, source, key), runs in groups:
         pool = _build(mode, f"{source}/{key}" if not key.startswith(source) else key, runs, known, encoder)
         if isinstance(pool, str):
             left_out[pool] += 1
