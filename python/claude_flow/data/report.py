@@ -87,10 +87,12 @@ def table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     def cell(value: Any) -> str:
         if value is None:
             return "<td>"
-        is_number = isinstance(value, int | float)
-        return f"<td class=number>{value:.4g}" if is_number else f"<td>{escape(str(value)[:80])}"
+        if isinstance(value, int):
+            return f"<td class=number>{value}"
+        return f"<td class=number>{value:.4g}" if isinstance(value, float) else f"<td>{escape(str(value)[:80])}"
 
-    head = "".join(f"<th>{name}" for name in names)
+    numeric = [isinstance(value, int | float) for value in rows[0]] if rows else [False] * len(names)
+    head = "".join(f"<th{' class=number' * right}>{name}" for name, right in zip(names, numeric, strict=True))
     return f"<table><tr>{head}{''.join('<tr>' + ''.join(map(cell, row)) for row in rows)}</table>"
 
 
