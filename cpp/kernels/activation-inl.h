@@ -1,4 +1,4 @@
-// y = act(x), elementwise. Consistent.
+// y = act(x), elementwise.
 #pragma once
 
 #include "kernels/args.h"
@@ -8,46 +8,72 @@ namespace claude_flow {
 namespace {
 
 struct Identity {
-  static CF_INLINE F of(F x) { return x; }
+  template <class>
+  static CF_INLINE F of(F x) {
+    return x;
+  }
 };
 struct Relu {
-  static CF_INLINE F of(F x) { return max(splat(0.0f), x); }
+  template <class>
+  static CF_INLINE F of(F x) {
+    return max(splat(0.0f), x);
+  }
 };
 struct Gelu {
-  static CF_INLINE F of(F x) { return gelu(x); }
+  template <class A>
+  static CF_INLINE F of(F x) {
+    return gelu<A>(x);
+  }
 };
 struct Tanh {
-  static CF_INLINE F of(F x) { return tanh(x); }
+  template <class A>
+  static CF_INLINE F of(F x) {
+    return tanh<A>(x);
+  }
 };
 struct Sigmoid {
-  static CF_INLINE F of(F x) { return sigmoid(x); }
+  template <class A>
+  static CF_INLINE F of(F x) {
+    return sigmoid<A>(x);
+  }
 };
-
 struct Exp {
-  static CF_INLINE F of(F x) { return exp(x); }
+  template <class A>
+  static CF_INLINE F of(F x) {
+    return exp<A>(x);
+  }
 };
 
-template <class Act>
-void activate(const float* x, float* y, int n) {
-  sweep(n, [&](int i, int, auto lanes) { store(y + i, Act::of(load(x + i, lanes)), lanes); });
-}
-
-void activation_f32(const ActivationF32& a) {
-  switch (a.activation) {
+// body(function), a value of the type above that `activation` names.
+template <class Body>
+CF_INLINE void with_function(Activation activation, Body body) {
+  switch (activation) {
     case Activation::kNone:
-      return activate<Identity>(a.x, a.y, a.n);
+      return body(Identity{});
     case Activation::kRelu:
-      return activate<Relu>(a.x, a.y, a.n);
+      return body(Relu{});
     case Activation::kGelu:
-      return activate<Gelu>(a.x, a.y, a.n);
+      return body(Gelu{});
     case Activation::kTanh:
-      return activate<Tanh>(a.x, a.y, a.n);
+      return body(Tanh{});
     case Activation::kSigmoid:
-      return activate<Sigmoid>(a.x, a.y, a.n);
+      return body(Sigmoid{});
     case Activation::kExp:
-      return activate<Exp>(a.x, a.y, a.n);
+      return body(Exp{});
   }
 }
+
+template <class Arithmetic>
+CF_INLINE void activate(const ActivationF32& a) {
+  with_function(a.activation, [&](auto function) {
+    sweep(a.n, [&](int i, int, auto lanes) {
+      store(a.y + i, function.template of<Arithmetic>(load(a.x + i, lanes)), lanes);
+    });
+  });
+}
+
+void activation_f32(const ActivationF32& a) { activate<Fused>(a); }
+void activation_consistent_f32(const ActivationF32& a) { activate<Consistent>(a); }
 
 }  // namespace
 }  // namespace claude_flow

@@ -12,8 +12,7 @@ enum class Activation : int32_t { kNone = 0, kRelu = 1, kGelu = 2, kTanh = 3, kS
 constexpr int kProgramActivations = 5;  // a program names those below; kExp serves single kernels only
 
 // A kernel is Consistent when its result has the same bits on every instruction set. A model with 8-bit
-// weights runs only such kernels; gemm_consistent_f32, attention_consistent_f32 and lstm_step_consistent_f32
-// are their namesakes without FMA.
+// weights runs only such kernels; those named *_consistent_f32 are their namesakes without FMA.
 
 // c[rows, columns] = act(a[rows, depth] w[columns, depth]^T + bias) + residual
 struct GemmF32 {
@@ -68,7 +67,7 @@ struct GemmU7I8 {
   Activation activation;
 };
 
-// y[i] = act(x[i]) for i < n; y may be x. Consistent.
+// y[i] = act(x[i]) for i < n; y may be x.
 struct ActivationF32 {
   const float* x;
   float* y;
@@ -88,7 +87,7 @@ struct LayerNormF32 {
   float epsilon;
 };
 
-// y = e^(x - max) / sum per row; y may be x. Consistent.
+// y = e^(x - max) / sum per row; y may be x.
 struct SoftmaxF32 {
   const float* x;
   ptrdiff_t ld_x;

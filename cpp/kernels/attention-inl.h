@@ -35,8 +35,6 @@ struct AttentionScratch {
   }
 };
 
-size_t attention_scratch(int tokens, int width) { return AttentionScratch(nullptr, tokens, width).total; }
-
 // Rows t of x[tokens, width] become columns: panel[t / kTileColumns][i][t % kTileColumns] = x[t, i].
 CF_INLINE void pack_columns(const float* x, ptrdiff_t ld, int tokens, int width, float* packed) {
   for (int t = 0; t < padded_columns(tokens); ++t) {
@@ -61,8 +59,7 @@ CF_INLINE void pack_rows(const float* x, ptrdiff_t ld, int tokens, int width, fl
   }
 }
 
-template <class Arithmetic>
-void attention(const AttentionF32& a) {
+void attention_f32(const AttentionF32& a) {
   const AttentionScratch scratch(a.scratch, a.tokens, a.width);
   pack_columns(a.k, a.ld_qkv, a.tokens, a.width, scratch.keys);
   pack_rows(a.v, a.ld_qkv, a.tokens, a.width, scratch.values);
@@ -87,11 +84,11 @@ void attention(const AttentionF32& a) {
         }
         // Whole tiles: the scratch has room behind the last key, and zeros stand for the keys there.
         const float* packed = scratch.keys + (static_cast<ptrdiff_t>(key) * a.width + k * kTileColumns);
-        across_panels(TileF32<Arithmetic>{scratch.queries,
-                                          packed,
-                                          static_cast<ptrdiff_t>(a.width) * kTileColumns,
-                                          depth,
-                                          {scratch.scores, kPitch, padded_columns(keys), k > 0, {}}},
+        across_panels(TileF32<Fused>{scratch.queries,
+                                     packed,
+                                     static_cast<ptrdiff_t>(a.width) * kTileColumns,
+                                     depth,
+                                     {scratch.scores, kPitch, padded_columns(keys), k > 0, {}}},
                       rows);
       }
 
@@ -101,12 +98,12 @@ void attention(const AttentionF32& a) {
         const float before = key > 0 ? largest[r] : here;
         largest[r] = before > here ? before : here;
         decay[r] = before - largest[r];
-        const float sum = exponentials(scores, scores, keys, largest[r]);
+        const float sum = exponentials<Fused>(scores, scores, keys, largest[r]);
         total[r] = key > 0 ? total[r] : 0.0f;
         scores[kTileDepth] = sum;  // the pitch leaves room
       }
       sweep(rows, [&](int i, int, auto lanes) {
-        store(decay + i, exp_nonpositive(load(decay + i, lanes)), lanes);
+        store(decay + i, exp_nonpositive<Fused>(load(decay + i, lanes)), lanes);
       });
       for (int r = 0; r < rows; ++r) {
         total[r] = total[r] * decay[r] + scratch.scores[r * kPitch + kTileDepth];
@@ -118,11 +115,11 @@ void attention(const AttentionF32& a) {
       }
 
       const float* packed = scratch.values + static_cast<ptrdiff_t>(key) * kTileColumns;
-      across_panels(TileF32<Arithmetic>{scratch.scores,
-                                        packed,
-                                        static_cast<ptrdiff_t>(a.tokens) * kTileColumns,
-                                        keys,
-                                        {scratch.output, padded_width, padded_width, key > 0, {}}},
+      across_panels(TileF32<Fused>{scratch.scores,
+                                   packed,
+                                   static_cast<ptrdiff_t>(a.tokens) * kTileColumns,
+                                   keys,
+                                   {scratch.output, padded_width, padded_width, key > 0, {}}},
                     rows);
     }
 
@@ -135,9 +132,6 @@ void attention(const AttentionF32& a) {
     }
   }
 }
-
-void attention_f32(const AttentionF32& a) { attention<Fused>(a); }
-void attention_consistent_f32(const AttentionF32& a) { attention<Consistent>(a); }
 
 }  // namespace
 }  // namespace claude_flow

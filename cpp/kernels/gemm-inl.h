@@ -2,7 +2,8 @@
 // depth; bias, ReLU and residual are applied there, the transcendental activations on the tile while it is in L1.
 // The rows of `a` are copied to a block of constant pitch, so that a tile addresses them by immediate offsets and rows a
 // power of two apart do not fall into the same cache sets.
-// Every sum runs over the depth in order: with `Consistent` arithmetic the result is the same for every tile size.
+// Every sum runs over blocks of the depth in order, and over each in order: with `Consistent` arithmetic the result is
+// the same for every tile size.
 #pragma once
 
 #include "kernels/tile-inl.h"
@@ -15,8 +16,9 @@ constexpr int kPitch = kTileDepth + 16;
 constexpr size_t kGemmScratch = static_cast<size_t>(kBlockRows) * kPitch;
 
 // c[R, columns] (+)= a[R, depth] b, for P panels of b side by side, each [depth, kTileColumns].
-template <class Arithmetic>
+template <class Kind>
 struct TileF32 {
+  using Arithmetic = Kind;
   const float* a;  // rows kPitch apart
   const float* b;
   ptrdiff_t panel;  // floats from one panel of b to the next
@@ -47,14 +49,15 @@ struct TileF32 {
     const auto each = [](auto body) CF_LAMBDA {
       CF_UNROLL for (int r = 0; r < R; ++r) { CF_UNROLL for (int v = 0; v < kVectors; ++v) body(r, v); }
     };
-    each([&](int r, int v) CF_LAMBDA { sum[r][v] = splat(0.0f); });
-    if (t.to.accumulate) {
-      each([&](int r, int v) CF_LAMBDA { sum[r][v] = load(t.to.c + r * t.to.ld_c + v * kLanes); });
-    }
+    each([&](int r, int v) CF_LAMBDA {
+      sum[r][v] = splat(0.0f);
+      prefetch_to_write(t.to.c + r * t.to.ld_c + v * kLanes);
+    });
 
     const float* a = t.a;
     const float* b = t.b;
     for (int k = 0; k < t.depth; ++k, ++a, b += kTileColumns) {
+      if (P == 1) prefetch_floats<kTileColumns>(b + t.panel);
       CF_UNROLL for (int p = 0; p < P; ++p) {
         F weights[kTileVectors];
         CF_UNROLL for (int v = 0; v < kTileVectors; ++v) weights[v] = load(b + p * t.panel + v * kLanes);
@@ -68,12 +71,16 @@ struct TileF32 {
       }
     }
 
+    if (t.to.accumulate) {
+      each([&](int r, int v)
+               CF_LAMBDA { sum[r][v] = load(t.to.c + r * t.to.ld_c + v * kLanes) + sum[r][v]; });
+    }
     const Ending& end = t.to.end;
     if (end.bias != nullptr) {
       each([&](int r, int v) CF_LAMBDA { sum[r][v] = sum[r][v] + load(end.bias + v * kLanes); });
     }
     if (end.activation == Activation::kRelu) {
-      each([&](int r, int v) CF_LAMBDA { sum[r][v] = Relu::of(sum[r][v]); });
+      each([&](int r, int v) CF_LAMBDA { sum[r][v] = Relu::of<Arithmetic>(sum[r][v]); });
     }
     if (end.residual != nullptr) {
       each([&](int r, int v)

@@ -30,6 +30,7 @@ CF_INLINE void multiply_bytes(const QuantizedRows& rows, const int8_t* b, ptrdif
 }
 
 struct TileU7I8 {
+  using Arithmetic = Consistent;
   QuantizedRows a;
   const int8_t* b;
   ptrdiff_t panel;  // bytes from one panel of b to the next
@@ -77,7 +78,7 @@ struct TileU7I8 {
         const F product = to_float(sum[r * vectors + v] - splat(t.a.zero[r]) * column_sum);
         F y = product * (splat(t.a.scale[r]) * scale);
         if (end.bias != nullptr) y = y + load(end.bias + column);
-        if (end.activation == Activation::kRelu) y = Relu::of(y);
+        if (end.activation == Activation::kRelu) y = Relu::of<Arithmetic>(y);
         if (end.residual != nullptr) y = y + load(end.residual + r * end.ld_residual + column);
         store(t.to.c + r * t.to.ld_c + column, y);
       }

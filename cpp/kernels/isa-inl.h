@@ -9,6 +9,7 @@
 
 #include "kernels/activation-inl.h"
 #include "kernels/attention-inl.h"
+#include "kernels/attention_i8-inl.h"
 #include "kernels/ceiling-inl.h"
 #include "kernels/gemm-inl.h"
 #include "kernels/gemm_i8-inl.h"

@@ -10,11 +10,12 @@ namespace {
 
 // One vector of units, from its four gates. Like everything behind the product out of line: inlined into every
 // tile it would be most of their code, and press the sums out of the registers.
+template <class A>
 CF_INLINE void update_cell(const F* i_f_g_o, bool first_step, float* memory, float* h, int units) {
-  const F fresh = sigmoid(i_f_g_o[0]) * tanh(i_f_g_o[2]);
-  const F cell = first_step ? fresh : sigmoid(i_f_g_o[1]) * load(memory) + fresh;
+  const F fresh = sigmoid_times_tanh<A>(i_f_g_o[0], i_f_g_o[2]);
+  const F cell = first_step ? fresh : A::multiply_add(sigmoid<A>(i_f_g_o[1]), load(memory), fresh);
   store(memory, cell);
-  const F y = sigmoid(i_f_g_o[3]) * tanh(cell);
+  const F y = sigmoid_times_tanh<A>(i_f_g_o[3], cell);
   if (units >= kLanes) {
     store(h, y);
   } else {
@@ -23,14 +24,15 @@ CF_INLINE void update_cell(const F* i_f_g_o, bool first_step, float* memory, flo
 }
 
 // Rows item .. item + rows - 1 and `blocks` blocks of units, from the finished gates,
+template <class Arithmetic>
 __attribute__((noinline)) void finish_units(const LstmStepF32& a, const F* gates, int item, int rows,
                                             int block, int blocks) {
   for (int r = 0; r < rows; ++r) {
     const ptrdiff_t row = a.first_row[item + r] + a.step;
     float* memory = a.cell + (item + r) * (a.ld_inputs / 4);
     for (int b = block; b < block + blocks; ++b, gates += 4) {
-      update_cell(gates, a.step == 0, memory + b * kLanes, a.h + row * a.ld_h + b * kLanes,
-                  a.units - b * kLanes);
+      update_cell<Arithmetic>(gates, a.step == 0, memory + b * kLanes, a.h + row * a.ld_h + b * kLanes,
+                              a.units - b * kLanes);
     }
   }
 }
@@ -52,8 +54,8 @@ __attribute__((noinline)) void finish_units(const LstmStepU7I8& a, const I* sums
         const F product = to_float(*sums - zero * load(a.sums + column));
         gates[g] = gates[g] + product * (row_scale * load(a.scales + column));
       }
-      update_cell(gates, a.step == 0, memory + b * kLanes, a.h + row * a.ld_h + b * kLanes,
-                  a.units - b * kLanes);
+      update_cell<Consistent>(gates, a.step == 0, memory + b * kLanes, a.h + row * a.ld_h + b * kLanes,
+                              a.units - b * kLanes);
     }
   }
 }
@@ -73,6 +75,7 @@ void lstm_tile(const LstmStepF32& a, int item, int block) {
   const float* weights = a.packed + block * panel;
   const int depth = a.step == 0 ? 0 : a.units;
   for (int k = 0; k < depth; ++k, weights += 4 * kLanes) {
+    if (P == 1) prefetch_floats<4 * kLanes>(weights + panel);
     CF_UNROLL for (int p = 0; p < P; ++p) {
       F w[4];
       CF_UNROLL for (int g = 0; g < 4; ++g) w[g] = load(weights + p * panel + g * kLanes);
@@ -84,7 +87,7 @@ void lstm_tile(const LstmStepF32& a, int item, int block) {
       }
     }
   }
-  finish_units(a, InMemory(gate).at, item, R, block, P);
+  finish_units<Arithmetic>(a, InMemory(gate).at, item, R, block, P);
 }
 
 template <class, int R, int P>
@@ -98,9 +101,9 @@ void lstm_tile(const LstmStepU7I8& a, int item, int block) {
 }
 
 template <class Arithmetic, int R, class Args>
-CF_INLINE void lstm_rest(const Args& a, int item, int block) {
-  if (a.items - item == R) return lstm_tile<Arithmetic, R, 1>(a, item, block);
-  if constexpr (R > 1) lstm_rest<Arithmetic, R - 1>(a, item, block);
+CF_INLINE void lstm_rows(const Args& a, int rows, int item, int block) {
+  if (rows == R) return lstm_tile<Arithmetic, R, 1>(a, item, block);
+  if constexpr (R > 1) lstm_rows<Arithmetic, R - 1>(a, rows, item, block);
 }
 
 template <class Arithmetic, class Args>
@@ -110,12 +113,13 @@ CF_INLINE void lstm_step(const Args& a) {
     // One row has too few sums to hide their latency: two blocks at once.
     for (; block + 2 <= a.last_block; block += 2) lstm_tile<Arithmetic, 1, 2>(a, 0, block);
   }
+  const int tiles = (a.items + kLstmRows - 1) / kLstmRows;
   for (; block < a.last_block; ++block) {
-    int item = 0;
-    for (; item + kLstmRows <= a.items; item += kLstmRows) {
-      lstm_tile<Arithmetic, kLstmRows, 1>(a, item, block);
+    for (int tile = 0, item = 0; tile < tiles; ++tile) {
+      const int rows = a.items / tiles + (tile < a.items % tiles ? 1 : 0);
+      lstm_rows<Arithmetic, kLstmRows>(a, rows, item, block);
+      item += rows;
     }
-    if constexpr (kLstmRows > 1) lstm_rest<Arithmetic, kLstmRows - 1>(a, item, block);
   }
 }
 

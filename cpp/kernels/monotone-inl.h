@@ -13,7 +13,8 @@ void monotone_f32(const MonotoneF32& a) {
     for (int column = 0; column < a.columns; column += a.group) {
       const float* x = a.x + row * a.ld_x + column;
       float* y = a.y + row * a.ld_y + column;
-      sweep(a.quantiles, [&](int i, int, auto lanes) { store(y + i, softplus(load(x + i, lanes)), lanes); });
+      sweep(a.quantiles,
+            [&](int i, int, auto lanes) { store(y + i, softplus<Consistent>(load(x + i, lanes)), lanes); });
       y[middle] = x[middle];
       for (int i = middle + 1; i < a.quantiles; ++i) y[i] = y[i - 1] + y[i];
       for (int i = middle - 1; i >= 0; --i) y[i] = y[i + 1] - y[i];

@@ -107,6 +107,8 @@ void activation_f32(const ActivationF32& a) {
   for (int i = 0; i < a.n; ++i) a.y[i] = static_cast<float>(activation(double{a.x[i]}, a.activation));
 }
 
+void activation_consistent_f32(const ActivationF32& a) { activation_f32(a); }
+
 void layer_norm_f32(const LayerNormF32& a) {
   for (int row = 0; row < a.rows; ++row) {
     const float* x = a.x + row * a.ld_x;
@@ -165,7 +167,7 @@ void lstm_step_f32(const LstmStepF32& a) {
   }
 }
 
-void attention_consistent_f32(const AttentionF32& a) { attention_f32(a); }
+void attention_u7i8(const AttentionF32& a) { attention_f32(a); }
 void lstm_step_consistent_f32(const LstmStepF32& a) { lstm_step_f32(a); }
 
 void lstm_step_u7i8(const LstmStepU7I8& a) {

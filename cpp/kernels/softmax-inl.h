@@ -16,24 +16,27 @@ CF_INLINE float maximum_of_row(const float* x, int n) {
 }
 
 // y = e^(x - largest); returns their sum. y may be x.
+template <class Arithmetic>
 CF_INLINE float exponentials(const float* x, float* y, int n, float largest) {
   const F shift = splat(largest);
   Lanes16 sum(0.0f);
   sweep(n, [&](int i, int part, auto lanes) {
-    const F e = keep(exp_nonpositive(load(x + i, lanes) - shift), lanes);
+    const F e = keep(exp_nonpositive<Arithmetic>(load(x + i, lanes) - shift), lanes);
     store(y + i, e, lanes);
     sum.part[part] = sum.part[part] + e;
   });
   return sum.sum();
 }
 
+template <class Arithmetic>
 CF_INLINE void softmax_row(const float* x, float* y, int n) {
-  const F scale = splat(1.0f / exponentials(x, y, n, maximum_of_row(x, n)));
+  const F scale = splat(1.0f / exponentials<Arithmetic>(x, y, n, maximum_of_row(x, n)));
   sweep(n, [&](int i, int, auto lanes) { store(y + i, load(y + i, lanes) * scale, lanes); });
 }
 
 void softmax_f32(const SoftmaxF32& a) {
-  for (int row = 0; row < a.rows; ++row) softmax_row(a.x + row * a.ld_x, a.y + row * a.ld_y, a.columns);
+  for (int row = 0; row < a.rows; ++row)
+    softmax_row<Fused>(a.x + row * a.ld_x, a.y + row * a.ld_y, a.columns);
 }
 
 void attention_pool_f32(const AttentionPoolF32& a) {
@@ -45,7 +48,7 @@ void attention_pool_f32(const AttentionPoolF32& a) {
     });
     a.scratch[t] = sum.sum();
   }
-  softmax_row(a.scratch, a.scratch, a.tokens);
+  softmax_row<Consistent>(a.scratch, a.scratch, a.tokens);
   sweep(a.width, [&](int i, int, auto lanes) {
     F sum = splat(0.0f);
     for (int t = 0; t < a.tokens; ++t) {

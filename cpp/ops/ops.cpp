@@ -112,7 +112,7 @@ void attention(const Context& context, View qkv, View out, const Batch& batch, i
   const int head_width = width / heads;
   const int64_t work = int64_t{batch.rows} * batch.longest * width * 2;
   const auto kernel =
-      context.consistent ? context.table->attention_consistent_f32 : context.table->attention_f32;
+      context.consistent ? context.table->attention_u7i8 : context.table->attention_f32;
   split(context, work, kWorthSplitting, batch.items * heads, 1, [&](int begin, int end, int thread) {
     for (int i = begin; i < end; ++i) {
       const int item = i / heads, column = i % heads * head_width;

@@ -1,6 +1,7 @@
-// exp, tanh, sigmoid, GELU and softplus over the lanes of simd/vec.h. No FMA: the same bits on every
-// instruction set. A bound stands first in min and max, so that a NaN passes through. The error bounds beside
-// them are measured over all floats by tests/cpp/test_math.cpp.
+// exp, tanh, sigmoid, GELU and softplus over the lanes of simd/vec.h, each for both kinds of arithmetic: with Consistent
+// the same bits on every instruction set, with Fused fewer operations. A bound stands first in min and max, so that a
+// NaN passes through. The error bounds beside them hold for both and are measured over all floats by
+// tests/cpp/test_math.cpp.
 #pragma once
 
 #include "simd/vec.h"
@@ -8,109 +9,106 @@
 namespace claude_flow {
 namespace {
 
-// x = n ln2 + r with |r| <= ln2/2; ln2 in two parts, the first short enough that n times it is exact.
-struct Reduced {
-  I n;
-  F r;
-};
-
-CF_INLINE Reduced reduce_by_ln2(F x) {
-  const I n = to_nearest(x * splat(1.44269504f));
-  const F count = to_float(n);
-  return {n, (x - count * splat(0.693359375f)) - count * splat(-2.12194440e-4f)};
+// c[0] + x (c[1] + x (c[2] + ...)), by Horner.
+template <class A, int N>
+CF_INLINE F polynomial(F x, const float (&c)[N]) {
+  F p = splat(c[N - 1]);
+  CF_UNROLL for (int i = N - 2; i >= 0; --i) p = A::multiply_add(p, x, splat(c[i]));
+  return p;
 }
 
-// e^r - 1 on |r| <= ln2/2, minimax of degree 7, relative error 4e-9 before rounding.
-CF_INLINE F expm1_reduced(F r) {
-  F p = splat(0.00019909451657440513f);
-  p = p * r + splat(0.0013946088729426265f);
-  p = p * r + splat(0.008333280682563782f);
-  p = p * r + splat(0.041666269302368164f);
-  p = p * r + splat(0.1666666716337204f);
-  p = p * r + splat(0.5f);
-  return (p * (r * r)) + r;
+// e^x = 2^n (1 + m): m = e^r - 1 with |r| <= ln2/2, and n in the low bits of t. For |x| < 2^21.
+struct Exponential {
+  F t, m;
+};
+
+template <class A>
+CF_INLINE Exponential exponential(F x) {
+  const F t = A::multiply_add(x, splat(1.44269504f), splat(kMagic));
+  const F n = t - splat(kMagic);
+  // ln2 in two parts, the first short enough that n times it is exact.
+  const F r = A::multiply_add(n, splat(2.12194440e-4f), A::multiply_add(n, splat(-0.693359375f), x));
+  // Minimax of degree 6, relative error 3e-9 before rounding.
+  const F p = polynomial<A>(r, {0.49999994f, 0.16666521f, 0.04166839f, 0.0083687166f, 0.0013814599f});
+  return {t, A::multiply_add(r * r, p, r)};
+}
+
+// e^x for |x| <= 87, where it is a normal number; <= 1 ulp.
+template <class A>
+CF_INLINE F exp_normal(F x) {
+  const Exponential e = exponential<A>(x);
+  return (splat(1.0f) + e.m) * power_of_two(e.t);
 }
 
 // e^x, <= 1 ulp; 0 below -104, infinity above 88.73.
+template <class A>
 CF_INLINE F exp(F x) {
-  const Reduced e = reduce_by_ln2(min(splat(89.0f), max(splat(-105.0f), x)));
-  // 2^n in two factors, since n reaches -151 and 128.
-  const I n1 = half(e.n);
-  return (splat(1.0f) + expm1_reduced(e.r)) * power_of_two(n1) * power_of_two(e.n - n1);
+  const Exponential e = exponential<A>(min(splat(89.0f), max(splat(-105.0f), x)));
+  return ldexp(splat(1.0f) + e.m, e.t - splat(kMagic));
 }
 
-// For x <= 0: the scale is clamped to a normal number, so anything below -87 gives at most 2e-38 instead of a
-// denormal. Softmax and attention use it: a weight that small never reaches a sum of at least 1.
+// For x <= 0: anything below -87 gives 2e-38 instead of a denormal. Softmax and attention use it: a weight that small
+// never reaches a sum of at least 1.
+template <class A>
 CF_INLINE F exp_nonpositive(F x) {
-  const Reduced e = reduce_by_ln2(max(splat(-87.0f), x));
-  return (splat(1.0f) + expm1_reduced(e.r)) * power_of_two(e.n);
+  return exp_normal<A>(max(splat(-87.0f), x));
 }
 
-// 1 / (1 + e^-x), <= 3 ulp or 2e-38: x is clamped to +-87, so that the scale is one normal number.
+// 1 / (1 + e^-x), <= 3 ulp or 2e-38: x is clamped to +-87.
+template <class A>
 CF_INLINE F sigmoid(F x) {
-  const Reduced e = reduce_by_ln2(min(splat(87.0f), max(splat(-87.0f), splat(0.0f) - x)));
-  return splat(1.0f) / (splat(1.0f) + (splat(1.0f) + expm1_reduced(e.r)) * power_of_two(e.n));
+  return splat(1.0f) / (splat(1.0f) + exp_normal<A>(min(splat(87.0f), max(splat(-87.0f), splat(0.0f) - x))));
 }
 
 // tanh|x| = m / (m + 2), m = e^(2|x|) - 1 = 2^n (e^r - 1) + (2^n - 1); beyond 9.1 it is 1 to the last bit.
 // Below 0.35, where the rounding of m alone would cost 2 ulp, x + x^3 q(x^2) with a minimax q. <= 2 ulp.
+template <class A>
 CF_INLINE F tanh(F x) {
   const F a = min(splat(9.2f), abs(x));
-  const Reduced e = reduce_by_ln2(a + a);
-  const F scale = power_of_two(e.n);
-  const F m = scale * expm1_reduced(e.r) + (scale - splat(1.0f));
+  const Exponential e = exponential<A>(a + a);
+  const F scale = power_of_two(e.t);
+  const F m = A::multiply_add(scale, e.m, scale - splat(1.0f));
   const F z = a * a;
-  F q = splat(0.01941591f);
-  q = q * z + splat(-0.05372133f);
-  q = q * z + splat(0.13332339f);
-  q = q * z + splat(-0.33333319f);
-  return with_sign(select(less(a, splat(0.35f)), a + a * z * q, m / (m + splat(2.0f))), x);
+  const F q = polynomial<A>(z, {-0.33333319f, 0.13332339f, -0.05372133f, 0.01941591f});
+  return with_sign(select(less(a, splat(0.35f)), A::multiply_add(a * z, q, a), m / (m + splat(2.0f))), x);
+}
+
+// sigmoid(a) tanh(b) = (1 - e^-2b) / ((1 + e^-a) (1 + e^-2b)): one division, within 2e-7. Both arguments are clamped, so
+// that the product of the sums is a number.
+template <class A>
+CF_INLINE F sigmoid_times_tanh(F a, F b) {
+  const F ea = exp_normal<A>(min(splat(40.0f), max(splat(-40.0f), splat(0.0f) - a)));
+  const F eb = exp_normal<A>(min(splat(40.0f), max(splat(-40.0f), splat(-2.0f) * b)));
+  const F one = splat(1.0f);
+  return (one - eb) / ((one + ea) * (one + eb));
 }
 
 // GELU(x) = x Phi(x) = max(x, 0) - |x| Phi(-|x|), and Phi(-a) = e^(-a^2/2) R(a) with R = erfcx(a/sqrt2)/2 as
 // a rational minimax of degree (3, 4) on [0, 7] with absolute error 8e-10 in a Phi(-a). No cancellation in
 // either tail: <= 4 ulp or 1e-7.
+template <class A>
 CF_INLINE F gelu(F x) {
-  const F a = abs(x);
-  const F bounded = min(splat(13.0f), a);
-  F p = splat(0.01041827630251646f);
-  p = p * bounded + splat(0.08888068795204163f);
-  p = p * bounded + splat(0.3029136061668396f);
-  p = p * bounded + splat(0.5f);
-  F q = splat(0.026185033842921257f);
-  q = q * bounded + splat(0.2214498221874237f);
-  q = q * bounded + splat(0.7977647185325623f);
-  q = q * bounded + splat(1.4037114381790161f);
-  q = q * bounded + splat(1.0f);
+  const F a = min(splat(13.0f), abs(x));
+  const F p = polynomial<A>(a, {0.5f, 0.3029136061668396f, 0.08888068795204163f, 0.01041827630251646f});
+  const F q = polynomial<A>(
+      a, {1.0f, 1.4037114381790161f, 0.7977647185325623f, 0.2214498221874237f, 0.026185033842921257f});
   // e^(-a^2/2) as a power of two: its relative error, up to 6e-8 a^2, falls on a product that is at most 0.17.
-  const F exponent = bounded * bounded * splat(-0.72134752f);
-  const I n = to_nearest(exponent);
-  const F f = exponent - to_float(n);
-  F e = splat(0.0013400432653725147f);
-  e = e * f + splat(0.009676037356257439f);
-  e = e * f + splat(0.05550327152013779f);
-  e = e * f + splat(0.2402210682630539f);
-  e = e * f + splat(0.6931471824645996f);
-  e = e * f + splat(1.0000001192092896f);
-  const F tail = e * power_of_two(n) * (p / q);
-  return max(splat(0.0f), x) - bounded * tail;
+  const F exponent = a * a * splat(-0.72134752f);
+  const F t = exponent + splat(kMagic);
+  const F f = exponent - (t - splat(kMagic));
+  const F e = polynomial<A>(f, {1.0000001192092896f, 0.6931471824645996f, 0.2402210682630539f,
+                                0.05550327152013779f, 0.009676037356257439f, 0.0013400432653725147f});
+  return A::multiply_add(splat(0.0f) - a, e * power_of_two(t) * (p / q), max(splat(0.0f), x));
 }
 
 // log(1 + e^x) = max(x, 0) + log1p(e^-|x|); log1p(u) = 2 atanh(u / (2 + u)), and the argument is at most 1/3.
 // <= 4 ulp.
+template <class A>
 CF_INLINE F softplus(F x) {
-  const F u = exp(splat(0.0f) - abs(x));
+  const F u = exp<A>(splat(0.0f) - abs(x));
   const F s = u / (splat(2.0f) + u);
-  const F t = s * s;
-  F p = splat(1.0f / 17);
-  p = p * t + splat(1.0f / 15);
-  p = p * t + splat(1.0f / 13);
-  p = p * t + splat(1.0f / 11);
-  p = p * t + splat(1.0f / 9);
-  p = p * t + splat(1.0f / 7);
-  p = p * t + splat(1.0f / 5);
-  p = p * t + splat(1.0f / 3);
-  p = p * t + splat(1.0f);
+  const F p = polynomial<A>(
+      s * s, {1.0f, 1.0f / 3, 1.0f / 5, 1.0f / 7, 1.0f / 9, 1.0f / 11, 1.0f / 13, 1.0f / 15, 1.0f / 17});
   return max(splat(0.0f), x) + splat(2.0f) * s * p;
 }
 

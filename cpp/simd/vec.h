@@ -14,13 +14,15 @@
 //   F abs(a), F with_sign(a, s)    |a|, and |a| with the sign of s
 //   M less(a, b)                   F select(M, yes, no)
 //   I to_nearest(F)                ties to even; F to_float(I)
-//   I a + b, a - b, a * b, half(I) low halves; half = arithmetic shift right by one
-//   F power_of_two(I n)            2^n as bits, -126 <= n <= 127
+//   I a + b, a - b, a * b          low halves
+//   F power_of_two(F t)            2^n for t = kMagic + n, -126 <= n <= 127: n is in the low bits of t
+//   F ldexp(F x, F n)              x 2^n, rounded once, for whole n in -300..300
 //   I load(const int32_t* p)       unaligned
 //   I load_bytes(const int8_t* p)  per lane four signed bytes
 //   I splat_bytes(const uint8_t*)  the same four unsigned bytes in every lane
 //   I dot(I sum, I u, I s)         sum + the four products of u's bytes, each <= 127, with s's; exact
 //   store_bytes(uint8_t* p, I)     lanes in 0..255 as bytes; store_bytes(p, I, int n) the first n
+//   store_groups(int8_t* p, I, I, I, I)  per lane the low bytes of the four side by side
 //   float reduce_add(F)            tree: lanes i and i + kLanes/2 first, then quarters, ...
 //   float reduce_max(F)
 //
@@ -77,6 +79,7 @@ CF_INLINE void sweep(int n, Body body) {
 struct Lanes16 {
   F part[kParts];
 
+  CF_INLINE Lanes16() = default;
   explicit CF_INLINE Lanes16(float x) { CF_UNROLL for (int p = 0; p < kParts; ++p) part[p] = splat(x); }
   CF_INLINE float sum() {
     CF_UNROLL for (int width = kParts / 2; width > 0; width /= 2) {
@@ -90,8 +93,28 @@ struct Lanes16 {
   }
 };
 
+// Rows that are summed side by side: each takes kParts registers for its sums.
+constexpr int kRowsAtOnce = kParts < 4 ? 4 / kParts : 1;
+template <int R>
+struct Rows16 {
+  Lanes16 row[R];
+  CF_INLINE Rows16() { CF_UNROLL for (int r = 0; r < R; ++r) row[r] = Lanes16(0.0f); }
+};
+
 CF_INLINE void store_bytes(uint8_t* p, I x, All) { store_bytes(p, x); }
 CF_INLINE void store_bytes(uint8_t* p, I x, Some lanes) { store_bytes(p, x, lanes.n); }
+
+// kMagic + x rounds x to a whole number, |x| < 2^22, and holds it in its low bits.
+constexpr float kMagic = 12582912.0f;
+
+#if !defined(CLAUDE_FLOW_LDEXP)
+// Two factors, since n reaches -151 and 128; only the second product can leave the normal range.
+CF_INLINE F ldexp(F x, F n) {
+  const F half = n * splat(0.5f) + splat(kMagic);
+  const F rest = n - (half - splat(kMagic)) + splat(kMagic);
+  return x * power_of_two(half) * power_of_two(rest);
+}
+#endif
 
 // How a kernel multiplies and adds: Fused is the fastest, Consistent the same on every instruction set.
 template <bool kFused>

@@ -54,9 +54,9 @@ CF_INLINE I to_nearest(F a) { return {_mm256_cvtps_epi32(a.v)}; }
 CF_INLINE F to_float(I a) { return {_mm256_cvtepi32_ps(a.v)}; }
 CF_INLINE I operator+(I a, I b) { return {_mm256_add_epi32(a.v, b.v)}; }
 CF_INLINE I operator-(I a, I b) { return {_mm256_sub_epi32(a.v, b.v)}; }
-CF_INLINE I half(I a) { return {_mm256_srai_epi32(a.v, 1)}; }
-CF_INLINE F power_of_two(I n) {
-  return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(n.v, _mm256_set1_epi32(127)), 23))};
+CF_INLINE F power_of_two(F t) {
+  const __m256i biased = _mm256_add_epi32(_mm256_castps_si256(t.v), _mm256_set1_epi32(127));
+  return {_mm256_castsi256_ps(_mm256_slli_epi32(biased, 23))};
 }
 CF_INLINE I operator*(I a, I b) { return {_mm256_mullo_epi32(a.v, b.v)}; }
 CF_INLINE I load(const int32_t* p) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))}; }
@@ -73,6 +73,13 @@ CF_INLINE I dot(I sum, I u, I s) {
   // Pairs of products are at most 2 * 127 * 128, so the 16-bit sums never saturate.
   return {_mm256_add_epi32(sum.v, _mm256_madd_epi16(_mm256_maddubs_epi16(u.v, s.v), _mm256_set1_epi16(1)))};
 #endif
+}
+CF_INLINE void store_groups(int8_t* p, I a, I b, I c, I d) {
+  const __m256i low = _mm256_set1_epi32(0xFF);
+  const __m256i ab =
+      _mm256_or_si256(_mm256_and_si256(a.v, low), _mm256_slli_epi32(_mm256_and_si256(b.v, low), 8));
+  const __m256i cd = _mm256_or_si256(_mm256_and_si256(c.v, low), _mm256_slli_epi32(d.v, 8));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_or_si256(ab, _mm256_slli_epi32(cd, 16)));
 }
 CF_INLINE void store_bytes(uint8_t* p, I x, int n) {
   const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(x.v), _mm256_extracti128_si256(x.v, 1));

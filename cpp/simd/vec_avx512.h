@@ -52,11 +52,12 @@ CF_INLINE I to_nearest(F a) { return {_mm512_maskz_cvtps_epi32(0xFFFF, a.v)}; }
 CF_INLINE F to_float(I a) { return {_mm512_maskz_cvtepi32_ps(0xFFFF, a.v)}; }
 CF_INLINE I operator+(I a, I b) { return {_mm512_add_epi32(a.v, b.v)}; }
 CF_INLINE I operator-(I a, I b) { return {_mm512_sub_epi32(a.v, b.v)}; }
-CF_INLINE I half(I a) { return {_mm512_maskz_srai_epi32(0xFFFF, a.v, 1)}; }
-CF_INLINE F power_of_two(I n) {
-  const __m512i biased = _mm512_add_epi32(n.v, _mm512_set1_epi32(127));
+CF_INLINE F power_of_two(F t) {
+  const __m512i biased = _mm512_add_epi32(_mm512_castps_si512(t.v), _mm512_set1_epi32(127));
   return {_mm512_castsi512_ps(_mm512_maskz_slli_epi32(0xFFFF, biased, 23))};
 }
+#define CLAUDE_FLOW_LDEXP
+CF_INLINE F ldexp(F x, F n) { return {_mm512_maskz_scalef_ps(0xFFFF, x.v, n.v)}; }
 
 CF_INLINE I operator*(I a, I b) { return {_mm512_mullo_epi32(a.v, b.v)}; }
 CF_INLINE I load(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
@@ -73,6 +74,13 @@ CF_INLINE I dot(I sum, I u, I s) {
   // Pairs of products are at most 2 * 127 * 128, so the 16-bit sums never saturate.
   return {_mm512_add_epi32(sum.v, _mm512_madd_epi16(_mm512_maddubs_epi16(u.v, s.v), _mm512_set1_epi16(1)))};
 #endif
+}
+CF_INLINE void store_groups(int8_t* p, I a, I b, I c, I d) {
+  const __m512i low = _mm512_set1_epi32(0xFF);
+  const __m512i ab = _mm512_or_si512(_mm512_and_si512(a.v, low),
+                                     _mm512_maskz_slli_epi32(0xFFFF, _mm512_and_si512(b.v, low), 8));
+  const __m512i cd = _mm512_or_si512(_mm512_and_si512(c.v, low), _mm512_maskz_slli_epi32(0xFFFF, d.v, 8));
+  _mm512_storeu_si512(p, _mm512_or_si512(ab, _mm512_maskz_slli_epi32(0xFFFF, cd, 16)));
 }
 CF_INLINE void store_bytes(uint8_t* p, I x) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_maskz_cvtepi32_epi8(0xFFFF, x.v));

@@ -60,12 +60,12 @@ CF_INLINE I operator+(I a, I b) {
 CF_INLINE I operator-(I a, I b) {
   return {static_cast<int32_t>(static_cast<uint32_t>(a.v) - static_cast<uint32_t>(b.v))};
 }
-CF_INLINE I half(I a) { return {a.v >> 1}; }
-CF_INLINE F power_of_two(I n) {
-  const uint32_t bits = (static_cast<uint32_t>(n.v) + 127u) << 23;
-  F x;
-  std::memcpy(&x.v, &bits, sizeof bits);
-  return x;
+CF_INLINE F power_of_two(F t) {
+  uint32_t bits;
+  std::memcpy(&bits, &t.v, sizeof bits);
+  bits = (bits + 127u) << 23;
+  std::memcpy(&t.v, &bits, sizeof bits);
+  return t;
 }
 CF_INLINE I operator*(I a, I b) {
   return {static_cast<int32_t>(static_cast<uint32_t>(a.v) * static_cast<uint32_t>(b.v))};
@@ -87,6 +87,10 @@ CF_INLINE I dot(I sum, I u, I s) {
   std::memcpy(a, &u.v, sizeof a);
   std::memcpy(b, &s.v, sizeof b);
   return {sum.v + a[0] * b[0] + a[1] * b[1] + a[2] * b[2] + a[3] * b[3]};
+}
+CF_INLINE void store_groups(int8_t* p, I a, I b, I c, I d) {
+  const int32_t bytes[4] = {a.v, b.v, c.v, d.v};
+  for (int i = 0; i < 4; ++i) p[i] = static_cast<int8_t>(bytes[i]);
 }
 CF_INLINE void store_bytes(uint8_t* p, I x) { *p = static_cast<uint8_t>(x.v); }
 CF_INLINE void store_bytes(uint8_t*, I, int) {}

@@ -79,9 +79,8 @@ CF_INLINE I to_nearest(F a) {
 CF_INLINE F to_float(I a) { return {wasm_f32x4_convert_i32x4(a.v)}; }
 CF_INLINE I operator+(I a, I b) { return {wasm_i32x4_add(a.v, b.v)}; }
 CF_INLINE I operator-(I a, I b) { return {wasm_i32x4_sub(a.v, b.v)}; }
-CF_INLINE I half(I a) { return {wasm_i32x4_shr(a.v, 1)}; }
-CF_INLINE F power_of_two(I n) {
-  return {wasm_i32x4_shl(wasm_i32x4_add(n.v, wasm_i32x4_const_splat(127)), 23)};
+CF_INLINE F power_of_two(F t) {
+  return {wasm_i32x4_shl(wasm_i32x4_add(t.v, wasm_i32x4_const_splat(127)), 23)};
 }
 CF_INLINE I operator*(I a, I b) { return {wasm_i32x4_mul(a.v, b.v)}; }
 CF_INLINE I load(const int32_t* p) { return {wasm_v128_load(p)}; }
@@ -99,6 +98,12 @@ CF_INLINE I dot(I sum, I u, I s) {
                odd = wasm_i32x4_shuffle(low, high, 1, 3, 5, 7);
   return {wasm_i32x4_add(sum.v, wasm_i32x4_add(even, odd))};
 #endif
+}
+CF_INLINE void store_groups(int8_t* p, I a, I b, I c, I d) {
+  const v128_t low = wasm_i32x4_const_splat(0xFF);
+  const v128_t ab = wasm_v128_or(wasm_v128_and(a.v, low), wasm_i32x4_shl(wasm_v128_and(b.v, low), 8));
+  const v128_t cd = wasm_v128_or(wasm_v128_and(c.v, low), wasm_i32x4_shl(d.v, 8));
+  wasm_v128_store(p, wasm_v128_or(ab, wasm_i32x4_shl(cd, 16)));
 }
 CF_INLINE void store_bytes(uint8_t* p, I x, int n) {
   const v128_t words = wasm_i16x8_narrow_i32x4(x.v, x.v);

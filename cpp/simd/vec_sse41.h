@@ -61,9 +61,8 @@ CF_INLINE I to_nearest(F a) { return {_mm_cvtps_epi32(a.v)}; }
 CF_INLINE F to_float(I a) { return {_mm_cvtepi32_ps(a.v)}; }
 CF_INLINE I operator+(I a, I b) { return {_mm_add_epi32(a.v, b.v)}; }
 CF_INLINE I operator-(I a, I b) { return {_mm_sub_epi32(a.v, b.v)}; }
-CF_INLINE I half(I a) { return {_mm_srai_epi32(a.v, 1)}; }
-CF_INLINE F power_of_two(I n) {
-  return {_mm_castsi128_ps(_mm_slli_epi32(_mm_add_epi32(n.v, _mm_set1_epi32(127)), 23))};
+CF_INLINE F power_of_two(F t) {
+  return {_mm_castsi128_ps(_mm_slli_epi32(_mm_add_epi32(_mm_castps_si128(t.v), _mm_set1_epi32(127)), 23))};
 }
 CF_INLINE I operator*(I a, I b) { return {_mm_mullo_epi32(a.v, b.v)}; }
 CF_INLINE I load(const int32_t* p) { return {_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))}; }
@@ -76,6 +75,12 @@ CF_INLINE I splat_bytes(const uint8_t* p) {
 // Pairs of products are at most 2 * 127 * 128, so the 16-bit sums never saturate.
 CF_INLINE I dot(I sum, I u, I s) {
   return {_mm_add_epi32(sum.v, _mm_madd_epi16(_mm_maddubs_epi16(u.v, s.v), _mm_set1_epi16(1)))};
+}
+CF_INLINE void store_groups(int8_t* p, I a, I b, I c, I d) {
+  const __m128i low = _mm_set1_epi32(0xFF);
+  const __m128i ab = _mm_or_si128(_mm_and_si128(a.v, low), _mm_slli_epi32(_mm_and_si128(b.v, low), 8));
+  const __m128i cd = _mm_or_si128(_mm_and_si128(c.v, low), _mm_slli_epi32(d.v, 8));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm_or_si128(ab, _mm_slli_epi32(cd, 16)));
 }
 CF_INLINE void store_bytes(uint8_t* p, I x, int n) {
   const __m128i words = _mm_packus_epi32(x.v, x.v);

@@ -266,15 +266,18 @@ void fuzz_gemm_u7i8(Case& c) {
       [&](Buffer& y) { reference::gemm_u7i8(args(w.data(), nullptr, y)); });
 }
 
-void fuzz_activation_f32(Case& c) {
+void fuzz_activation(Case& c, void (*Table::*kernel)(const ActivationF32&)) {
   const int n = c.choose.size(400);
   Buffer x = c.floats(static_cast<size_t>(n));
   const auto activation = static_cast<Activation>(c.choose.below(kProgramActivations + 1));
   const auto args = [&](Buffer& y) { return ActivationF32{x.data(), y.data(), n, activation}; };
   compare(
-      c, x.size(), 1, [&](const Table& table, Buffer& y) { table.activation_f32(args(y)); },
+      c, x.size(), 1, [&](const Table& table, Buffer& y) { (table.*kernel)(args(y)); },
       [&](Buffer& y) { reference::activation_f32(args(y)); });
 }
+
+void fuzz_activation_f32(Case& c) { fuzz_activation(c, &Table::activation_f32); }
+void fuzz_activation_consistent_f32(Case& c) { fuzz_activation(c, &Table::activation_consistent_f32); }
 
 void fuzz_layer_norm_f32(Case& c) {
   const int rows = c.choose.size(6), columns = c.choose.size(300);
@@ -301,7 +304,7 @@ void fuzz_softmax_f32(Case& c) {
       [&](Buffer& y) { reference::softmax_f32(args(y)); });
 }
 
-void fuzz_attention(Case& c, void (*Table::*kernel)(const AttentionF32&)) {
+void fuzz_attention(Case& c, void (*Table::*kernel)(const AttentionF32&), int terms) {
   const int tokens = c.choose.size(140), width = c.choose.size(70);
   const ptrdiff_t ld = c.stride(3 * width), ld_y = c.stride(width);
   Buffer qkv = c.floats(area(tokens, ld));
@@ -310,7 +313,7 @@ void fuzz_attention(Case& c, void (*Table::*kernel)(const AttentionF32&)) {
     return AttentionF32{q, q + width, q + 2 * width, ld, y.data(), ld_y, tokens, width, scratch};
   };
   compare(
-      c, area(tokens - 1, ld_y) + static_cast<size_t>(width), width + tokens,
+      c, area(tokens - 1, ld_y) + static_cast<size_t>(width), width + tokens + terms,
       [&](const Table& table, Buffer& y) {
         Buffer scratch(table.attention_scratch(tokens, width));
         (table.*kernel)(args(y, scratch.data()));
@@ -319,8 +322,8 @@ void fuzz_attention(Case& c, void (*Table::*kernel)(const AttentionF32&)) {
       [&](Buffer& y) { reference::attention_f32(args(y, nullptr)); });
 }
 
-void fuzz_attention_f32(Case& c) { fuzz_attention(c, &Table::attention_f32); }
-void fuzz_attention_consistent_f32(Case& c) { fuzz_attention(c, &Table::attention_consistent_f32); }
+void fuzz_attention_f32(Case& c) { fuzz_attention(c, &Table::attention_f32, 0); }
+void fuzz_attention_u7i8(Case& c) { fuzz_attention(c, &Table::attention_u7i8, kByteTerms); }
 
 // `run` and `want` do one step of `items` sequences; first_row says where their rows lie.
 struct Sequences {

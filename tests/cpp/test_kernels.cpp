@@ -180,7 +180,7 @@ void check_gemm_u7i8(const Table& table) {
   gemm_i8_case(table, 1, 35, 65536, Activation::kNone, false);  // the largest sums that there are
 }
 
-void check_activation_f32(const Table& table) {
+void check_activation(const Table& table, const char* name, void (*kernel)(const ActivationF32&)) {
   std::mt19937 generator(1);
   for (int kind = 0; kind <= static_cast<int>(Activation::kExp); ++kind) {
     for (const int n : kSizes) {
@@ -191,12 +191,18 @@ void check_activation_f32(const Table& table) {
           return ActivationF32{x.data(), y.data(), n, static_cast<Activation>(kind)};
         };
         compare(
-            x.size(), misalign, 1, label(table, "activation_f32", {kind, n}),
-            [&](Buffer& y) { table.activation_f32(args(y)); },
+            x.size(), misalign, 1, label(table, name, {kind, n}), [&](Buffer& y) { kernel(args(y)); },
             [&](Buffer& y) { reference::activation_f32(args(y)); });
       }
     }
   }
+}
+
+void check_activation_f32(const Table& table) {
+  check_activation(table, "activation_f32", table.activation_f32);
+}
+void check_activation_consistent_f32(const Table& table) {
+  check_activation(table, "activation_consistent_f32", table.activation_consistent_f32);
 }
 
 void check_layer_norm_f32(const Table& table) {
@@ -231,7 +237,7 @@ void check_softmax_f32(const Table& table) {
   }
 }
 
-void check_attention(const Table& table, const char* name, void (*kernel)(const AttentionF32&)) {
+void check_attention(const Table& table, const char* name, void (*kernel)(const AttentionF32&), int terms) {
   std::mt19937 generator(4);
   for (const int tokens : {1, 2, 13, 14, 15, 33, 255, 256, 257, 515}) {
     for (const int width : {1, 16, 33, 64, 260}) {
@@ -244,17 +250,19 @@ void check_attention(const Table& table, const char* name, void (*kernel)(const 
         return AttentionF32{q, q + width, q + 2 * width, ld, y.data(), ld_y, tokens, width, scratch.data()};
       };
       compare(
-          area(tokens - 1, ld_y) + static_cast<size_t>(width), 1, width + tokens,
+          area(tokens - 1, ld_y) + static_cast<size_t>(width), 1, width + tokens + terms,
           label(table, name, {tokens, width}), [&](Buffer& y) { kernel(args(y)); },
           [&](Buffer& y) { reference::attention_f32(args(y)); });
-      expect(scratch.intact(), "attention_f32 keeps to its scratch");
+      expect(scratch.intact(), "attention keeps to its scratch");
     }
   }
 }
 
-void check_attention_f32(const Table& table) { check_attention(table, "attention_f32", table.attention_f32); }
-void check_attention_consistent_f32(const Table& table) {
-  check_attention(table, "attention_consistent_f32", table.attention_consistent_f32);
+void check_attention_f32(const Table& table) {
+  check_attention(table, "attention_f32", table.attention_f32, 0);
+}
+void check_attention_u7i8(const Table& table) {
+  check_attention(table, "attention_u7i8", table.attention_u7i8, kByteTerms);
 }
 
 void lstm_case(const Table& table, const char* name, void (*kernel)(const LstmStepF32&), int items,
