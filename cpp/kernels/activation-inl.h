@@ -63,16 +63,16 @@ CF_INLINE void with_function(Activation activation, Body body) {
   }
 }
 
-template <class Arithmetic>
-CF_INLINE void activate(const ActivationF32& a) {
+template <class Functions>
+__attribute__((noinline)) void activate(const ActivationF32& a) {
   with_function(a.activation, [&](auto function) {
     sweep(a.n, [&](int i, int, auto lanes) {
-      store(a.y + i, function.template of<Arithmetic>(load(a.x + i, lanes)), lanes);
+      store(a.y + i, function.template of<Functions>(load(a.x + i, lanes)), lanes);
     });
   });
 }
 
-void activation_f32(const ActivationF32& a) { activate<Fused>(a); }
+void activation_f32(const ActivationF32& a) { activate<Fused::Functions>(a); }
 void activation_consistent_f32(const ActivationF32& a) { activate<Consistent>(a); }
 
 }  // namespace

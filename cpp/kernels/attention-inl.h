@@ -98,12 +98,12 @@ void attention_f32(const AttentionF32& a) {
         const float before = key > 0 ? largest[r] : here;
         largest[r] = before > here ? before : here;
         decay[r] = before - largest[r];
-        const float sum = exponentials<Fused>(scores, scores, keys, largest[r]);
+        const float sum = exponentials<Fused::Functions>(scores, scores, keys, largest[r]);
         total[r] = key > 0 ? total[r] : 0.0f;
         scores[kTileDepth] = sum;  // the pitch leaves room
       }
       sweep(rows, [&](int i, int, auto lanes) {
-        store(decay + i, exp_nonpositive<Fused>(load(decay + i, lanes)), lanes);
+        store(decay + i, exp_nonpositive<Fused::Functions>(load(decay + i, lanes)), lanes);
       });
       for (int r = 0; r < rows; ++r) {
         total[r] = total[r] * decay[r] + scratch.scores[r * kPitch + kTileDepth];

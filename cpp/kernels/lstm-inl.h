@@ -24,15 +24,15 @@ CF_INLINE void update_cell(const F* i_f_g_o, bool first_step, float* memory, flo
 }
 
 // Rows item .. item + rows - 1 and `blocks` blocks of units, from the finished gates,
-template <class Arithmetic>
+template <class Functions>
 __attribute__((noinline)) void finish_units(const LstmStepF32& a, const F* gates, int item, int rows,
                                             int block, int blocks) {
   for (int r = 0; r < rows; ++r) {
     const ptrdiff_t row = a.first_row[item + r] + a.step;
     float* memory = a.cell + (item + r) * (a.ld_inputs / 4);
     for (int b = block; b < block + blocks; ++b, gates += 4) {
-      update_cell<Arithmetic>(gates, a.step == 0, memory + b * kLanes, a.h + row * a.ld_h + b * kLanes,
-                              a.units - b * kLanes);
+      update_cell<Functions>(gates, a.step == 0, memory + b * kLanes, a.h + row * a.ld_h + b * kLanes,
+                             a.units - b * kLanes);
     }
   }
 }
@@ -87,7 +87,7 @@ void lstm_tile(const LstmStepF32& a, int item, int block) {
       }
     }
   }
-  finish_units<Arithmetic>(a, InMemory(gate).at, item, R, block, P);
+  finish_units<typename Arithmetic::Functions>(a, InMemory(gate).at, item, R, block, P);
 }
 
 template <class, int R, int P>

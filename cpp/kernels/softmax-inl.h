@@ -36,7 +36,7 @@ CF_INLINE void softmax_row(const float* x, float* y, int n) {
 
 void softmax_f32(const SoftmaxF32& a) {
   for (int row = 0; row < a.rows; ++row)
-    softmax_row<Fused>(a.x + row * a.ld_x, a.y + row * a.ld_y, a.columns);
+    softmax_row<Fused::Functions>(a.x + row * a.ld_x, a.y + row * a.ld_y, a.columns);
 }
 
 void attention_pool_f32(const AttentionPoolF32& a) {

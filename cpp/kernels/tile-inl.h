@@ -62,7 +62,7 @@ struct Target {
   }
 };
 
-template <class Arithmetic>
+template <class Functions>
 __attribute__((noinline)) void finish_rows(const float* sums, ptrdiff_t ld, const Target& t, int rows) {
   with_function(t.end.activation, [&](auto function) {
     for (int r = 0; r < rows; ++r) {
@@ -70,7 +70,7 @@ __attribute__((noinline)) void finish_rows(const float* sums, ptrdiff_t ld, cons
       sweep(t.columns, [&](int i, int, auto lanes) {
         F y = load(sums + r * ld + i, lanes);
         if (t.end.bias != nullptr) y = y + load(t.end.bias + i, lanes);
-        y = function.template of<Arithmetic>(y);
+        y = function.template of<Functions>(y);
         if (t.end.residual != nullptr) y = y + load(residual + i, lanes);
         store(t.c + r * t.ld_c + i, y, lanes);
       });
@@ -95,7 +95,7 @@ void run_tile(const Tile& tile, int rows, int panels) {
     Target end = to;
     end.columns = width;
     end.end.bias = nullptr;
-    finish_rows<typename Tile::Arithmetic>(to.c, to.ld_c, end, rows);
+    finish_rows<typename Tile::Arithmetic::Functions>(to.c, to.ld_c, end, rows);
     return;
   }
   alignas(64) float sums[kRegisters * kLanes];  // a tile's sums fit the registers
@@ -108,7 +108,7 @@ void run_tile(const Tile& tile, int rows, int panels) {
   plain.to.ld_c = width;
   plain.to.end = {};
   run(plain);
-  finish_rows<typename Tile::Arithmetic>(sums, width, to, rows);
+  finish_rows<typename Tile::Arithmetic::Functions>(sums, width, to, rows);
 }
 
 // All that is right of `tile`, for at most kTileRows rows.

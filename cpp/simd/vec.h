@@ -120,6 +120,8 @@ CF_INLINE F ldexp(F x, F n) {
 template <bool kFused>
 struct Products {
   static CF_INLINE F multiply_add(F a, F b, F c) { return kFused ? fused(a, b, c) : a * b + c; }
+  // What elementwise functions use. WebAssembly has one copy of them, which are a third of a module.
+  using Functions = Products<kFused && (kLanes > 4)>;
 };
 using Fused = Products<kHasFma>;
 using Consistent = Products<false>;
