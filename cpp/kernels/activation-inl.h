@@ -66,7 +66,7 @@ CF_INLINE void with_function(Activation activation, Body body) {
 template <class Functions>
 __attribute__((noinline)) void activate(const ActivationF32& a) {
   with_function(a.activation, [&](auto function) {
-    sweep(a.n, [&](int i, int, auto lanes) {
+    each_vector(a.n, [&](int i, auto lanes) {
       store(a.y + i, function.template of<Functions>(load(a.x + i, lanes)), lanes);
     });
   });

@@ -67,7 +67,7 @@ __attribute__((noinline)) void finish_rows(const float* sums, ptrdiff_t ld, cons
   with_function(t.end.activation, [&](auto function) {
     for (int r = 0; r < rows; ++r) {
       const float* residual = t.end.residual + r * t.end.ld_residual;
-      sweep(t.columns, [&](int i, int, auto lanes) {
+      each_vector(t.columns, [&](int i, auto lanes) {
         F y = load(sums + r * ld + i, lanes);
         if (t.end.bias != nullptr) y = y + load(t.end.bias + i, lanes);
         y = function.template of<Functions>(y);

@@ -111,8 +111,7 @@ void layer_norm(const Context& context, const float* gamma, const float* beta, f
 void attention(const Context& context, View qkv, View out, const Batch& batch, int heads, int width) {
   const int head_width = width / heads;
   const int64_t work = int64_t{batch.rows} * batch.longest * width * 2;
-  const auto kernel =
-      context.consistent ? context.table->attention_u7i8 : context.table->attention_f32;
+  const auto kernel = context.consistent ? context.table->attention_u7i8 : context.table->attention_f32;
   split(context, work, kWorthSplitting, batch.items * heads, 1, [&](int begin, int end, int thread) {
     for (int i = begin; i < end; ++i) {
       const int item = i / heads, column = i % heads * head_width;

@@ -59,7 +59,15 @@ CF_INLINE F or_else(F x, Some lanes, F other) {
   return load(buffer);
 }
 
-// body(offset, part, lanes) over n floats; `part` is the native vector's place among the 16 virtual lanes.
+// body(offset, lanes) over n floats, vector by vector.
+template <class Body>
+CF_INLINE void each_vector(int n, Body body) {
+  int i = 0;
+  for (; i + kLanes <= n; i += kLanes) body(i, All{});
+  if (i < n) body(i, Some{n - i});
+}
+
+// body(offset, part, lanes) over n floats, for sums; `part` is the native vector's place among the 16 virtual lanes.
 template <class Body>
 CF_INLINE void sweep(int n, Body body) {
   int i = 0;
