@@ -153,7 +153,8 @@ def judged(summaries: Sequence[Summary]) -> list[dict[str, Any]]:
         groups = [own] if mark.mean else [[summary] for summary in own]
         rows += [_row(mark, measure, group) for measure in measures for group in groups]
         if not measures:
-            rows.append({**row, "reach": "not measured: no such measure", "reached": None, "floor": "", "held": None})
+            told = "the protocol has no such measure"  # a mark that nothing can reach is a mistake of ours
+            rows.append({**row, "reach": told, "reached": False, "floor": told, "held": False})
     return rows
 
 

@@ -18,3 +18,21 @@ def test_nothing_is_found_where_there_is_nothing(tmp_path):
     (tmp_path / "deep" / "er").mkdir(parents=True)
     assert list(protocols.find(tmp_path)) == []
     assert protocols.detect(tmp_path / "absent") == []
+
+
+def test_every_protocol_offers_what_the_list_promises():
+    for name in protocols.PROTOCOLS:
+        module = protocols.load(name)
+        assert module.DATA
+        assert callable(module.detect)
+        assert callable(module.run)
+
+
+def test_every_public_data_set_is_found_once_per_protocol(public_data):
+    found = list(protocols.find(public_data))
+    assert {name for name, _ in found} == set(protocols.PROTOCOLS)
+    assert len(found) == len(set(found))
+    assert len([path for name, path in found if name == "selection"]) >= 10
+    for name, path in found:
+        assert name in protocols.detect(path)
+        assert not any(path in other.parents for _, other in found)  # nothing is sought inside of a data set

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -53,15 +52,9 @@ def load(name: str) -> Module:
     return cast(Module, importlib.import_module(PROTOCOLS[name]))
 
 
-def _there() -> list[str]:
-    return [name for name, module in PROTOCOLS.items() if importlib.util.find_spec(module)]
-
-
 def detect(path: Path) -> list[str]:
     """The protocols that read the file or folder ``path``; [] when none does."""
-    if not path.exists():
-        return []
-    return [name for name in _there() if load(name).detect(path)]
+    return [name for name in PROTOCOLS if load(name).detect(path)] if path.exists() else []
 
 
 def run(
@@ -79,7 +72,7 @@ def run(
     """
     names = detect(path)
     if not names:
-        known = "; ".join(load(name).DATA for name in _there())
+        known = "; ".join(load(name).DATA for name in PROTOCOLS)
         raise InputError(f"{path}: no protocol reads this. There are protocols for: {known}")
     found = []
     for place, name in enumerate(names):
