@@ -56,8 +56,10 @@ Array = NDArray[Any]
 
 
 def detect(path: Path) -> bool:
-    """Whether ``path`` is a folder of transcripts, with nothing but them at its top."""
-    return path.is_dir() and bool(claude_code.files(path)) and not any(path.glob("*.csv*"))
+    """Whether ``path`` is a folder of sessions, or of projects with their sessions directly inside."""
+    files = claude_code.files(path) if path.is_dir() else []
+    near = [file for file in files if len(file.relative_to(path).parts) <= 2]
+    return any(claude_code.files(file) for file in near[:20])
 
 
 def run(path: Path, *, seeds: Sequence[int], quick: bool, progress: Progress) -> Result:
