@@ -337,3 +337,46 @@ def test_without_scikit_learn_the_message_installs_it(tmp_path):
     done = subprocess.run([sys.executable, "-c", code, *words], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.strip() == "error: scikit-learn is not installed: run pip install 'claude-flow[validate]'"
+
+
+RULES = """
+columns:
+  tokens:
+    nullable: true
+    checks:
+      less_than_or_equal_to: 1990
+  task_type:
+    checks:
+      isin: [write, test, review]
+"""
+
+
+def test_the_owners_rules_are_checked(cli, tmp_path):
+    pytest.importorskip("pandera.io.pandas_io", reason="rules need the extra: pip install 'claude-flow[validate]'")
+    runs = sound(40)
+    runs = [replace(run, tokens=1000) for run in runs]
+    runs[7] = replace(runs[7], tokens=5000)
+    folder = dataset(tmp_path / "d", *runs)
+    (tmp_path / "rules.yaml").write_text(RULES)
+    words = ["--dataset", folder, "--consistency-check", "--format", "json", "--rules"]
+    done = cli(*words, "rules.yaml")
+    answer = json.loads(done.stdout)
+    assert done.returncode == 1
+    rule = found(answer, "rule")
+    assert (rule["severity"], rule["column"], rule["count"], rule["examples"]) == ("error", "tokens", 1, ["r7"])
+    assert "1990" in rule["message"]
+    (tmp_path / "rules.json").write_text('{"columns": {"x:absent": {"required": true}, "tokens": {}}}')
+    rule = found(json.loads(cli(*words, "rules.json").stdout), "rule")
+    assert (rule["column"], rule["count"]) == ("x:absent", 0)
+    for content in (
+        "columns: 5",
+        "a: [",
+        "- a",
+        "columns: {tokens: {checks: {nope: 3}}}",
+        "\x00",
+        "columns: {tokens: 5}",
+    ):
+        (tmp_path / "bad.yaml").write_text(content)
+        done = cli(*words, "bad.yaml")
+        assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1), (content, done.stderr)
+    assert cli(*words, "nowhere.yaml").returncode == 2

@@ -146,6 +146,11 @@ def _check(name: str, help: str) -> Callable[[_Function], _Function]:
 @_check("--consistency-check", help="Duplicates, impossible times and numbers, orphans, label leakage.")
 @_check("--anomaly-detection", help="Drift from older to newer runs, and runs unlike the others (isolation forest).")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of --anomaly-detection.")
+@click.option(
+    "--rules",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Your own rules for the runs, as a pandera schema in YAML or JSON; each one that is broken is an error.",
+)
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Write an HTML page with plots, too.")
 @click.pass_obj
 def validate(
@@ -155,20 +160,21 @@ def validate(
     consistency_check: bool | None,
     anomaly_detection: bool | None,
     seed: int,
+    rules: Path | None,
     report: Path | None,
 ) -> None:
     """Check whether a dataset of tables is fit to learn from.
 
     Reports errors, warnings and things to know, with counts and the ids of some runs; the exit code is 1 when there
-    are errors. All checks run when none is named; columns and types are checked in any case. Anomaly detection needs
-    pip install 'claude-flow[validate]'.
+    are errors. All checks run when none is named; columns and types are checked in any case. Anomaly detection and
+    --rules need pip install 'claude-flow[validate]'.
     """
     from claude_flow.data import report as reporting
     from claude_flow.data import validate as validating
 
     named = dict(zip(validating.CHECKS, (completeness_check, consistency_check, anomaly_detection), strict=True))
     checks = tuple(check for check, on in named.items() if on or (on is None and True not in named.values()))
-    answer = validating.validate(registry.dataset_path(dataset), checks, seed=seed)
+    answer = validating.validate(registry.dataset_path(dataset), checks, seed=seed, rules=rules)
     if report is not None:
         registry.atomic_write(report, reporting.page(answer))
         output.note(f"{report} is written")

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from claude_flow.data.events import STATUSES, Fold, Run, Step, Task
 from claude_flow.data.frame import Column, Frame, load
 from claude_flow.data.leakage import KNOWN_AFTER, measure
+from claude_flow.data.rules import broken
 from claude_flow.data.statistics import holm, kolmogorov_smirnov, total_variation
 from claude_flow.data.tables import read_manifest
 from claude_flow.errors import InputError, MissingExtra
@@ -50,7 +51,12 @@ _Mask = NDArray[np.bool_]
 
 
 def validate(
-    folder: Path, checks: tuple[str, ...] = CHECKS, *, seed: int = 0, now: datetime | None = None
+    folder: Path,
+    checks: tuple[str, ...] = CHECKS,
+    *,
+    seed: int = 0,
+    now: datetime | None = None,
+    rules: Path | None = None,
 ) -> dict[str, Any]:
     """Check a dataset of tables; the schema is looked at whatever ``checks`` names.
 
@@ -61,6 +67,7 @@ def validate(
 
     :param seed: of the permutations and of the isolation forest: same seed, same answer.
     :param now: what counts as the present; runs that start a day later are from the future.
+    :param rules: a pandera schema for the runs (:mod:`claude_flow.data.rules`); each rule that is broken is an error.
     :raises InputError: not a dataset of tables, or a file of it cannot be read.
     :raises MissingExtra: anomalies are checked and scikit-learn is not installed.
     """
@@ -70,6 +77,10 @@ def validate(
     frames = {frame.name: frame for frame in (load(folder, kind) for kind in (Run, Task, Step, Fold))}
     runs = frames["runs"]
     findings = list(_schema(frames, manifest))
+    if rules is not None:
+        for column, rule, rows in broken(folder, rules):
+            mask = np.isin(np.arange(runs.rows), rows)
+            findings.append(_finding("error", "rules", "rule", runs, column, f"breaks your rule: {rule}", mask))
     answer: dict[str, Any] = {"columns": [], "drift": [], "leakage": [], "anomalies": []}
     if "completeness" in checks:
         findings += _completeness(runs)
