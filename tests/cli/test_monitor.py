@@ -90,6 +90,8 @@ def test_a_pipe_gets_tables_and_a_terminal_the_picture(run, here, environment, t
     done = run("neural", "monitor", "training", "--model", here)
     assert done.stdout.startswith("run tiny\n")
     assert "attention-entropy-2" in done.stdout
+    lines = run("neural", "monitor", "training", "--model", here, "--metrics", "loss,fun").stdout.splitlines()
+    assert lines[lines.index("unavailable") + 2].startswith("fun     coordination logs none: logged are ")
     ours, theirs = pty.openpty()
     words = [sys.executable, "-m", "claude_flow", "neural", "monitor", "training", "--model", here]
     with subprocess.Popen(words, cwd=tmp_path, env={**environment, "TERM": "xterm"}, stdout=theirs) as process:
@@ -209,3 +211,14 @@ def test_any_cut_or_damage_is_an_answer_or_one_clear_line(here, cut, at, byte):
     else:
         lines = [answer["state"]]
     assert len(lines) == 1
+
+
+def test_a_model_that_came_without_its_run_shows_the_history_of_its_card(trained):
+    card = json.loads((trained / "card.json").read_text())
+    registry.add_model("moved", None, trained / "model.safetensors", card)
+    answer = monitor.watch("moved", ["loss", "attention-weights"])
+    assert (answer["state"], answer["epoch"], answer["learning_rate"]) == ("shipped", 3, 0.001)
+    assert "its card holds the history" in answer["reason"]
+    loss, attention = answer["metrics"]
+    assert [value for _, value in loss["series"]["validation-loss"]] == card["history"]["validation-loss"]
+    assert attention["unavailable"]

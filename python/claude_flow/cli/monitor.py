@@ -114,9 +114,10 @@ def _tables(answer: dict[str, Any]) -> list[Table]:
         for name, series in metric["series"].items():
             values = [value for _, value in series]
             rows.append([metric["name"], name, values[-1], min(values), max(values), sparkline(values)])
-        if not metric["series"]:
-            rows.append([metric["name"], f"unavailable: {metric['unavailable']}", None, None, None, ""])
-    tables.append(("metrics", ["metric", "logged as", "last", "least", "greatest", "course"], rows))
+    if rows:
+        tables.append(("metrics", ["metric", "logged as", "last", "least", "greatest", "course"], rows))
+    if missing := [[m["name"], m["unavailable"]] for m in answer["metrics"] if not m["series"]]:
+        tables.append(("unavailable", ["metric", "why"], missing))
     if answer["alerts"]:
         tables.append(("alerts", ["alert", "what"], [[alert["name"], alert["message"]] for alert in answer["alerts"]]))
     return tables
