@@ -57,7 +57,7 @@ struct TileF32 {
     const float* a = t.a;
     const float* b = t.b;
     for (int k = 0; k < t.depth; ++k, ++a, b += kTileColumns) {
-      if (P == 1) prefetch_floats<kTileColumns>(b + t.panel);
+      if (P == 1) prefetch<kTileColumns * 4>(b + t.panel);
       CF_UNROLL for (int p = 0; p < P; ++p) {
         F weights[kTileVectors];
         CF_UNROLL for (int v = 0; v < kTileVectors; ++v) weights[v] = load(b + p * t.panel + v * kLanes);

@@ -17,6 +17,7 @@ CF_INLINE void multiply_bytes(const QuantizedRows& rows, const int8_t* b, ptrdif
   const uint8_t* a = rows.q;
   const ptrdiff_t skip = rows.block - kQuantBlock;
   for (int k = 4; k <= depth; k += 4, b += V * kLanes * 4) {
+    if (P == 1) prefetch<V * kLanes * 4>(b + panel);
     CF_UNROLL for (int p = 0; p < P; ++p) {
       I weights[V];
       CF_UNROLL for (int v = 0; v < V; ++v) weights[v] = load_bytes(b + p * panel + v * kLanes * 4);

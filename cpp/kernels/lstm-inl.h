@@ -75,7 +75,7 @@ void lstm_tile(const LstmStepF32& a, int item, int block) {
   const float* weights = a.packed + block * panel;
   const int depth = a.step == 0 ? 0 : a.units;
   for (int k = 0; k < depth; ++k, weights += 4 * kLanes) {
-    if (P == 1) prefetch_floats<4 * kLanes>(weights + panel);
+    if (P == 1) prefetch<16 * kLanes>(weights + panel);
     CF_UNROLL for (int p = 0; p < P; ++p) {
       F w[4];
       CF_UNROLL for (int g = 0; g < 4; ++g) w[g] = load(weights + p * panel + g * kLanes);

@@ -86,6 +86,16 @@ Status Model::check_packed(const cf_tensor* tensors) const {
   return Status();
 }
 
+// Whether `next` finds its input quantized by the op before it: a residual layer and its shortcut share one.
+bool Model::same_bytes(const Step& before, const Step& next) {
+  if (before.op.code != OpCode::kLinearI8 || before.op.in != next.op.in || before.op.out == next.op.in) {
+    return false;
+  }
+  const float* a = before.linear_i8.range;
+  const float* b = next.linear_i8.range;
+  return a == nullptr || b == nullptr ? a == b : a[0] == b[0] && a[1] == b[1];
+}
+
 Status Model::pack(const cf_tensor* tensors) {
   if (!steps_.allocate(program_.ops.size())) return Status::no_memory();
   for (const bool place : {false, true}) {
@@ -159,8 +169,9 @@ Status Model::pack(const cf_tensor* tensors) {
             sum_gemm_i8(*table_, packed, op.width, op.depth, sums);
             std::memcpy(scales, data(op.tensor[2]), to_size(op.width) * sizeof(float));
           }
-          step.linear_i8 = {packed,   sums,     scales,       copy(op.tensor[1]), copy(op.tensor[3]),
-                            op.width, op.depth, op.activation};
+          step.linear_i8 = {packed,   sums,          scales, copy(op.tensor[1]), copy(op.tensor[3]), op.width,
+                            op.depth, op.activation, false};
+          if (place && i > 0) step.linear_i8.quantized = same_bytes(steps_[i - 1], step);
           break;
         }
         case OpCode::kLstmI8: {
@@ -189,7 +200,7 @@ Status Model::pack(const cf_tensor* tensors) {
             order_lstm_gates(*table_, data(op.tensor[3]), op.width, 1, scales);
             order_lstm_gates(*table_, data(op.tensor[4]), op.width, 1, recurrent_scales);
           }
-          step.lstm_i8 = {{packed, sums, scales, bias, nullptr, gates, op.depth, Activation::kNone},
+          step.lstm_i8 = {{packed, sums, scales, bias, nullptr, gates, op.depth, Activation::kNone, false},
                           recurrent,
                           recurrent_sums,
                           recurrent_scales,

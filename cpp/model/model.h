@@ -39,6 +39,7 @@ class Model {
     const float* first;   // gamma, or the pool's vector
     const float* second;  // beta
   };
+  static bool same_bytes(const Step& before, const Step& next);
   // Where a value lives in the arena, from its first write to its last read.
   struct Place {
     size_t offset, floats;

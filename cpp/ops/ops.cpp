@@ -66,10 +66,12 @@ QuantizedRows from_row(const QuantizedRows& q, int row) {
 void product_i8(const Context& context, const LinearI8& l, View in, View residual, View out, int rows,
                 float* scratch) {
   const QuantizedRows q = quantized_rows(scratch, rows);
-  split(context, int64_t{rows} * l.depth * 4, kWorthSplitting, rows, 1, [&](int begin, int end, int) {
-    context.table->quantize_f32_u7(
-        {in.data + begin * in.ld, in.ld, from_row(q, begin), end - begin, l.depth, l.range});
-  });
+  if (!l.quantized) {
+    split(context, int64_t{rows} * l.depth * 4, kWorthSplitting, rows, 1, [&](int begin, int end, int) {
+      context.table->quantize_f32_u7(
+          {in.data + begin * in.ld, in.ld, from_row(q, begin), end - begin, l.depth, l.range});
+    });
+  }
   const int64_t work = int64_t{rows} * l.columns * l.depth / 3;
   split_product(context, work, rows, l.columns, [&](int row, int row_end, int column, int column_end, int) {
     const ptrdiff_t r = row, c = column;

@@ -48,6 +48,7 @@ struct Lstm {
 };
 
 // With 8-bit weights: the sums and scales of their rows; the activations' range, or null for each row's own.
+// `quantized` says that the scratch still holds the input in bytes, since the op before had the same one.
 struct LinearI8 {
   const int8_t* packed;
   const int32_t* sums;
@@ -56,6 +57,7 @@ struct LinearI8 {
   const float* range;
   int columns, depth;
   Activation activation;
+  bool quantized;
 };
 
 struct LstmI8 {
