@@ -111,7 +111,7 @@ typedef struct cf_run {
   float *out;
   cf_error *error;
 } cf_run;
-cf_status cf_model_run_packed(const cf_run *run);
+CF_API cf_status cf_model_run_packed(const cf_run *run);
 #endif
 
 /* The limits of one core on one instruction set, for rooflines: the caller takes the time. Each does `steps`
