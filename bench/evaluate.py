@@ -329,13 +329,13 @@ _SEEN = (
     "*jobs*: the recipe was chosen on each log's validation part; the test parts were scored once it stood.",
     "*selection*: the recipe was chosen on inner folds, which are parts of other folds' test data, after some 25 "
     "variants. An earlier version had been scored on one official scenario (SAT18-EXP), the final one with one seed.",
-    "*knobs*: targets, leaf sizes and LightGBM's settings were chosen on these same workloads, left out one or two at a "
-    "time. Workloads that are not here are the clean test.",
-    "*steps*: a first rule, which cut training runs anywhere, lost to the repository's mean after half of the steps. The "
-    "rule in force, which cuts them at the two shares that are judged, for all contenders alike, came after that. The "
-    "sizes of the network were settled on two of the five folds.",
-    "*durations*: scored three times on all runs; after the first, which overfitted, the settings of prediction-v2 were "
-    "taken over.",
+    "*knobs*: targets, leaf sizes and LightGBM's settings were chosen on these same workloads, left out one or two at "
+    "a time. Workloads that are not here are the clean test.",
+    "*steps*: a first rule, which cut training runs anywhere, lost to the repository's mean after half of the steps. "
+    "The rule in force, which cuts them at the two shares that are judged, for all contenders alike, came after that. "
+    "The sizes of the network were settled on two of the five folds.",
+    "*durations*: scored three times on all runs; after the first, which overfitted, the settings of prediction-v2 "
+    "were taken over.",
 )
 
 
