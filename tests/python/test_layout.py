@@ -166,11 +166,11 @@ def _refused(path: Path, word: str) -> None:
         (lambda stored: stored.update(matrices=[]), "lists no matrices"),
         (lambda stored: stored.pop("isa"), "is not isa"),
         (lambda stored: stored["matrices"].update(nothing=[1, 1]), "'nothing', which is no weight"),
-        (lambda stored: stored["matrices"].update({"head.bias": [1, 1]}), "which is no weight"),
-        (lambda stored: stored["matrices"].update({"head.weight": [10**9, 10**9]}), "the shape"),
-        (lambda stored: stored["matrices"].update({"head.weight": [64, -1]}), "the shape"),
-        (lambda stored: stored["matrices"].update({"head.weight": [63, 38]}), "pads"),
-        (lambda stored: stored["matrices"].pop("head.weight"), "dimensions"),
+        (lambda stored: stored["matrices"].update({"members.0.head.bias": [1, 1]}), "which is no weight"),
+        (lambda stored: stored["matrices"].update({"members.0.head.weight": [10**9, 10**9]}), "the shape"),
+        (lambda stored: stored["matrices"].update({"members.0.head.weight": [64, -1]}), "the shape"),
+        (lambda stored: stored["matrices"].update({"members.0.head.weight": [63, 38]}), "pads"),
+        (lambda stored: stored["matrices"].pop("members.0.head.weight"), "dimensions"),
     ],
 )
 def test_a_layout_that_does_not_hold_is_refused(packed, tmp_path, change, word):
@@ -216,7 +216,7 @@ def test_damaged_files_are_refused_or_run(packed, tmp_path, data):
         stored = header["layout"]
         for _ in range(data.draw(st.integers(1, 3))):
             where = data.draw(st.sampled_from(["tile_columns", "lstm_units", "matrices", "shape", "program"]))
-            name = data.draw(st.sampled_from(sorted(stored["matrices"]) or ["head.weight"]))
+            name = data.draw(st.sampled_from(sorted(stored["matrices"]) or ["members.0.head.weight"]))
             if where == "matrices":
                 stored["matrices"][name] = [data.draw(number), data.draw(number)]
             elif where == "shape":
