@@ -73,7 +73,7 @@ tour: $(VENV)/.tools  ## run the README's tour and paste its output: make tour D
 	$(BIN)/python docs/tour.py $(DATA)
 
 # Models that ship with the package, from data whose licence allows it. The public SWE-bench Pro files under MIT are
-# copied apart, so that nothing else of that folder can enter.
+# copied apart, so that nothing else of that folder can enter. The baseline coordination-v2 is stored in half precision.
 models: $(VENV)/.tools  ## train the shipped models again: make models DATA=folder of the public data sets
 	rm -rf build/models && mkdir -p build/models/swebench-pro
 	cp -r $(DATA)/agent-runs/swebench_pro_eval_results $(DATA)/agent-runs/swebench_pro_instance_info.jsonl.gz build/models/swebench-pro
@@ -81,6 +81,7 @@ models: $(VENV)/.tools  ## train the shipped models again: make models DATA=fold
 	  --timeframe all --quality-filter low --output coordination-runs
 	$(NEURAL) data preprocess --dataset coordination-runs --simulate 6000
 	$(NEURAL) train coordination --config coordination-v3 --data preprocessed-coordination-data --output coordination-v3
+	$(NEURAL) train coordination --config coordination-v2 --data preprocessed-coordination-data --output coordination-v2
 	$(NEURAL) data preprocess --dataset simulator --simulate 100000
 	$(NEURAL) train optimization --config optimization-v2 --data preprocessed-optimization-data --output optimization-v2
 	$(NEURAL) data collect --source $(DATA)/swf/KTH-SP2-1996-2.swf.gz --source $(DATA)/swf/LLNL-Atlas-2006-2.1-cln.swf.gz \
@@ -90,6 +91,10 @@ models: $(VENV)/.tools  ## train the shipped models again: make models DATA=fold
 	  --output prediction-v2
 	for name in coordination-v3 optimization-v2 prediction-v2; do \
 	  cp build/models/home/models/$$name/1.0.0/model.safetensors python/claude_flow/models/$$name.safetensors || exit 1; done
+	$(BIN)/python -c 'from claude_flow import export, modelfile; \
+	  model = modelfile.read("build/models/home/models/coordination-v2/1.0.0/model.safetensors"); \
+	  about = {"features": model.features, "calibration": model.calibration, "provenance": model.provenance}; \
+	  export.save(export.from_file(model), "python/claude_flow/models/coordination-v2.safetensors", "fp16", metadata=about)'
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

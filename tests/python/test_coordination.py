@@ -149,19 +149,21 @@ def test_load_matters(model: cf.Model) -> None:
         assert result["assignments"][0]["agent"] == "idle"
 
 
-def test_the_shipped_model_beats_the_baselines_on_fresh_swarms(model: cf.Model, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["coordination-v2", "coordination-v3"])
+def test_the_shipped_models_beat_the_baselines_on_fresh_swarms(name: str, tmp_path: Path) -> None:
     """Measured anew, on swarms that no training has seen; the card's own scores need the public data."""
     import torch
 
     from claude_flow import export, modelfile
     from claude_flow.train.coordination import CoordinationData
 
+    model = cf.load(name)
     preprocess(tmp_path, tmp_path / "fresh", {"simulate": 400, "seed": 20261123})
     source = CoordinationData.load(tmp_path / "fresh", 0.2, 0, {})
     with torch.no_grad():
         measured = source.metrics(export.from_file(modelfile.read(model.path)), "test")
-    for name, baseline in source.baselines("test").items():
-        assert measured["regret"] < baseline["regret"], name
+    for rival, baseline in source.baselines("test").items():
+        assert measured["regret"] < baseline["regret"], rival
     assert model.provenance["held_out"]["split"] == "test"
 
 

@@ -251,7 +251,18 @@ class CoordinationData:
         return {
             "features": self._encoder.schema(),
             "calibration": {"temperature": temperature},
-            "card": {"training_data": summary},
+            "card": {
+                "training_data": summary,
+                "sources": sorted(
+                    {"simulator" if p.mode == "simulated" else p.name.split("/")[0] for p in self._pools}
+                ),
+                "protocol": "test part set apart before: whole simulated swarms, tasks of measured pools, the "
+                "latest tasks of logs; validation, chosen likewise from the rest, sets epoch and temperature; "
+                "a history holds training tasks (measured) or what had ended before the decision (logged)",
+                "intended_use": "assigning a swarm's pending tasks to its agents, best beside the agents' own history",
+                "limits": "simulated swarms follow written rules; where a log shows one agent per task the network "
+                "imitates the dispatcher; defer, split and spawn were learned from simulated swarms",
+            },
         }
 
     def _temperature(self, module: nn.Module) -> float:
