@@ -17,7 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-from bench import RESULTS, footprint, kernels, models
+from bench import RESULTS, footprint, kernels, models, peers
 from bench.environment import environment
 
 SUITES = {"footprint": footprint, "kernels": kernels, "models": models}
@@ -35,7 +35,11 @@ def main() -> int:
     begin = time.perf_counter()
     for name in options.only or SUITES:
         found[name] = SUITES[name].measure(seconds, lambda text: print(text, file=sys.stderr), options.quick)
-        found["environment"] = {**environment(), "quick": options.quick, "seconds": time.perf_counter() - begin}
+        found["environment"] = {
+            **environment(peers.PACKAGES),
+            "quick": options.quick,
+            "seconds": time.perf_counter() - begin,
+        }
         options.out.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
     print(f"{options.out}: {found['environment']['seconds']:.0f} s", file=sys.stderr)
     return 0

@@ -38,6 +38,7 @@ from claude_flow.measure import charts
 ROOT = Path(__file__).parents[1]
 SEEDS = 5
 QUICK_SEEDS = 1
+PACKAGES = ("torch", "lightgbm", "scikit-learn", "numpy")
 _MOST_PARTS = 20_000  # scores of units that an outcome keeps, for tests over several data sets
 
 Summary = dict[str, Any]
@@ -294,7 +295,7 @@ def main() -> int:
     marks = judged(found)
     outcome = {
         "environment": {
-            **environment(),
+            **environment(PACKAGES),
             "quick": options.quick,
             "seeds": seeds,
             "seconds": sum(s["seconds"] for s in found),

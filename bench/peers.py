@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import logging
 import os
 import warnings
@@ -13,16 +12,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from bench.environment import versions
 from claude_flow import nets
 
 Run = Callable[[np.ndarray], np.ndarray]
 CACHE = Path(__file__).parents[1] / "build" / "bench"
 CALIBRATION_ITEMS = 256  # samples from which NNCF takes the ranges of activations
 PACKAGES = ("torch", "onnxruntime", "openvino", "nncf", "onnx", "numpy")
-
-
-def versions() -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in PACKAGES}
 
 
 @contextlib.contextmanager
@@ -49,7 +45,7 @@ def network(name: str) -> torch.nn.Module:
 
 def _file(net: str, shape: tuple[int, ...], kind: str) -> Path:
     CACHE.mkdir(parents=True, exist_ok=True)
-    tag = "-".join(versions()[name] for name in ("torch", "onnxruntime", "nncf"))
+    tag = "-".join(versions(("torch", "onnxruntime", "nncf")).values())
     return CACHE / f"{net}-{'x'.join(map(str, shape))}-{tag}{kind}"
 
 

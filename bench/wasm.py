@@ -74,7 +74,7 @@ def race(seconds: float) -> dict[str, Any]:
         print(net, shape, {name: t["min"] for name, t in points[-1]["times"].items()}, file=sys.stderr)
     versions = {"onnxruntime-web": _version("onnxruntime-web"), "node": node}
     return {
-        "environment": environment() | versions,
+        "environment": environment(peers.PACKAGES) | versions,
         "ceilings": {"operations": ceilings.operations, "int8_operations": ceilings.int8_operations},
         "points": points,
         "native": _native(),
