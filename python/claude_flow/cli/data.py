@@ -78,6 +78,11 @@ claude-flow neural data preprocess \\
 )
 @params.switch("--anonymize-sensitive", help="Replace secrets, e-mails, user names and addresses by pseudonyms.")
 @click.option(
+    "--names-model",
+    metavar="MODEL",
+    help="Also find people's names in prose, by Presidio with this spaCy model (en_core_web_sm, or a folder).",
+)
+@click.option(
     "--bad-line-share",
     type=params.SHARE,
     default=0.01,
@@ -94,6 +99,7 @@ def collect(
     timeframe: str,
     quality_filter: str,
     anonymize_sensitive: bool,
+    names_model: str | None,
     bad_line_share: float,
     name: str,
 ) -> None:
@@ -117,6 +123,7 @@ def collect(
             timeframe=timeframe,
             quality_filter=quality_filter,
             anonymize=anonymize_sensitive,
+            names_model=names_model,
             bad_line_share=bad_line_share,
             progress=bar.update,
         )

@@ -4,7 +4,8 @@ A pseudonym is a keyed hash. The key is random, lives as long as the object and 
 cannot be looked up by hashing a list of names, nor joined between datasets. Rules know formats, not people: a
 bare name in a description is replaced only when something gave it away before: a home path, an account, the
 ``user`` column, an e-mail address (``jane.doe@``, ``Jane Doe <...>``), a commit's trailer (``Signed-off-by:``), a
-greeting (``Hi Jane,``) or an introduction (``my name is Jane Doe``).
+greeting (``Hi Jane,``) or an introduction (``my name is Jane Doe``). For other names there is
+:class:`claude_flow.data.people.People`, which takes a language model.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections import Counter
 from typing import Any
 
 from claude_flow.data.events import Record, column_types
+from claude_flow.data.people import People
 
 __all__ = ["Anonymizer"]
 
@@ -118,9 +120,13 @@ class Anonymizer:
     'ask [email-371496] about /home/[user-587787]/app at [ip-934d22]'
     >>> a.text("eve again")
     '[user-587787] again'
+
+    :param people: also finds names that no rule knows, in prose. What it finds is replaced in that text only: a
+        model's false alarm must not spread to the other texts.
     """
 
-    def __init__(self, key: bytes | None = None) -> None:
+    def __init__(self, key: bytes | None = None, people: People | None = None) -> None:
+        self._people = people
         self._key = key or secrets.token_bytes(32)
         self._names: set[str] = set()
         self._named: re.Pattern[str] | None = None
@@ -191,7 +197,13 @@ class Anonymizer:
             value = self._rule("user", self._named, value)
         value = self._rule("ip", _IPV4, value)
         value = self._rule("ip", _IPV6, value, _is_address)
-        return self._rule("secret", _RANDOM, value, _is_random) if prose else value
+        if not prose:
+            return value
+        value = self._rule("secret", _RANDOM, value, _is_random)
+        for kind, found in self._people.find(value) if self._people is not None else ():
+            if "[" not in found:  # a pseudonym may look like a name
+                value = self._rule(kind, re.compile(rf"(?<![\w\[]){re.escape(found)}(?!\w)"), value)
+        return value
 
     def _rule(self, kind: str, pattern: re.Pattern[str], value: str, holds: Any = None) -> str:
         def swap(match: re.Match[str]) -> str:

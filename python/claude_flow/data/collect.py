@@ -14,6 +14,7 @@ from typing import Any
 from claude_flow.data.anonymize import Anonymizer
 from claude_flow.data.events import Run, Step, moment
 from claude_flow.data.lines import Log
+from claude_flow.data.people import People
 from claude_flow.data.quality import QualityFilter
 from claude_flow.data.sources import Source, detect
 from claude_flow.data.tables import writing
@@ -84,6 +85,7 @@ def collect(
     timeframe: str = "all",
     quality_filter: str = "medium",
     anonymize: bool = False,
+    names_model: str | None = None,
     bad_line_share: float = 0.01,
     progress: Callable[[int, int], None] | None = None,
     now: datetime | None = None,
@@ -95,6 +97,8 @@ def collect(
 
     :param sources: log files or folders, each of one format, recognised by
         :func:`claude_flow.data.sources.detect`.
+    :param names_model: a spaCy model with which :class:`claude_flow.data.people.People` finds names in prose
+        beside the rules of anonymization.
     :param bad_line_share: a source is refused when more than this share of its lines, and more than one line,
         cannot be used.
     :param progress: called with (bytes read, bytes in all) as the files, compressed or not, are read.
@@ -104,7 +108,9 @@ def collect(
     now = now or datetime.now(timezone.utc)
     window = Timeframe.parse(timeframe, now)
     quality = QualityFilter(quality_filter, now)
-    names = Anonymizer() if anonymize else None
+    if names_model and not anonymize:
+        raise InputError("a names model is used while anonymizing only: give --anonymize-sensitive true too")
+    names = Anonymizer(people=People(names_model) if names_model else None) if anonymize else None
     if not 0 <= bad_line_share <= 1:
         raise InputError(f"bad-line share {bad_line_share}: a number between 0 and 1 is wanted")
     paths = dict.fromkeys(Path(path).expanduser() for path in sources)
@@ -172,6 +178,7 @@ def collect(
                 "dropped": dict(quality.dropped),
                 "runs_read": runs_read,
                 "anonymized": None if names is None else dict(names.replaced),
+                "names_model": None if names_model is None else Path(names_model).name,
             },
         }
         if names is not None:
