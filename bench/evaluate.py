@@ -42,41 +42,42 @@ PACKAGES = ("torch", "lightgbm", "scikit-learn", "numpy")
 _MOST_PARTS = 20_000  # scores of units that an outcome keeps, for tests over several data sets
 
 Summary = dict[str, Any]
-#: figures of one measure by contender -> (in words, whether it holds)
-Aim = Callable[[dict[str, float], bool], tuple[str, bool]]
+#: figures of one measure by contender -> (in words, whether it holds, the contender that sets the limit)
+Aim = Callable[[dict[str, float], bool], tuple[str, bool, str]]
 
 
 # Marks ---------------------------------------------------------------------------------------------------------------
 
 
 def at_most(limit: float) -> Aim:
-    return lambda found, higher: (f"≤ {limit:g}", found[OURS] <= limit)
+    return lambda found, higher: (f"≤ {limit:g}", found[OURS] <= limit, "")
 
 
 def at_least(limit: float) -> Aim:
-    return lambda found, higher: (f"≥ {limit:g}", found[OURS] >= limit)
+    return lambda found, higher: (f"≥ {limit:g}", found[OURS] >= limit, "")
 
 
 def within(target: float, off: float) -> Aim:
-    return lambda found, higher: (f"{target:g} ± {off:g}", abs(found[OURS] - target) <= off)
+    return lambda found, higher: (f"{target:g} ± {off:g}", abs(found[OURS] - target) <= off, "")
 
 
 def beats(*rivals: str, factor: float = 1.0) -> Aim:
     """Better than the best of the contenders whose names contain one of ``rivals`` (all others, if none is named)."""
 
-    def aim(found: dict[str, float], higher: bool) -> tuple[str, bool]:
+    def aim(found: dict[str, float], higher: bool) -> tuple[str, bool, str]:
         theirs = [
             (value, name)
             for name, value in found.items()
             if name != OURS and (not rivals or any(rival.lower() in name.lower() for rival in rivals))
         ]
         if not theirs:
-            return f"no contender {' or '.join(rivals)}", False
+            return f"no contender {' or '.join(rivals)}", False, ""
         value, name = max(theirs) if higher else min(theirs)
         limit = value * factor
         return (
             f"{'>' if higher else '<'} {limit:.4g} ({f'{factor:g} × ' if factor != 1 else ''}{name})",
             found[OURS] > limit if higher else found[OURS] < limit,
+            name,
         )
 
     return aim
@@ -88,6 +89,7 @@ class Mark:
 
     ``data`` are the data sets that count, all if empty. ``mean`` judges their mean as one figure, else each by itself.
     ``given`` (measure, contender) admits only those who are by that measure at least as good as that contender.
+    ``units``, in the plural, are what a comparison pairs, where the mark may be met by showing that they are too few.
     """
 
     what: str
@@ -98,6 +100,7 @@ class Mark:
     data: tuple[str, ...] = ()
     mean: bool = False
     given: tuple[str, str] | None = None
+    units: str = ""
 
 
 _PUBLISHED = ("SAT11-RAND", "QBF-2011", "ASP-POTASSCO", "MAXSAT12-PMS", "SAT12-HAND")
@@ -123,27 +126,35 @@ MARKS = (
         "SWE-bench Pro routing: cost at the best single agent's resolve rate",
         *("routing", "cost, aim: saving", beats()),
         given=("resolve rate, aim: saving", "best single agent"),
+        units="tasks",
     ),
     Mark(
         "SWE-bench Pro routing: resolve rate at its cost",
         *("routing", "resolve rate, aim: quality", beats()),
         given=("cost, aim: quality", "best single agent"),
+        units="tasks",
     ),
-    Mark("SWE-bench Pro routing: all agents", "routing", "resolve rate, all agents", beats()),
+    Mark("SWE-bench Pro routing: all agents", "routing", "resolve rate, all agents", beats(), units="tasks"),
     Mark("MySQL knobs: rank correlation", "knobs", "spearman", beats("LightGBM"), at_least(0.0)),
     Mark("MySQL knobs: regret", "knobs", "regret@", beats("LightGBM"), beats("random")),
-    Mark("Claude Code durations", "durations", "MAE", beats("shrunken", "LightGBM"), beats("last")),
-    Mark("Claude Code durations", "durations", "pinball", beats("shrunken", "LightGBM"), beats("last")),
+    Mark("Claude Code durations", "durations", "MAE", beats("shrunken", "LightGBM"), beats("last"), units="sessions"),
+    Mark(
+        "Claude Code durations", "durations", "pinball", beats("shrunken", "LightGBM"), beats("last"), units="sessions"
+    ),
 )
 
 
 def judged(summaries: Sequence[Summary]) -> list[dict[str, Any]]:
-    """One row per mark and figure: what, data, measure, ours, reach, reached, floor, held (None: not measured)."""
+    """One row per mark and figure: what, data, measure, ours, reach, reached, open, floor, held.
+
+    ``reached`` and ``held`` are None where nothing was measured; ``open`` says of a mark that was not reached why the
+    data cannot tell ours and the limit apart, "" if they can or the mark does not ask.
+    """
     rows = []
     for mark in MARKS:
         own = [s for s in summaries if s["protocol"] == mark.protocol and (not mark.data or s["data"] in mark.data)]
         missing = set(mark.data) - {s["data"] for s in own}
-        row = {"what": mark.what, "data": "", "measure": mark.measure, "ours": None}
+        row = {"what": mark.what, "data": "", "measure": mark.measure, "ours": None, "open": ""}
         if not own or missing:
             told = f"not measured: no {', '.join(sorted(missing)) or 'such data'}"
             rows.append({**row, "reach": told, "reached": None, "floor": "", "held": None})
@@ -162,7 +173,7 @@ def judged(summaries: Sequence[Summary]) -> list[dict[str, Any]]:
 def _row(mark: Mark, measure: str, group: Sequence[Summary]) -> dict[str, Any]:
     found, higher = _figures(group, measure)
     data = group[0]["data"] if len(group) == 1 else f"{len(group)} data sets"
-    row = {"what": mark.what, "data": data, "measure": measure, "ours": found.get(OURS)}
+    row = {"what": mark.what, "data": data, "measure": measure, "ours": found.get(OURS), "open": ""}
     if OURS not in found:
         return {**row, "reach": "not measured: ours has no such figure", "reached": None, "floor": "", "held": None}
     if mark.given:
@@ -171,10 +182,22 @@ def _row(mark: Mark, measure: str, group: Sequence[Summary]) -> dict[str, Any]:
         found = {n: v for n, v in found.items() if (other[n] >= limit if more else other[n] <= limit)}
         if OURS not in found:
             reach = f"{mark.given[0]} {'≥' if more else '≤'} {limit:.4g} ({mark.given[1]}), is {other[OURS]:.4g}"
-            return {**row, "reach": reach, "reached": False, "floor": "", "held": None}
-    reach, reached = mark.reach(found, higher)
-    floor, held = mark.floor(found, higher) if mark.floor else ("", None)
-    return {**row, "reach": reach, "reached": reached, "floor": floor, "held": held}
+            undecided = _undecided(group, *mark.given, mark.units) if mark.units else ""
+            return {**row, "reach": reach, "reached": False, "open": undecided, "floor": "", "held": None}
+    reach, reached, rival = mark.reach(found, higher)
+    floor, held, _ = mark.floor(found, higher) if mark.floor else ("", None, "")
+    undecided = "" if reached or not mark.units else _undecided(group, measure, rival, mark.units)
+    return {**row, "reach": reach, "reached": reached, "open": undecided, "floor": floor, "held": held}
+
+
+def _undecided(group: Sequence[Summary], measure: str, rival: str, units: str) -> str:
+    """How many units it takes to tell ours and the rival apart with 80 % power, if there are fewer; else ""."""
+    for test in group[0]["tests"] if len(group) == 1 else ():
+        if (test["measure"], test["contender"]) == (measure, rival):
+            needed = math.inf if test["needed"] is None else test["needed"]
+            told = f"{needed:,}" if math.isfinite(needed) else "over a million"
+            return f"{told} {units} needed, {test['units']:,} exist" if needed > test["units"] else ""
+    return ""
 
 
 def _figures(group: Sequence[Summary], measure: str) -> tuple[dict[str, float], bool]:
@@ -326,6 +349,7 @@ _LONGEST = ("jobs", "selection", "knobs", "durations", "steps", "routing")
 def _line(row: dict[str, Any]) -> str:
     ours = "-" if row["ours"] is None else f"{row['ours']:.4g}"
     state = {True: "reached", False: "missed", None: "not judged"}[row["reached"]]
+    state += f" ({row['open']})" if row["open"] else ""
     below = ", BELOW THE FLOOR" if row["held"] is False else ""
     return f"{row['what']} {row['data']} {row['measure']}: {ours}; {row['reach']}: {state}{below}"
 
@@ -364,6 +388,10 @@ def write_page(outcome: dict[str, Any], summaries: Sequence[Summary]) -> None:
         "",
         "## Marks",
         "",
+        "Some marks may also be met by showing that their data cannot tell ours from the limit. Where such a mark is",
+        "not reached, the row says how many units it takes to tell them apart (80 % power) and how many exist;",
+        "if it says nothing, they are told apart.",
+        "",
         table(
             ["what", "data", "measure", "ours", "to reach", "reached", "floor", "held"],
             [
@@ -373,7 +401,7 @@ def write_page(outcome: dict[str, Any], summaries: Sequence[Summary]) -> None:
                     r["measure"],
                     r["ours"],
                     r["reach"],
-                    _word(r["reached"]),
+                    "; ".join(filter(None, (_word(r["reached"]), r["open"]))),
                     r["floor"],
                     _word(r["held"]),
                 ]

@@ -66,6 +66,36 @@ def test_a_cheap_router_must_resolve_enough(rate, reached):
     assert row["reached"] is reached
 
 
+def routed(ours: list[float], seeds: int = 5) -> dict:
+    """A summary of routing all agents: the best single agent resolves every third of 30 tasks, ours as given."""
+    rate = "resolve rate, all agents"
+    scores = [Score(OURS, rate, ours[(i + seed) % 30], f"task {i}", seed) for i in range(30) for seed in range(seeds)]
+    scores += [Score("best single agent", rate, float(i % 3 == 0), f"task {i}") for i in range(30)]
+    return report.summarize(Result("routing", "runs", scores, higher_is_better=frozenset({rate})))
+
+
+def test_equal_counts_are_equal_means():
+    """Ten of 30 tasks for either, by other tasks with every seed: no rounding on the way tells them apart."""
+    summary = routed([1.0] * 10 + [0.0] * 20)
+    means = {score["contender"]: score["mean"] for score in summary["scores"]}
+    assert means[OURS] == means["best single agent"] == 1 / 3
+    (test,) = summary["tests"]
+    assert (test["difference"], test["better"]) == (0.0, None)
+
+
+def test_what_is_not_reached_says_whether_the_data_can_tell():
+    what = "SWE-bench Pro routing: all agents"
+    row = by_name(evaluate.judged([routed([1.0] * 9 + [0.0] * 21)]), what)
+    assert row["reached"] is False
+    (test,) = routed([1.0] * 9 + [0.0] * 21)["tests"]
+    assert test["needed"] > 30
+    assert row["open"] == f"{test['needed']:,} tasks needed, 30 exist"
+    assert by_name(evaluate.judged([routed([1.0] * 10 + [0.0] * 20)]), what)["open"].startswith("over a million tasks")
+    plain = by_name(evaluate.judged([routed([0.0] * 30)]), what)
+    assert (plain["reached"], plain["open"]) == (False, "")  # a third less is seen in 30 tasks
+    assert by_name(evaluate.judged([routed([1.0] * 30)]), what)["open"] == ""
+
+
 def test_the_test_over_folds_pairs_what_both_have():
     ((contender, folds, difference, _, p, corrected),) = evaluate.over_folds(published(0.1), "selection", "nPAR10")
     assert (contender, folds) == ("multi-output random forest", 50)

@@ -12,18 +12,18 @@ A summary's keys are a promise::
 ``low`` and ``high`` of a score are Student's 95 % interval over seeds (null for one seed); ``unit_low`` and
 ``unit_high`` the bootstrap's over units (folds, sessions, tasks, workloads). A test pairs the units of the reference
 with another contender's: ``difference`` is reference less contender with the bootstrap's interval, ``better`` whether
-the reference is, ``p_holm`` corrected over all contenders of the measure, ``detectable`` the smallest difference that
-these units show with 80 % power, ``needed`` the units that the observed difference takes.
+the reference is (null where they are equal or the measure has no better end), ``p_holm`` corrected over all contenders
+of the measure, ``detectable`` the smallest difference that these units show with 80 % power, ``needed`` the units that
+the observed difference takes.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 from html import escape
 from typing import Any
-
-import numpy as np
 
 from claude_flow.data.report import STYLE, table
 from claude_flow.evaluate import statistics
@@ -90,13 +90,14 @@ def _score(measure: str, contender: str, scores: list[Score], result: Result) ->
     by_seed: dict[int, list[float]] = {}
     for score in [s for s in scores if not s.unit] or scores:  # the whole test set's own figure, where there is one
         by_seed.setdefault(score.seed, []).append(score.value)
-    seeds = statistics.interval([float(np.mean(values)) for values in by_seed.values()])
-    units = statistics.bootstrap(list(_by_unit(scores).values()))
+    means = [statistics.mean(values) for values in by_seed.values()]
+    seeds = statistics.interval([float(mean) for mean in means])
+    units = statistics.bootstrap([float(mean) for mean in _by_unit(scores).values()])
     return {
         "measure": measure,
         "contender": contender,
         "better": "higher" if measure in result.higher_is_better else "lower",
-        "mean": seeds.mean,
+        "mean": float(statistics.mean(means)),
         "low": seeds.low,
         "high": seeds.high,
         "seeds": len(by_seed),
@@ -106,13 +107,13 @@ def _score(measure: str, contender: str, scores: list[Score], result: Result) ->
     }
 
 
-def _by_unit(scores: Sequence[Score]) -> dict[str, float]:
+def _by_unit(scores: Sequence[Score]) -> dict[str, Fraction]:
     """unit: its mean over seeds, so that a test sees each unit once."""
     found: dict[str, list[float]] = {}
     for score in scores:
         if score.unit:
             found.setdefault(score.unit, []).append(score.value)
-    return {unit: float(np.mean(values)) for unit, values in found.items()}
+    return {unit: statistics.mean(values) for unit, values in found.items()}
 
 
 def _parts(result: Result) -> list[dict[str, Any]]:
@@ -134,26 +135,27 @@ def _test(
 ) -> dict[str, Any] | None:
     """A paired test, or None for fewer than two units that both have."""
     mine, others = _by_unit(ours), _by_unit(theirs)
-    differences = [mine[unit] - others[unit] for unit in mine if unit in others]
-    if len(differences) < 2:
+    exact = [mine[unit] - others[unit] for unit in mine if unit in others]
+    if len(exact) < 2:
         return None
+    difference, differences = statistics.mean(exact), [float(value) for value in exact]
     spread = statistics.bootstrap(differences)
     plan = statistics.power(differences)
     folds = test_share is not None
     p = statistics.permutation(differences) if test_share is None else statistics.corrected_t(differences, test_share)
-    better = spread.mean > 0 if measure in result.higher_is_better else spread.mean < 0
+    better = difference > 0 if measure in result.higher_is_better else difference < 0
     return {
         "measure": measure,
         "reference": reference,
         "contender": other,
         "units": len(differences),
-        "difference": spread.mean,
+        "difference": float(difference),
         "low": spread.low,
         "high": spread.high,
         "test": "corrected t" if folds else "permutation",
         "p": p,
         "p_wilcoxon": statistics.wilcoxon(differences),
-        "better": None if _NEUTRAL in measure else better,
+        "better": None if _NEUTRAL in measure or not difference else better,
         "detectable": plan.detectable,
         "needed": plan.needed,
     }

@@ -7,8 +7,9 @@ NumPy alone where the definition is a line or two; scipy and statsmodels for dis
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ __all__ = [
     "coverage",
     "holm",
     "interval",
+    "mean",
     "permutation",
     "pinball",
     "power",
@@ -45,6 +47,15 @@ class Interval:
     mean: float
     low: float
     high: float
+
+
+def mean(values: Collection[float | Fraction]) -> Fraction:
+    """The mean without rounding: counts that are equal stay equal, however they were grouped before.
+
+    >>> 0.1 + 0.2 + 0.3 == 0.3 + 0.2 + 0.1, mean([0.1, 0.2, 0.3]) == mean([0.3, 0.2, 0.1])
+    (False, True)
+    """
+    return sum((Fraction(value) for value in values), Fraction()) / len(values)
 
 
 def interval(values: ArrayLike, level: float = 0.95) -> Interval:
