@@ -73,7 +73,7 @@ tour: $(VENV)/.tools  ## run the README's tour and paste its output: make tour D
 	$(BIN)/python docs/tour.py $(DATA)
 
 # Models that ship with the package, from data whose licence allows it. The public SWE-bench Pro files under MIT are
-# copied apart, so that nothing else of that folder can enter. The baseline coordination-v2 is stored in half precision.
+# copied apart, so that nothing else of that folder can enter. The weights are stored in half precision.
 models: $(VENV)/.tools  ## train the shipped models again: make models DATA=folder of the public data sets
 	rm -rf build/models && mkdir -p build/models/swebench-pro
 	cp -r $(DATA)/agent-runs/swebench_pro_eval_results $(DATA)/agent-runs/swebench_pro_instance_info.jsonl.gz build/models/swebench-pro
@@ -89,12 +89,12 @@ models: $(VENV)/.tools  ## train the shipped models again: make models DATA=fold
 	$(NEURAL) data preprocess --dataset prediction-runs
 	$(NEURAL) train prediction --config prediction-v2 --data preprocessed-prediction-data --validation-split 0.1 --seed 1 \
 	  --output prediction-v2
-	for name in coordination-v3 optimization-v2 prediction-v2; do \
-	  cp build/models/home/models/$$name/1.0.0/model.safetensors python/claude_flow/models/$$name.safetensors || exit 1; done
-	$(BIN)/python -c 'from claude_flow import export, modelfile; \
-	  model = modelfile.read("build/models/home/models/coordination-v2/1.0.0/model.safetensors"); \
-	  about = {"features": model.features, "calibration": model.calibration, "provenance": model.provenance}; \
-	  export.save(export.from_file(model), "python/claude_flow/models/coordination-v2.safetensors", "fp16", metadata=about)'
+	for name in coordination-v3 coordination-v2 optimization-v2 prediction-v2; do \
+	  $(BIN)/python -c 'import sys; from claude_flow import export, modelfile; \
+	    model = modelfile.read(sys.argv[1]); \
+	    about = {"features": model.features, "calibration": model.calibration, "provenance": model.provenance}; \
+	    export.save(export.from_file(model), sys.argv[2], "fp16", metadata=about)' \
+	    build/models/home/models/$$name/1.0.0/model.safetensors python/claude_flow/models/$$name.safetensors || exit 1; done
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
