@@ -35,9 +35,11 @@ void ceiling_dot_u7i8(const CeilingDotU7I8& a) {
   for (int i = 0; i < kCeilingColumns; i += kSums * kLanes) {
     I sum[kSums];
     CF_UNROLL for (int v = 0; v < kSums; ++v) sum[v] = load(a.x + i + v * kLanes);
-    for (ptrdiff_t step = 0; step < a.steps; ++step) {
-      CF_UNROLL for (int v = 0; v < kSums; ++v) sum[v] = dot(sum[v], u, sum[v]);
-    }
+    with_dot([&](auto product) CF_LAMBDA {
+      for (ptrdiff_t step = 0; step < a.steps; ++step) {
+        CF_UNROLL for (int v = 0; v < kSums; ++v) sum[v] = product(sum[v], u, sum[v]);
+      }
+    });
     CF_UNROLL for (int v = 0; v < kSums; ++v) store(a.y + i + v * kLanes, to_float(sum[v]));
   }
 }

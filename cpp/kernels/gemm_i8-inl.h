@@ -13,21 +13,27 @@ template <int R, int P, int V>
 CF_INLINE void multiply_bytes(const QuantizedRows& rows, const int8_t* b, ptrdiff_t panel, int depth,
                               I (&sum)[R][P * V]) {
   CF_UNROLL for (int r = 0; r < R; ++r) { CF_UNROLL for (int v = 0; v < P * V; ++v) sum[r][v] = splat(0); }
-  // One loop, with the step from block to block in it.
-  const uint8_t* a = rows.q;
   const ptrdiff_t skip = rows.block - kQuantBlock;
-  for (int k = 4; k <= depth; k += 4, b += V * kLanes * 4) {
-    if (P == 1) prefetch<V * kLanes * 4>(b + panel);
-    CF_UNROLL for (int p = 0; p < P; ++p) {
-      I weights[V];
-      CF_UNROLL for (int v = 0; v < V; ++v) weights[v] = load_bytes(b + p * panel + v * kLanes * 4);
-      CF_UNROLL for (int r = 0; r < R; ++r) {
-        const I x = splat_bytes(a + r * kQuantPitch);
-        CF_UNROLL for (int v = 0; v < V; ++v) sum[r][p * V + v] = dot(sum[r][p * V + v], x, weights[v]);
+  with_dot([&](auto product) CF_LAMBDA {
+    // One loop, with the step from block to block in it.
+    const uint8_t* a = rows.q;
+    const int8_t* w = b;
+    for (int k = 4; k <= depth; k += 4, w += V * kLanes * 4) {
+      if (P == 1) prefetch<V * kLanes * 4>(w + panel);
+      CF_UNROLL for (int p = 0; p < P; ++p) {
+        I weights[V];
+        CF_UNROLL for (int v = 0; v < V; ++v) weights[v] = load_bytes(w + p * panel + v * kLanes * 4);
+        CF_UNROLL for (int r = 0; r < R; ++r) {
+          const I x = splat_bytes(a + r * kQuantPitch);
+          CF_UNROLL for (int v = 0; v < V; ++v) {
+            I& s = sum[r][p * V + v];
+            s = product(s, x, weights[v]);
+          }
+        }
       }
+      a += 4 + (k % kQuantBlock == 0 ? skip : 0);
     }
-    a += 4 + (k % kQuantBlock == 0 ? skip : 0);
-  }
+  });
 }
 
 struct TileU7I8 {

@@ -115,6 +115,14 @@ CF_INLINE void store_bytes(uint8_t* p, I x, Some lanes) { store_bytes(p, x, lane
 // kMagic + x rounds x to a whole number, |x| < 2^22, and holds it in its low bits.
 constexpr float kMagic = 12582912.0f;
 
+#if !defined(CLAUDE_FLOW_WITH_DOT)
+// body(product), where product(sum, u, s) is `dot` in the form that suits a loop on this host.
+template <class Body>
+CF_INLINE void with_dot(Body body) {
+  body([](I sum, I u, I s) CF_LAMBDA { return dot(sum, u, s); });
+}
+#endif
+
 #if !defined(CLAUDE_FLOW_LDEXP)
 // Two factors, since n reaches -151 and 128; only the second product can leave the normal range.
 CF_INLINE F ldexp(F x, F n) {
