@@ -35,13 +35,18 @@ def environment(packages: Iterable[str]) -> dict[str, Any]:
         "blas_kernels": os.environ.get("OPENBLAS_CORETYPE", "by CPU"),
         "python": platform.python_version(),
         "system": platform.platform(),
-        "commit": _git("rev-parse", "--short=12", "HEAD") + ("+changes" if _git("status", "--porcelain") else ""),
+        "commit": commit(),
         "time": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
     }
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in packages}
+
+
+def commit() -> str:
+    """What is checked out, and whether it was changed since."""
+    return _git("rev-parse", "--short=12", "HEAD") + ("+changes" if _git("status", "--porcelain") else "")
 
 
 def _git(*words: str) -> str:

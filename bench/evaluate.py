@@ -2,7 +2,8 @@
 
 Writes bench/evaluation.json and docs/evaluation.md with its plots; --quick writes build/evaluation-quick.json only.
 Exits 1 if a protocol failed or, except with --quick, a floor is missed. Each data set's outcome is kept in
-build/evaluation: a run that was interrupted goes on where it was, as long as the commit is the same.
+build/evaluation, and measured again when one of the modules that it came from has changed since: a run that was
+interrupted goes on where it was.
 """
 
 from __future__ import annotations
@@ -17,11 +18,10 @@ import argparse
 import hashlib
 import json
 import math
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -29,7 +29,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.environment import environment
+import claude_flow
+from bench.environment import commit, environment
 from bench.report import table
 from claude_flow.evaluate import protocols, report, statistics
 from claude_flow.evaluate.result import OURS
@@ -39,9 +40,11 @@ ROOT = Path(__file__).parents[1]
 SEEDS = 5
 QUICK_SEEDS = 1
 PACKAGES = ("torch", "lightgbm", "scikit-learn", "numpy")
+_PACKAGE = Path(claude_flow.__file__).parent
 _MOST_PARTS = 20_000  # scores of units that an outcome keeps, for tests over several data sets
 
 Summary = dict[str, Any]
+Job = tuple[str, Path]  # a protocol's name and a data set
 #: figures of one measure by contender -> (in words, whether it holds, the contender that sets the limit)
 Aim = Callable[[dict[str, float], bool], tuple[str, bool, str]]
 
@@ -252,7 +255,28 @@ def evaluate(name: str, path: Path, seeds: int, quick: bool) -> Summary:
     result = protocols.load(name).run(path, seeds=range(seeds), quick=quick, progress=progress)
     summary = report.summarize(result, parts=len(result.scores) <= _MOST_PARTS)
     summary["curves"] = [_thinned(curve) for curve in summary["curves"]]
-    return {**summary, "protocol": name, "seconds": time.monotonic() - begin}
+    about = {"protocol": name, "commit": commit(), "seconds": time.monotonic() - begin, "modules": _modules()}
+    return {**summary, **about}
+
+
+def _alone(job: Job, seeds: int, quick: bool) -> Summary:
+    """In a new process: what that one loads is what the outcome depends on."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        return process.submit(evaluate, *job, seeds, quick).result()
+
+
+def _modules() -> dict[str, str]:
+    """The package's modules that this process has loaded and a hash of each. Not the engine: it computes the same."""
+    files = [
+        getattr(module, "__file__", None) for name, module in sys.modules.items() if name.startswith("claude_flow")
+    ]
+    names = [str(Path(file).relative_to(_PACKAGE)) for file in files if file and file.endswith(".py")]
+    return {name: _hash(name) for name in sorted(names)}
+
+
+def _hash(module: str) -> str:
+    file = _PACKAGE / module
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file.is_file() else "gone"
 
 
 def _thinned(curve: dict[str, Any]) -> dict[str, Any]:
@@ -269,10 +293,19 @@ def _known(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _kept(folder: Path, name: str, path: Path, quick: bool) -> Path:
-    commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True).stdout
-    key = hashlib.sha256(f"{commit} {path.resolve()} {quick}".encode()).hexdigest()[:12]
-    return folder / f"{name}-{path.name.partition('.')[0]}-{key}.json"
+def _keeps(job: Job, quick: bool) -> Path:
+    name, path = job
+    key = hashlib.sha256(f"{path.resolve()} {quick}".encode()).hexdigest()[:12]
+    return ROOT / "build" / "evaluation" / f"{name}-{path.name.partition('.')[0]}-{key}.json"
+
+
+def _kept(job: Job, quick: bool) -> Summary | None:
+    """The outcome of an earlier run whose modules are as they were then."""
+    file = _keeps(job, quick)
+    summary: Summary | None = json.loads(file.read_text("utf-8")) if file.exists() else None
+    if summary and all(_hash(module) == known for module, known in summary["modules"].items()):
+        return summary
+    return None
 
 
 def main() -> int:
@@ -288,32 +321,25 @@ def main() -> int:
     if not jobs:
         print(f"error: {options.data}: no protocol reads anything there", file=sys.stderr)
         return 2
-    folder = ROOT / "build" / "evaluation"
-    folder.mkdir(parents=True, exist_ok=True)
-    summaries: dict[tuple[str, Path], Summary] = {}
-    failed: dict[tuple[str, Path], str] = {}
-    todo = []
-    for job in jobs:
-        kept = _kept(folder, *job, options.quick)
-        if kept.exists():
-            summaries[job] = json.loads(kept.read_text("utf-8"))
-        else:
-            todo.append(job)
+    summaries = {job: summary for job in jobs if (summary := _kept(job, options.quick))}
+    failed: dict[Job, str] = {}
     # The longest first, so that none of them runs alone at the end.
-    todo.sort(key=lambda job: list(_LONGEST).index(job[0]))
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        running = {pool.submit(evaluate, name, path, seeds, options.quick): (name, path) for name, path in todo}
+    todo = sorted((job for job in jobs if job not in summaries), key=lambda job: _LONGEST.index(job[0]))
+    with ThreadPoolExecutor(2) as pool:
+        running = {pool.submit(_alone, job, seeds, options.quick): job for job in todo}
         for future in as_completed(running):
             job = running[future]
+            name = f"{job[0]} {job[1].name}"
             try:
                 summaries[job] = future.result()
             except Exception as error:  # one data set that fails must not cost the outcome of the others
                 failed[job] = f"{type(error).__name__}: {error}"
-                print(f"{job[0]} {job[1].name}: failed: {failed[job]}", file=sys.stderr, flush=True)
+                print(f"{name}: failed: {failed[job]}", file=sys.stderr, flush=True)
                 continue
-            kept = _kept(folder, *job, options.quick)
+            kept = _keeps(job, options.quick)
+            kept.parent.mkdir(parents=True, exist_ok=True)
             kept.write_text(json.dumps(summaries[job]), "utf-8")
-            print(f"{job[0]} {job[1].name}: {summaries[job]['seconds']:.0f} s", file=sys.stderr, flush=True)
+            print(f"{name}: {summaries[job]['seconds']:.0f} s", file=sys.stderr, flush=True)
     found = [summaries[job] for job in jobs if job in summaries]
     marks = judged(found)
     outcome = {
@@ -326,7 +352,7 @@ def main() -> int:
         "marks": marks,
         "failed": {f"{name} {path.name}": reason for (name, path), reason in failed.items()},
         "selection_over_folds": over_folds(found, "selection", "nPAR10"),
-        "evaluations": [{k: v for k, v in s.items() if k not in ("parts", "curves")} for s in found],
+        "evaluations": [{k: v for k, v in s.items() if k not in ("parts", "curves", "modules")} for s in found],
     }
     out = options.out or (ROOT / "build" / "evaluation-quick.json" if options.quick else ROOT / "bench/evaluation.json")
     out.write_text(json.dumps(_known(outcome), indent=1, ensure_ascii=False) + "\n", "utf-8")

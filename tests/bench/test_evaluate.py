@@ -131,3 +131,9 @@ def test_the_quick_form_on_real_data(public_data, tmp_path, monkeypatch):
     monkeypatch.setattr(evaluate, "evaluate", None)  # nothing is left to do: a call would fail
     assert evaluate.main() == 0
     assert json.loads(out.read_text("utf-8"))["evaluations"] == first["evaluations"]
+    (kept,) = (tmp_path / "build" / "evaluation").iterdir()
+    summary = json.loads(kept.read_text("utf-8"))
+    assert {"train/selection.py", "evaluate/selection.py"} <= set(summary["modules"])
+    summary["modules"]["train/selection.py"] = "another version's"
+    kept.write_text(json.dumps(summary), "utf-8")
+    assert evaluate.main() == 1  # so it is done again, by the function that is gone
