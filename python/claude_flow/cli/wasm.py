@@ -90,7 +90,7 @@ claude-flow neural wasm optimize-simd \\
         "claude-flow neural wasm optimize-simd --model coordination-v3 --target-architecture relaxed --output web",
     ],
 )
-@click.option("--model", metavar="MODEL", required=True, help="A name, NAME/VERSION, or a path.")
+@params.model_option
 @click.option(
     "--target-architecture",
     metavar="WORD",
@@ -162,7 +162,7 @@ claude-flow neural wasm optimize-memory \\
   --garbage-collection "generational\"""",
     ],
 )
-@click.option("--model", metavar="MODEL", required=True, help="A name, NAME/VERSION, or a path.")
+@params.model_option
 @click.option(
     "--memory-layout",
     metavar="WORD",
