@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import statistics
 import time
 from collections.abc import Callable, Collection
@@ -11,7 +12,11 @@ from typing import Any
 import numpy as np
 
 BLOCK = 0.01  # seconds of calls in a row: long enough to reach the steady state of caches and of clocks
-SETTLE = 0.004  # ONNX Runtime's and OpenMP's threads spin for a while after a call and would eat the next one's time
+# After a call ONNX Runtime's threads spin for 30 to 50 ms, OpenMP's for 10: on few cores they would eat the time of
+# whoever is next. So before every turn, whoever has it, all threads of this process must have been idle for:
+IDLE = 0.01  # seconds, more than the tick by which the kernel counts processor time
+PATIENCE = 20  # times IDLE, for threads that never stop
+ROUNDS = 8  # at least: other work on the machine comes in phases of seconds
 
 
 class Disagreement(Exception):
@@ -27,8 +32,8 @@ def race(
 ) -> dict[str, dict[str, Any]]:
     """Times of each contender in seconds: ``{name: {"min", "median", "calls"}}``.
 
-    Rounds of blocks until ``seconds`` are over, at least three, each round in another order. Those in ``seldom`` run
-    in every fourth round only.
+    Rounds of blocks until ``seconds`` are over, at least ``ROUNDS``, each round in a random order, so that nobody
+    always follows the same one. Those in ``seldom`` run in every fourth round only.
     """
     estimate = {}
     for name, call in contenders.items():
@@ -36,24 +41,36 @@ def race(
         estimate[name] = first if first > 0.2 else min(_timed(call) for _ in range(2))
     samples: dict[str, list[float]] = {name: [] for name in contenders}
     names = list(contenders)
+    order = random.Random(0)
     deadline = time.perf_counter() + seconds
     rounds = 0
-    while rounds < 3 or time.perf_counter() < deadline:
-        for name in names[rounds % len(names) :] + names[: rounds % len(names)]:
+    while rounds < ROUNDS or time.perf_counter() < deadline:
+        order.shuffle(names)
+        for name in names:
             if name in seldom and rounds % 4:
                 continue
             call = contenders[name]
             if threads > 1:
-                time.sleep(SETTLE)
+                _settle()
             if estimate[name] < BLOCK:
                 call()  # brings the weights back into the caches
-            for _ in range(max(1, int(BLOCK / estimate[name]))):
+            end = time.perf_counter() + BLOCK
+            samples[name].append(_timed(call))
+            while time.perf_counter() < end:
                 samples[name].append(_timed(call))
         rounds += 1
     return {
         name: {"min": min(times), "median": statistics.median(times), "calls": len(times)}
         for name, times in samples.items()
     }
+
+
+def _settle() -> None:
+    for _ in range(PATIENCE):
+        begin = time.process_time()
+        time.sleep(IDLE)
+        if time.process_time() - begin < IDLE / 10:
+            return
 
 
 def _timed(call: Callable[[], Any]) -> float:

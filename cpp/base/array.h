@@ -16,6 +16,7 @@ namespace claude_flow {
 
 constexpr size_t kCacheLine = 64;
 
+constexpr size_t to_size(int n) { return static_cast<size_t>(n); }
 inline size_t round_up(size_t n, size_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
 // From two megabytes on, memory is mapped, in huge pages where the system has them, and touched at its first use: most of

@@ -6,6 +6,7 @@ namespace claude_flow {
 
 // Without threads the pool is always taken, so every call works alone.
 void yield_cpu() {}
+void wait_briefly(int) {}
 
 struct Pool::State {};
 Pool::~Pool() = default;
@@ -242,6 +243,14 @@ bool Pool::enter() {
 
 void Pool::leave() { state_.load()->taken.store(false); }
 
+void wait_briefly(int waited) {
+  if (waited < kSpins) {
+    pause_cpu();
+  } else {
+    yield_cpu();
+  }
+}
+
 void Pool::dispatch(int parts, Work work, const void* body) {
   State& s = *state_.load();
   s.work = work;
@@ -252,13 +261,7 @@ void Pool::dispatch(int parts, Work work, const void* body) {
   s.gate.open();
   while (s.work_once(0)) {
   }
-  for (int i = 0; s.unfinished.load() > 0; ++i) {
-    if (i < kSpins) {
-      pause_cpu();
-    } else {
-      yield_cpu();
-    }
-  }
+  for (int waited = 0; s.unfinished.load() > 0; ++waited) wait_briefly(waited);
 }
 
 }  // namespace claude_flow

@@ -20,7 +20,7 @@ class Model {
   // Safe to call from many threads at once: each call has a workspace of its own, and one of them has the
   // pool.
   Status run(const float* x, int items, int tokens, const int32_t* lengths, float* out);
-  // The same, with the time of each op.
+  // The same op by op, with the time of each.
   Status profile(const float* x, int items, int tokens, const int32_t* lengths, float* out, double (*clock)(),
                  cf_op_time* times);
   cf_info info() const;
@@ -38,8 +38,10 @@ class Model {
     LstmI8 lstm_i8;
     const float* first;   // gamma, or the pool's vector
     const float* second;  // beta
+    int stack;  // steps from here on that are layers of an LSTM, each of which reads the one before; or 1
   };
   static bool same_bytes(const Step& before, const Step& next);
+  int layers_from(size_t step) const;
   // Where a value lives in the arena, from its first write to its last read.
   struct Place {
     size_t offset, floats;
@@ -68,6 +70,8 @@ class Model {
                    const Stopwatch* stopwatch);
   void run_chunk(Workspace& workspace, Pool* pool, const float* x, int items, int tokens,
                  const int32_t* lengths, float* out, const Stopwatch* stopwatch) const;
+  void run_stack(const Step* first, const Workspace& workspace, const Context& context,
+                 const Batch& batch) const;
   void run_step(const Step& step, const Workspace& workspace, const Context& context,
                 const Batch& batch) const;
   Batch make_batch(int32_t* indices, int items, int tokens, const int32_t* lengths) const;
@@ -84,6 +88,7 @@ class Model {
   size_t shared_scratch_ = 0;  // offsets, and the size of each thread's part
   size_t local_scratch_ = 0;
   size_t local_size_ = 0;
+  size_t layer_size_ = 0;  // of the shared scratch, for each layer of a stack
   size_t arena_size_ = 0;
   size_t apart_size_ = 0;
 

@@ -127,16 +127,26 @@ void attention(const Context& context, View qkv, View out, const Batch& batch, i
 
 namespace {
 
-// Runs step(t, item, items, block, block_end) over all time steps and unit blocks of all running items, with
+// body(row, rows) for all rows of the time steps at hand, in runs without a gap.
+template <class Body>
+void each_rows(const Batch& batch, const Body& body) {
+  if (batch.begin == 0 && batch.end == batch.longest) return body(0, batch.rows);
+  for (int item = 0; item < batch.items; ++item) {
+    const int end = std::min(batch.end, static_cast<int>(batch.length[item]));
+    if (batch.begin < end) body(batch.first_row[item] + batch.begin, end - batch.begin);
+  }
+}
+
+// Runs step(t, item, items, block, block_end) over the time steps at hand and unit blocks of all running items, with
 // before(t, item, items) once ahead of the items' blocks at each step.
 template <class Before, class Step>
 void each_step(const Context& context, const Batch& batch, int blocks, int64_t step_work,
                const Before& before, const Step& step) {
   const int threads = context.pool == nullptr ? 1 : context.pool->threads();
-  if (batch.items >= 2 * threads) {
+  if (batch.items > few_items(threads)) {
     // Sequences are independent: each thread takes some through all their steps.
     split(context, step_work * batch.rows, kWorthSplitting, batch.items, 1, [&](int begin, int end, int) {
-      for (int t = 0; t < batch.longest && batch.active[t] > begin; ++t) {
+      for (int t = batch.begin; t < batch.end && batch.active[t] > begin; ++t) {
         const int items = std::min(end, static_cast<int>(batch.active[t])) - begin;
         before(t, begin, items);
         step(t, begin, items, 0, blocks);
@@ -144,7 +154,7 @@ void each_step(const Context& context, const Batch& batch, int blocks, int64_t s
     });
     return;
   }
-  for (int t = 0; t < batch.longest; ++t) {
+  for (int t = batch.begin; t < batch.end; ++t) {
     before(t, 0, batch.active[t]);
     split(context, step_work * batch.active[t], kWorthSplittingStep, blocks, 1,
           [&](int begin, int end, int) { step(t, 0, batch.active[t], begin, end); });
@@ -157,7 +167,9 @@ void lstm(const Context& context, const Lstm& l, View in, View out, const Batch&
   const ptrdiff_t gates = l.input.columns;
   float* inputs = context.shared;
   float* cell = inputs + gates * batch.rows;
-  linear(context, l.input, in, {}, {inputs, gates}, batch.rows);
+  each_rows(batch, [&](int row, int rows) {
+    linear(context, l.input, {in.data + row * in.ld, in.ld}, {}, {inputs + row * gates, gates}, rows);
+  });
 
   const auto kernel =
       context.consistent ? context.table->lstm_step_consistent_f32 : context.table->lstm_step_f32;
@@ -175,7 +187,10 @@ void lstm_i8(const Context& context, const LstmI8& l, View in, View out, const B
   float* inputs = context.shared;
   float* cell = inputs + gates * batch.rows;
   float* scratch = cell + gates / 4 * batch.items;
-  product_i8(context, l.input, in, {}, {inputs, gates}, batch.rows, scratch);
+  each_rows(batch, [&](int row, int rows) {
+    product_i8(context, l.input, {in.data + row * in.ld, in.ld}, {}, {inputs + row * gates, gates}, rows,
+               scratch);
+  });
 
   const QuantizedRows h = quantized_rows(scratch, batch.items);
   each_step(

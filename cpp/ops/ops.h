@@ -18,6 +18,8 @@ struct Batch {
   const int32_t* longest_first;
   const int32_t* active;
   int longest;
+  // The time steps at hand: an LSTM goes on from where it stood after those before.
+  int begin, end;
 };
 
 struct View {
@@ -32,6 +34,12 @@ struct Context {
   float* shared;    // scratch of the operation
   float* local;     // scratch of each thread, local_size floats apart
   size_t local_size;
+
+  // For one thread of the pool, with scratch of its own.
+  Context alone(int thread, float* scratch) const {
+    return {table,     consistent, nullptr, scratch, local + static_cast<size_t>(thread) * local_size,
+            local_size};
+  }
 };
 
 struct Linear {
@@ -79,6 +87,9 @@ void attention_pool(const Context&, View values, View keys, const float* vector,
                     int width, int key_width);
 void last(View in, View out, const Batch&, int width);
 void monotone(const Context&, View in, View out, int rows, int columns, int quantiles, int group);
+
+// Up to this many sequences are too few to share them out among the threads.
+inline int few_items(int threads) { return 2 * threads - 1; }
 
 // Floats of scratch that an operation needs per thread,
 size_t linear_scratch(const Table&);

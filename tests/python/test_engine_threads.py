@@ -30,10 +30,16 @@ def attention_network() -> tuple[np.ndarray, list[np.ndarray]]:
 
 
 def recurrent_network() -> tuple[np.ndarray, list[np.ndarray]]:
-    tensors = [weights(512, 64), weights(512, 128), weights(512), weights(128)]
-    values = [(1, 64), (1, 128), (0, 256)]
-    ops = [[4, 0, 1, 0, 1, 2], [5, 1, 1, 3, 2, 0], [6, 1, 2, 128]]
-    return words(values, ops, 2), tensors
+    # A layer that splits its units, and three that run at once.
+    tensors, values, ops = [], [(1, 64)], []
+    for layer, units in enumerate([224, 128, 40, 128]):
+        tensors += [weights(4 * units, values[-1][1]), weights(4 * units, units), weights(4 * units)]
+        values.append((1, units))
+        ops.append([4, layer, layer + 1, 3 * layer, 3 * layer + 1, 3 * layer + 2])
+    tensors.append(weights(128))
+    values.append((0, 256))
+    ops += [[5, 4, 4, 12, 5, 0], [6, 4, 5, 128]]
+    return words(values, ops, 5), tensors
 
 
 def words(values: list[tuple[int, int]], ops: list[list[int]], output: int) -> np.ndarray:
