@@ -7,6 +7,8 @@ import math
 import numpy as np
 import pytest
 
+from claude_flow.data.collect import collect
+from claude_flow.data.prepare_prediction import preprocess
 from claude_flow.errors import InputError
 from claude_flow.evaluate.result import OURS
 
@@ -16,16 +18,17 @@ pytest.importorskip("lightgbm", reason="baselines need claude-flow[baselines]")
 from claude_flow.evaluate import jobs
 
 
-def write_log(path, size=600, seed=0):
+def write_log(path, size=600, seed=0, begin=1_000_000_000):
     """Users with habits: a user's run times lie within a factor of 1.5 of the user's own mean."""
     rng = np.random.default_rng(seed)
-    lines = ["; UnixStartTime: 1000000000"]
+    lines = [f"; UnixStartTime: {begin}"]
     for i in range(size):
         user = int(rng.integers(8))
         seconds = max(1, int(20 * 3**user * np.exp(rng.normal(0, 0.4)) / 10))
         status = int(rng.random() > 0.1 * user)
         line = [i + 1, 600 * i, 5, seconds, 4, -1, -1, 4, 3600, -1, status, user, 1, 1, -1, -1, -1, -1]
         lines.append(" ".join(map(str, line)))
+    path.parent.mkdir(exist_ok=True)
     path.write_text("\n".join(lines) + "\n")
     return path
 
@@ -33,6 +36,8 @@ def write_log(path, size=600, seed=0):
 @pytest.fixture(scope="module")
 def result(tmp_path_factory):
     path = write_log(tmp_path_factory.mktemp("log") / "habits.swf")
+    write_log(path.with_name("elsewhere.swf"), 300, seed=1, begin=1_200_000_000)
+    write_log(path.with_name("same-time.swf"), 300, seed=0)
     return jobs.run(path, seeds=[0, 1], quick=True, progress=lambda share, what: None)
 
 
@@ -52,13 +57,51 @@ def test_detects_a_log_and_nothing_else(tmp_path):
 def test_every_contender_is_scored_on_the_same_jobs(result):
     assert result.rows["test"] == 120
     contenders = {score.contender for score in result.scores}
-    assert {OURS, "LightGBM", "LightGBM from the anchor + CQR", "requested time", "shrunken log-mean"} <= contenders
+    assert {OURS, "LightGBM", "requested time", "shrunken log-mean"} <= contenders
+    for boosted in ("LightGBM from the anchor", "LightGBM from the anchor, all logs"):
+        assert {boosted, f"{boosted} + CQR", f"{boosted} + adaptive CQR"} <= contenders
     for contender in contenders:
         tenths = [s.value for s in result.scores if s.contender == contender and s.measure == "pinball" and s.unit]
         assert np.mean(tenths) == pytest.approx(value(result, contender, "pinball"))
         assert 0 <= value(result, contender, "coverage of 80%") <= 1
     assert {score.seed for score in result.scores} == {0}  # quick: one seed
     assert not [s for s in result.scores if s.measure == "failure AUC" and not s.unit and math.isnan(s.value)]
+
+
+def test_other_logs_lend_their_training_part_alone(result):
+    """Of the two logs beside it only the one of another time is learned from: its first 70 %."""
+    assert result.rows["train, other logs"] == pytest.approx(0.7 * 300, abs=8)  # some end too late for their part
+    assert sum(result.rows[part] for part in ("train", "validation", "calibration", "test")) <= 600
+    assert any(note.endswith("training parts of these logs too: elsewhere") for note in result.notes)
+
+
+def test_a_log_that_could_tell_of_the_test_is_no_company(tmp_path):
+    own = write_log(tmp_path / "own.swf", 30)
+    later = write_log(tmp_path / "later.swf", 50, begin=1_100_000_000)
+    earlier = write_log(tmp_path / "earlier.swf", 40, begin=900_000_000)
+    write_log(tmp_path / "overlaps.swf", 40, begin=1_000_000_000 + 600 * 29)
+    write_log(tmp_path / "without a clock.swf", 40, begin="unknown")
+    assert jobs._company(own) == [earlier, later]  # the smallest first
+    assert jobs._company(write_log(tmp_path / "alone" / "a.swf", 30)) == []
+
+
+def test_no_forecast_exceeds_what_a_request_allows(tmp_path):
+    """A machine that stops every job at its request, as its training part shows."""
+    rng = np.random.default_rng(0)
+    lines = ["; UnixStartTime: 1000000000"]
+    for i in range(600):
+        seconds = min(3600, int(3600 * np.exp(rng.normal(0, 1))))
+        lines.append(
+            " ".join(map(str, [i + 1, 600 * i, 5, seconds, 4, -1, -1, 4, 3600, -1, 1, i % 3, 1, 1, *[-1] * 4]))
+        )
+    path = tmp_path / "stopped.swf"
+    path.write_text("\n".join(lines) + "\n")
+    collect([path], tmp_path / "tables", quality_filter="none")
+    preprocess(tmp_path / "tables", tmp_path / "tensors", {"history": 3})
+    log = jobs._open(tmp_path / "tensors", path, jobs.VALIDATION, 0, jobs._settings(True))
+    forecast = np.tile([9.0, -1.0, 5.0, 4.0, 8.0], (len(log.rows("test")), 1))
+    top = np.log1p(3600)
+    np.testing.assert_allclose(jobs._possible(log, forecast), np.tile([0, 4, 5, 8, top], (120, 1)), rtol=1e-6)
 
 
 def test_habits_are_learned(result):

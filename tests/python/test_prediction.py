@@ -208,7 +208,7 @@ def test_each_source_has_its_own_calibration():
     truth = (rng.normal(0, 1, 2005) * np.where(sources == 3, 1, 4))[:, None] + 20
     narrow = 20 + np.tile(np.linspace(-0.3, 0.3, 7), (2005, 1, 1))
     stored = json.loads(json.dumps(calibrate(narrow, truth, sources)))
-    moved = shifted(narrow, shifts(stored, sources))
+    moved = shifted(narrow, shifts(stored, sources), np.full((2005, 1), np.inf))
     for source in (3, 4):
         own = sources == source
         inside = (truth[own, 0] >= moved[own, 0, 1]) & (truth[own, 0] <= moved[own, 0, 5])
@@ -216,6 +216,28 @@ def test_each_source_has_its_own_calibration():
     everyone = shifts(stored, np.array([99]))[0]
     np.testing.assert_array_equal(shifts(stored, np.array([5]))[0], everyone)  # 5 rows are too few of its own
     assert (np.diff(moved, axis=-1) >= 0).all()
+
+
+def test_forecasts_end_where_the_source_stops_its_runs():
+    size = np.arange(500)
+    stopped = {"duration_s": np.minimum(10.0 + size, 100), "requested_s": np.full(500, 100.0), "source": ["a"] * 500}
+    few = {"duration_s": np.full(50, 9.0), "requested_s": np.full(50, 100.0), "source": ["b"] * 50}
+    columns = {name: [*stopped[name], *few[name]] for name in stopped}
+    runs = Runs.from_columns({**columns, "start": np.arange(550) * 10**9})
+    encoder = Encoder().fit(runs, as_of(runs, runs, 3), np.arange(550))
+    asked = {"requested_s": [50.0, np.nan, 50.0], "source": ["a", "a", "b"], "start": [0, 0, 0]}
+    tasks = Runs.from_columns(asked)
+    for known in (encoder, Encoder.from_schema(json.loads(json.dumps(encoder.schema())))):
+        limits = known.limits(tasks)
+        np.testing.assert_allclose(limits[:, 0], [np.log1p(50), np.inf, np.inf], rtol=1e-5)  # b has too few runs
+        assert np.isinf(limits[:, 1:]).all()
+    quantiles = np.tile(np.linspace(3, 5, 7), (3, 8, 1))
+    moved = shifted(quantiles, np.ones(()), limits)
+    assert moved[0, 0].max() == pytest.approx(np.log1p(50), rel=1e-5)
+    assert (np.diff(moved, axis=-1) >= 0).all()
+    np.testing.assert_array_equal(moved[1:], quantiles[1:] + 1)
+    older = {name: value for name, value in encoder.schema().items() if name != "overrun"}
+    assert np.isinf(Encoder.from_schema(older).limits(tasks)).all()
 
 
 def test_preprocessed_folder_reads_back(tables, tmp_path):

@@ -71,6 +71,6 @@ def test_held_out_score_is_what_the_card_says(model, public_data, tmp_path):
     moves = shifts(model.calibration["shifts"], tasks.keys[:, KEYS.index("source")])
     judged = [QUANTILES.index(q) for q in (0.025, 0.1, 0.5, 0.9, 0.975)]
     levels = np.array([QUANTILES[i] for i in judged])
-    gap = tasks.numbers[:, :1] - shifted(quantiles, moves)[:, 0, judged]
+    gap = tasks.numbers[:, :1] - shifted(quantiles, moves, encoder.limits(tasks))[:, 0, judged]
     pinball = float(np.maximum(levels * gap, (levels - 1) * gap).mean())
     assert pinball == pytest.approx(model.provenance["held_out"]["metrics"][f"swf/{LOG}/duration-pinball"], abs=1e-4)

@@ -97,7 +97,7 @@ class PredictionJudge:
         """A model with its own feature schema and its own conformal shifts."""
         quantiles, chances = self._run(model, self.rows)
         by = shifts(model.constant("shifts"), self.data.tasks.keys[self.rows, KEYS.index("source")])
-        moved = shifted(quantiles, by)[:, _DURATION]
+        moved = shifted(quantiles, by, self._limits(model))[:, _DURATION]
         marks, median = self._marks(moved, chances), moved[:, QUANTILES.index(0.5)]
         marks.curves.append(("residual", median.tolist(), (self.truth - median).tolist()))
         runs = [lambda row=row: self._run(model, self.rows[row : row + 1]) for row in range(min(len(self.rows), 200))]
@@ -124,7 +124,7 @@ class PredictionJudge:
                 ended=tasks.end[self.rows],
             )
             by[:, low], by[:, high] = -grow, grow
-        return self._marks(shifted(now, by), chances)
+        return self._marks(shifted(now, by, self._limits(model)[:, _DURATION]), chances)
 
     def baseline(self, name: str, seed: int) -> Marks:
         # The slot holds the agent's failure rate around that of the training part, times 3.
@@ -152,7 +152,8 @@ class PredictionJudge:
         predict = baselines.fit_quantiles(name, x[parts["train"]], truth[parts["train"]], QUANTILES, seed)
         quantiles, before = predict(x[self.rows]), predict(x[parts["calibration"]])
         by = conformal(before[:, None], truth[parts["calibration"], None])[0]
-        quantiles = shifted(quantiles[:, None], by[None, None])[:, 0]
+        limits = self.data.encoder.limits(self.data.tasks.take(self.rows))[:, _DURATION]
+        quantiles = shifted(quantiles, by, limits)
         failed = self.data.tasks.failed[parts["train"]].astype(np.float64)
         known = np.isfinite(failed)
         if name != "gradient-boosting" or len(np.unique(failed[known])) < 2:
@@ -177,6 +178,10 @@ class PredictionJudge:
             x = np.ascontiguousarray(x[:, : int(lengths.max())])
             found.append(encoder.decode(model.run(x, lengths), anchors))
         return np.concatenate([q for q, _ in found]), np.concatenate([chances[:, _DURATION] for _, chances in found])
+
+    def _limits(self, model: Model) -> Array:
+        """What the model knows to limit the test runs [n, targets]."""
+        return Encoder.from_schema(model.features).limits(self.data.tasks.take(self.rows))
 
     def _kept_records(self, model: Model, encoder: Encoder) -> Array:
         if model.path not in self._records:

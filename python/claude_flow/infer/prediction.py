@@ -76,7 +76,7 @@ def answer(model: Model, request: Any, *, explain: bool = False) -> dict[str, An
     x = np.ascontiguousarray(x[:, : lengths[0]])
     quantiles, chances = encoder.decode(model.run(x, lengths), anchors)
     by = shifts(moves, task.keys[:, KEYS.index("source")])
-    calibrated = shifted(quantiles, by)[0]
+    calibrated = shifted(quantiles, by, encoder.limits(task))[0]
 
     productivity = float(capacity.get("average-productivity", 1.0))
     predictions = {}

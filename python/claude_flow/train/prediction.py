@@ -70,6 +70,7 @@ class PredictionData:
         self.splits: tuple[str, ...] = (
             ("train", "validation", "test") if (split == 2).any() else ("train", "validation")
         )
+        self._limits = self.encoder.limits(self.tasks)
         self._records = self.encoder.records(self.runs)
         self.openings, self.anchors = self.encoder.openings(self.tasks, self.history)
         nothing = self.history.forgotten()
@@ -173,15 +174,20 @@ class PredictionData:
         )
         return _weighted_mean(pinball, known) + _OCCURRENCE_WEIGHT * _weighted_mean(crossed, told)
 
+    def inputs(self, rows: Array) -> Iterator[tuple[Tensor, Tensor]]:
+        """What the network sees of ``rows``, in their order, 1024 at a time: ``x`` [B, T, 128], lengths int64 [B]."""
+        for first in range(0, len(rows), 1024):
+            part = rows[first : first + 1024]
+            batch = self._batch(part, *np.zeros((2, len(part)), bool))
+            yield batch["x"], batch["lengths"]
+
     def predict(self, module: nn.Module, rows: Array) -> tuple[Array, Array]:
         """Quantiles of log1p [n, 8, 7] and probabilities [n, 8], before calibration."""
         raw = []
         place = next(module.parameters()).device
         with torch.no_grad():
-            for first in range(0, len(rows), 1024):
-                part = rows[first : first + 1024]
-                batch = self._batch(part, *np.zeros((2, len(part)), bool))
-                raw.append(module(batch["x"].to(place), batch["lengths"].to(place)).cpu().numpy())
+            for x, lengths in self.inputs(rows):
+                raw.append(module(x.to(place), lengths.to(place)).cpu().numpy())
         width = len(TARGETS) * (len(QUANTILES) + 1)
         output = np.concatenate(raw) if raw else np.zeros((0, width), np.float32)
         return self.encoder.decode(output, self.anchors[rows])
@@ -190,8 +196,8 @@ class PredictionData:
         """Scores on a part; of log1p seconds where they say ``duration``, and per source where there are several."""
         rows = self.rows(split)
         quantiles, chances = self.predict(module, rows)
-        if split == "test":
-            quantiles = shifted(quantiles, shifts(self.calibration(module), self._source(rows)))
+        by = shifts(self.calibration(module), self._source(rows)) if split == "test" else np.zeros(())
+        quantiles = shifted(quantiles, by, self._limits[rows])
         scores = {"loss": self._loss_on(module, rows)}
         for name, part in self._sources(rows):
             truth = self.targets[rows[part], _DURATION]
