@@ -76,18 +76,22 @@ struct TileU7I8 {
 
   // Out of line: with it behind the loop, GCC 12 had more values than registers and kept the sums in memory.
   __attribute__((noinline)) static void finish(const TileU7I8& t, const I* sum, int rows, int vectors) {
-    const Ending& end = t.to.end;
-    for (int v = 0; v < vectors; ++v) {
-      const int column = v * kLanes;
-      const I column_sum = load(t.sums + column);
-      const F scale = load(t.scales + column);
-      for (int r = 0; r < rows; ++r) {
-        const F product = to_float(sum[r * vectors + v] - splat(t.a.zero[r]) * column_sum);
-        F y = product * (splat(t.a.scale[r]) * scale);
+    // Copies, since a store to c might change what `t` says.
+    const Target to = t.to;
+    const Ending end = to.end;
+    const int32_t* sums = t.sums;
+    const float* scales = t.scales;
+    const bool relu = end.activation == Activation::kRelu;
+    for (int r = 0; r < rows; ++r) {
+      const I zero = splat(t.a.zero[r]);
+      const F row_scale = splat(t.a.scale[r]);
+      for (int v = 0; v < vectors; ++v, ++sum) {
+        const int column = v * kLanes;
+        F y = to_float(*sum - zero * load(sums + column)) * (row_scale * load(scales + column));
         if (end.bias != nullptr) y = y + load(end.bias + column);
-        if (end.activation == Activation::kRelu) y = Relu::of<Arithmetic>(y);
+        if (relu) y = Relu::of<Arithmetic>(y);
         if (end.residual != nullptr) y = y + load(end.residual + r * end.ld_residual + column);
-        store(t.to.c + r * t.to.ld_c + column, y);
+        store(to.c + r * to.ld_c + column, y);
       }
     }
   }
