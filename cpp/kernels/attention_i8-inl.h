@@ -64,7 +64,7 @@ CF_INLINE F inverse_range(F largest) {
 
 // round(x factor) in -127..127; a NaN becomes -127.
 CF_INLINE I to_signed(F x, F factor) {
-  return to_nearest(min(max(x * factor, splat(-127.0f)), splat(127.0f)));
+  return to_nearest(min(max(x * factor, CF_SPLAT(-127.0f)), CF_SPLAT(127.0f)));
 }
 
 // Four bytes around 128 as four signed ones.
@@ -144,7 +144,7 @@ constexpr float kLargestWeight = 127.0f * 128.0f;
 CF_INLINE void weigh_row(const ByteAttentionScratch& s, const float* scores, int tokens, int r) {
   uint8_t* high = s.high.q + r * kQuantPitch;
   uint8_t* low = s.low.q + r * kQuantPitch;
-  const F largest = splat(maximum_of_row(scores, tokens)), top = splat(kLargestWeight);
+  const F largest = splat(maximum_of_row(scores, tokens)), top = CF_SPLAT(kLargestWeight);
   Lanes16 sum(0.0f);
   for (int first = 0; first < tokens; first += kQuantBlock, high += s.high.block, low += s.low.block) {
     const int count = tokens - first < kQuantBlock ? tokens - first : kQuantBlock;
@@ -152,7 +152,7 @@ CF_INLINE void weigh_row(const ByteAttentionScratch& s, const float* scores, int
       const F e = exp_nonpositive<Consistent>(load(scores + first + i, lanes) - largest);
       const I weight = to_nearest(min(max(e * top, splat(0.0f)), top));
       // Rounds down: the fraction lies 1/128 apart.
-      const I upper = to_nearest(to_float(weight) * splat(1.0f / 128) - splat(127.0f / 256));
+      const I upper = to_nearest(to_float(weight) * CF_SPLAT(1.0f / 128) - CF_SPLAT(127.0f / 256));
       store_bytes(high + i, upper, lanes);
       store_bytes(low + i, weight - upper * splat(128), lanes);
       sum.part[part] = sum.part[part] + keep(to_float(weight) + e * splat(0.0f), lanes);  // a NaN stays one

@@ -37,13 +37,13 @@ void quantize_f32_u7(const QuantizeF32U7& a) {
     store(zero, to_float(to_nearest(splat(flat ? 0.0f : -range.lowest * inverse))));
     a.to.scale[row] = (flat ? 0.0f : width / 127.0f) + range.poison;
     a.to.zero[row] = static_cast<int32_t>(zero[0]);
-    const F shift = splat(zero[0]), factor = splat(inverse);
+    const F shift = splat(zero[0]), factor = splat(inverse), highest = CF_SPLAT(127.0f);
     uint8_t* q = a.to.q + row * kQuantPitch;
     for (int first = 0; first < a.columns; first += kQuantBlock, q += a.to.block) {
       const int count = a.columns - first < kQuantBlock ? a.columns - first : kQuantBlock;
       sweep(count, [&](int i, int, auto lanes) CF_LAMBDA {
         // The value stands first in max, so that a NaN becomes 0 everywhere.
-        const F scaled = min(max(load(x + first + i, lanes) * factor + shift, splat(0.0f)), splat(127.0f));
+        const F scaled = min(max(load(x + first + i, lanes) * factor + shift, splat(0.0f)), highest);
         store_bytes(q + i, to_nearest(scaled), lanes);
       });
       for (int i = count; i % 4 != 0; ++i) q[i] = 0;

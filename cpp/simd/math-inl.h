@@ -11,7 +11,7 @@ namespace {
 
 // c[0] + x (c[1] + x (c[2] + ...)), by Horner.
 template <class A, int N>
-CF_INLINE F polynomial(F x, const float (&c)[N]) {
+CF_INLINE F polynomial(F x, CF_FLOAT (&c)[N]) {
   F p = splat(c[N - 1]);
   CF_UNROLL for (int i = N - 2; i >= 0; --i) p = A::multiply_add(p, x, splat(c[i]));
   return p;
@@ -24,12 +24,13 @@ struct Exponential {
 
 template <class A>
 CF_INLINE Exponential exponential(F x) {
-  const F t = A::multiply_add(x, splat(1.44269504f), splat(kMagic));
-  const F n = t - splat(kMagic);
+  const F t = A::multiply_add(x, CF_SPLAT(1.44269504f), CF_SPLAT(kMagic));
+  const F n = t - CF_SPLAT(kMagic);
   // ln2 in two parts, the first short enough that n times it is exact.
-  const F r = A::multiply_add(n, splat(2.12194440e-4f), A::multiply_add(n, splat(-0.693359375f), x));
+  const F r = A::multiply_add(n, CF_SPLAT(2.12194440e-4f), A::multiply_add(n, CF_SPLAT(-0.693359375f), x));
   // Minimax of degree 6, relative error 3e-9 before rounding.
-  const F p = polynomial<A>(r, {0.49999994f, 0.16666521f, 0.04166839f, 0.0083687166f, 0.0013814599f});
+  const F p =
+      polynomial<A>(r, CF_FLOATS(0.49999994f, 0.16666521f, 0.04166839f, 0.0083687166f, 0.0013814599f));
   return {t, A::multiply_add(r * r, p, r)};
 }
 
@@ -37,49 +38,51 @@ CF_INLINE Exponential exponential(F x) {
 template <class A>
 CF_INLINE F exp_normal(F x) {
   const Exponential e = exponential<A>(x);
-  return (splat(1.0f) + e.m) * power_of_two(e.t);
+  return (CF_SPLAT(1.0f) + e.m) * power_of_two(e.t);
 }
 
 // e^x, <= 1 ulp; 0 below -104, infinity above 88.73.
 template <class A>
 CF_INLINE F exp(F x) {
-  const Exponential e = exponential<A>(min(splat(89.0f), max(splat(-105.0f), x)));
-  return ldexp(splat(1.0f) + e.m, e.t - splat(kMagic));
+  const Exponential e = exponential<A>(min(CF_SPLAT(89.0f), max(CF_SPLAT(-105.0f), x)));
+  return ldexp(CF_SPLAT(1.0f) + e.m, e.t - CF_SPLAT(kMagic));
 }
 
 // For x <= 0: anything below -87 gives 2e-38 instead of a denormal. Softmax and attention use it: a weight that small
 // never reaches a sum of at least 1.
 template <class A>
 CF_INLINE F exp_nonpositive(F x) {
-  return exp_normal<A>(max(splat(-87.0f), x));
+  return exp_normal<A>(max(CF_SPLAT(-87.0f), x));
 }
 
 // 1 / (1 + e^-x), <= 3 ulp or 2e-38: x is clamped to +-87.
 template <class A>
 CF_INLINE F sigmoid(F x) {
-  return splat(1.0f) / (splat(1.0f) + exp_normal<A>(min(splat(87.0f), max(splat(-87.0f), splat(0.0f) - x))));
+  return CF_SPLAT(1.0f) /
+         (CF_SPLAT(1.0f) + exp_normal<A>(min(CF_SPLAT(87.0f), max(CF_SPLAT(-87.0f), splat(0.0f) - x))));
 }
 
 // tanh|x| = m / (m + 2), m = e^(2|x|) - 1 = 2^n (e^r - 1) + (2^n - 1); beyond 9.1 it is 1 to the last bit.
 // Below 0.35, where the rounding of m alone would cost 2 ulp, x + x^3 q(x^2) with a minimax q. <= 2 ulp.
 template <class A>
 CF_INLINE F tanh(F x) {
-  const F a = min(splat(9.2f), abs(x));
+  const F a = min(CF_SPLAT(9.2f), abs(x));
   const Exponential e = exponential<A>(a + a);
   const F scale = power_of_two(e.t);
-  const F m = A::multiply_add(scale, e.m, scale - splat(1.0f));
+  const F m = A::multiply_add(scale, e.m, scale - CF_SPLAT(1.0f));
   const F z = a * a;
-  const F q = polynomial<A>(z, {-0.33333319f, 0.13332339f, -0.05372133f, 0.01941591f});
-  return with_sign(select(less(a, splat(0.35f)), A::multiply_add(a * z, q, a), m / (m + splat(2.0f))), x);
+  const F q = polynomial<A>(z, CF_FLOATS(-0.33333319f, 0.13332339f, -0.05372133f, 0.01941591f));
+  return with_sign(select(less(a, CF_SPLAT(0.35f)), A::multiply_add(a * z, q, a), m / (m + CF_SPLAT(2.0f))),
+                   x);
 }
 
 // sigmoid(a) tanh(b) = (1 - e^-2b) / ((1 + e^-a) (1 + e^-2b)): one division, within 2e-7. Both arguments are clamped, so
 // that the product of the sums is a number.
 template <class A>
 CF_INLINE F sigmoid_times_tanh(F a, F b) {
-  const F ea = exp_normal<A>(min(splat(40.0f), max(splat(-40.0f), splat(0.0f) - a)));
-  const F eb = exp_normal<A>(min(splat(40.0f), max(splat(-40.0f), splat(-2.0f) * b)));
-  const F one = splat(1.0f);
+  const F ea = exp_normal<A>(min(CF_SPLAT(40.0f), max(CF_SPLAT(-40.0f), splat(0.0f) - a)));
+  const F eb = exp_normal<A>(min(CF_SPLAT(40.0f), max(CF_SPLAT(-40.0f), CF_SPLAT(-2.0f) * b)));
+  const F one = CF_SPLAT(1.0f);
   return (one - eb) / ((one + ea) * (one + eb));
 }
 
@@ -88,16 +91,18 @@ CF_INLINE F sigmoid_times_tanh(F a, F b) {
 // either tail: <= 4 ulp or 1e-7.
 template <class A>
 CF_INLINE F gelu(F x) {
-  const F a = min(splat(13.0f), abs(x));
-  const F p = polynomial<A>(a, {0.5f, 0.3029136061668396f, 0.08888068795204163f, 0.01041827630251646f});
-  const F q = polynomial<A>(
-      a, {1.0f, 1.4037114381790161f, 0.7977647185325623f, 0.2214498221874237f, 0.026185033842921257f});
+  const F a = min(CF_SPLAT(13.0f), abs(x));
+  const F p =
+      polynomial<A>(a, CF_FLOATS(0.5f, 0.3029136061668396f, 0.08888068795204163f, 0.01041827630251646f));
+  const F q = polynomial<A>(a, CF_FLOATS(1.0f, 1.4037114381790161f, 0.7977647185325623f, 0.2214498221874237f,
+                                         0.026185033842921257f));
   // e^(-a^2/2) as a power of two: its relative error, up to 6e-8 a^2, falls on a product that is at most 0.17.
-  const F exponent = a * a * splat(-0.72134752f);
-  const F t = exponent + splat(kMagic);
-  const F f = exponent - (t - splat(kMagic));
-  const F e = polynomial<A>(f, {1.0000001192092896f, 0.6931471824645996f, 0.2402210682630539f,
-                                0.05550327152013779f, 0.009676037356257439f, 0.0013400432653725147f});
+  const F exponent = a * a * CF_SPLAT(-0.72134752f);
+  const F t = exponent + CF_SPLAT(kMagic);
+  const F f = exponent - (t - CF_SPLAT(kMagic));
+  const F e =
+      polynomial<A>(f, CF_FLOATS(1.0000001192092896f, 0.6931471824645996f, 0.2402210682630539f,
+                                 0.05550327152013779f, 0.009676037356257439f, 0.0013400432653725147f));
   return A::multiply_add(splat(0.0f) - a, e * power_of_two(t) * (p / q), max(splat(0.0f), x));
 }
 
@@ -106,10 +111,10 @@ CF_INLINE F gelu(F x) {
 template <class A>
 CF_INLINE F softplus(F x) {
   const F u = exp<A>(splat(0.0f) - abs(x));
-  const F s = u / (splat(2.0f) + u);
-  const F p = polynomial<A>(
-      s * s, {1.0f, 1.0f / 3, 1.0f / 5, 1.0f / 7, 1.0f / 9, 1.0f / 11, 1.0f / 13, 1.0f / 15, 1.0f / 17});
-  return max(splat(0.0f), x) + splat(2.0f) * s * p;
+  const F s = u / (CF_SPLAT(2.0f) + u);
+  const F p = polynomial<A>(s * s, CF_FLOATS(1.0f, 1.0f / 3, 1.0f / 5, 1.0f / 7, 1.0f / 9, 1.0f / 11,
+                                             1.0f / 13, 1.0f / 15, 1.0f / 17));
+  return max(splat(0.0f), x) + CF_SPLAT(2.0f) * s * p;
 }
 
 }  // namespace

@@ -73,8 +73,8 @@ CF_INLINE F select(M m, F yes, F no) { return {wasm_v128_bitselect(yes.v, no.v, 
 // instructions where trunc_sat(nearest(x)) becomes a dozen on x86. Callers stay within +-2^22, and a NaN
 // gives some integer.
 CF_INLINE I to_nearest(F a) {
-  const v128_t magic = wasm_f32x4_const_splat(12582912.0f);
-  return {wasm_i32x4_sub(wasm_f32x4_add(a.v, magic), magic)};
+  const F magic = CF_SPLAT(12582912.0f);
+  return {wasm_i32x4_sub((a + magic).v, magic.v)};
 }
 CF_INLINE F to_float(I a) { return {wasm_f32x4_convert_i32x4(a.v)}; }
 CF_INLINE I operator+(I a, I b) { return {wasm_i32x4_add(a.v, b.v)}; }
