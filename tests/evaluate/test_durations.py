@@ -70,6 +70,24 @@ def test_types_are_learned(result):
     assert len(sessions) == 11  # of 20 runs each; the warm-up takes two and a half
 
 
+def test_the_network_counts_as_much_as_it_would_have_helped():
+    """The rule is 1 too low, the network 0.2 too high: five sixths of the way is best, once that is known."""
+    size = durations.WARM_UP + 40
+    columns = {
+        "start": np.arange(size) * 10_000_000,
+        "duration_s": np.full(size, np.e - 1),
+        "status": ["completed"] * size,
+    }
+    runs = Runs.from_columns(columns)
+    rule, network = np.zeros((size, 5)), np.full((size, 5), 1.2)
+    blocks = [np.arange(durations.WARM_UP, size - 20), np.arange(size - 20, size)]
+    mixed = durations._mixed(runs, blocks, rule, network)
+    assert (mixed[blocks[0]] == 0).all()  # nothing is known of the network yet
+    np.testing.assert_allclose(mixed[blocks[1]], 1.2 * 0.85)
+    worse = durations._mixed(runs, blocks, rule, -network)
+    assert (worse == 0).all()
+
+
 def test_notes_say_what_so_few_sessions_can_show(result):
     notes = [note for note in result.notes if "80 % power" in note]
     assert len(notes) == 4

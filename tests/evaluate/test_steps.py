@@ -20,7 +20,7 @@ from claude_flow.evaluate import steps as protocol
 from claude_flow.evaluate.result import OURS
 from claude_flow.train import steps as training
 
-SMALL = training.Recipe(members=1, width=16, epochs=25, batch=16, dropout=0.0, learning_rate=0.01)
+SMALL = training.Recipe(members=1, width=16, hidden=16, epochs=25, batch=16, dropout=0.0, learning_rate=0.01)
 NAMES = {"read": "R", "edit": "E", "verify": "V"}
 
 
@@ -117,10 +117,12 @@ def test_a_forecast_learns_repeats_and_runs_in_the_engine(tmp_path):
     assert (np.diff(quantiles, axis=1) > 0).all()
     assert failure[rows.failed == 1].mean() > failure[rows.failed == 0].mean()
 
-    network, tokens = fitted[0].failure[0], fitted[0].encoder.tokens(rows.begun[1])
-    export.save(network, tmp_path / "steps.safetensors")
-    raw = cf.load(str(tmp_path / "steps.safetensors")).run(tokens[None])
-    assert 1 / (1 + np.exp(-raw[0, -1])) == pytest.approx(failure[1], abs=1e-4)
+    tokens, logits = fitted[0].encoder.tokens(rows.begun[1]), []
+    reader, summary = fitted[0].failure
+    for network, seen in ((reader, tokens), (summary, tokens[-1:])):
+        export.save(network, tmp_path / "steps.safetensors")
+        logits.append(cf.load(str(tmp_path / "steps.safetensors")).run(seen[None])[0, -1])
+    assert 1 / (1 + np.exp(-np.mean(logits))) == pytest.approx(failure[1], abs=1e-4)
 
 
 def test_runs_of_one_task_and_constant_outcomes_are_learned():

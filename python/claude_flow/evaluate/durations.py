@@ -5,12 +5,14 @@ were spawned together, time of day) and the runs that had **ended** by then, fro
 only warm up. A duration is log1p of the active seconds: idle gaps above 300 s are left out. Whatever is fitted is
 fitted anew after every 100 runs, on the runs that had ended by then; its intervals follow its own misses by adaptive
 conformal inference, which starts from its first 100 forecasts. Each rule is a point; its quantiles are those of its
-own errors on the runs that had ended. The network's settings are those of the built-in configuration
+own errors on the runs that had ended. Ours is the shrunken log-mean, moved towards the network by the share that would
+have been best so far. The network's settings are those of the built-in configuration
 ``prediction-v2`` but for smaller batches; LightGBM's are small trees, fixed beforehand.
 """
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -51,6 +53,7 @@ _BOOSTING = {
     "deterministic": True,
 }
 _ROUNDS = 80
+_SHARES = np.linspace(0, 1, 21)  # of the network in its mixture with the shrunken mean
 
 Array = NDArray[Any]
 
@@ -78,15 +81,16 @@ def run(path: Path, *, seeds: Sequence[int], quick: bool, progress: Progress) ->
         error, loss = _score(result, runs, sessions, contender, quantiles, seed)
         losses.setdefault(contender, []).append(np.stack([error, loss]))
 
-    for name, point in _rules(runs).items():
-        score(name, _with_errors(runs, point), 0)
+    rules = {name: _with_errors(runs, point) for name, point in _rules(runs).items()}
+    for name, quantiles in rules.items():
+        score(name, quantiles, 0)
     for i, seed in enumerate(seeds):
         start, share = 0.05 + 0.8 * i / len(seeds), 0.8 / len(seeds)
 
         def step(done: float, start: float = start, share: float = share, seed: int = seed) -> None:
             progress(start + share * done, f"{OURS}, seed {seed}")
 
-        ours = _adapted(runs, _network(runs, blocks, seed, step))
+        ours = _mixed(runs, blocks, rules[SHRUNKEN], _adapted(runs, _network(runs, blocks, seed, step)))
         score(OURS, ours, seed)
         if not i:
             middle = ours[WARM_UP:, JUDGED.index(0.5)]
@@ -164,6 +168,24 @@ def _adapted(runs: Runs, quantiles: Array) -> Array:
         moved[rest, low] -= grow
         moved[rest, high] += grow
     return np.sort(moved, axis=1)
+
+
+def _mixed(runs: Runs, blocks: list[Array], rule: Array, network: Array) -> Array:
+    """The rule's quantiles moved towards the network's, [n, 5], by a share chosen anew before each block.
+
+    It is the share, from 0 to 1 by twentieths, of the least pinball loss over the earlier forecasts of runs that had
+    ended: a network of few rows counts for nothing until it has forecast better than the mean that it starts from.
+    """
+    truth = runs.numbers[:, 0].astype(np.float64)
+    mixed: Array = rule.copy()
+    for rows in blocks:
+        judged = _ended(runs, rows[0])
+        judged = judged[judged >= WARM_UP]
+        if len(judged):
+            tried = [rule[judged] + share * (network - rule)[judged] for share in _SHARES]
+            losses = [statistics.pinball(truth[judged], quantiles, JUDGED).mean() for quantiles in tried]
+            mixed[rows] += _SHARES[int(np.argmin(losses))] * (network - rule)[rows]
+    return mixed
 
 
 def _network(runs: Runs, blocks: list[Array], seed: int, step: Callable[[float], None]) -> Array:
@@ -252,15 +274,19 @@ def _score(
 
 def _notes(losses: dict[str, list[Array]], sessions: Array) -> list[str]:
     """Ours less the others over runs, whole sessions resampled; and what so few sessions can show at all."""
-    ours = np.mean(losses[OURS], axis=0)
+    ours, count = np.mean(losses[OURS], axis=0), len(set(sessions.tolist()))
     notes = []
     for name in (SHRUNKEN, "LightGBM"):
         for measure, mine, theirs in zip(("MAE of log1p s", "pinball"), ours, losses[name][0], strict=True):
             found = statistics.bootstrap(mine - theirs, sessions)
             # The interval's half width is 1.96 standard errors; 80 % power takes 1.96 + 0.84 of them.
             seen = (found.high - found.low) / 2 / 1.96 * (1.96 + 0.84)
+            needed = count * (seen / found.mean) ** 2 if found.mean else math.inf
+            told = f"{needed:,.0f}" if needed < 1e6 else "over a million"
+            reach = "out of their reach" if needed > count else "within their reach"
             notes.append(
                 f"{measure}, {OURS} less {name}: {found.mean:+.4f}, 95 % session bootstrap {found.low:+.4f} to "
-                f"{found.high:+.4f}; a difference of {seen:.4f} would be found with 80 % power"
+                f"{found.high:+.4f}; {count} sessions show a difference of {seen:.4f} with 80 % power; this one takes "
+                f"{told}: {reach}"
             )
     return notes

@@ -1,7 +1,11 @@
 """Forecasting an agent's run from its first steps: will it fail, and how many steps are left.
 
 The prediction network reads the steps so far, one token each, and a last token with what is known of the task and a
-summary of the steps. Its 7 quantiles forecast log1p of the remaining steps, its logit the failure.
+summary of the steps, which its head sees beside what the LSTM made of them. Its 7 quantiles forecast log1p of the
+remaining steps, its logit the failure.
+
+Networks of two kinds forecast together, since their errors differ: *readers* of all tokens, by an LSTM, and
+*summaries*, which see the last token alone (``layers`` 0).
 """
 
 from __future__ import annotations
@@ -28,6 +32,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from claude_flow.nets import PredictionConfig, PredictionNet
+from claude_flow.train.checkpoint import Average
 
 __all__ = ["Forecaster", "Recipe", "fit"]
 
@@ -41,13 +46,15 @@ _LENGTHS_WEIGHT = 5.0  # the pinball loss is an order smaller than the cross-ent
 class Recipe:
     """Sizes of the training; the same for every data set."""
 
-    members: int = 2
+    members: int = 2  # of each kind
     width: int = 48
+    hidden: int = 64
     epochs: int = 20
     batch: int = 64
     learning_rate: float = 3e-3
     weight_decay: float = 0.05
     dropout: float = 0.2
+    decay: float = 0.98  # a step, of the average of the weights, which is what is judged and kept
     validation: float = 0.1  # share of the tasks, for choosing the epoch
 
 
@@ -55,7 +62,7 @@ class Recipe:
 class Forecaster:
     """Trained networks with their encoder; their forecasts are averaged. ``middle`` and ``spread`` scale the target.
 
-    A member is one training, of which two epochs are kept: failures are over-learned long before lengths are learned.
+    Of a training two epochs are kept: failures are over-learned long before lengths are learned.
     """
 
     encoder: StepEncoder
@@ -66,9 +73,9 @@ class Forecaster:
 
     def forecast(self, runs: Sequence[Begun]) -> tuple[Array, Array]:
         """The probability of failure ``[n]`` and the quantiles of log1p of the remaining steps ``[n, 7]``."""
-        x, lengths = _padded([self.encoder.tokens(run) for run in runs])
-        logit = _mean(self.failure, x, lengths)[:, -1]
-        quantiles = _mean(self.remaining, x, lengths)[:, :-1]
+        tokens = [self.encoder.tokens(run) for run in runs]
+        logit = _mean(self.failure, tokens)[:, -1]
+        quantiles = _mean(self.remaining, tokens)[:, :-1]
         return 1 / (1 + np.exp(-logit)), quantiles * self.spread + self.middle + _seen(runs)[:, None]
 
 
@@ -82,7 +89,7 @@ def fit(
 ) -> Forecaster:
     """Learn from runs cut short, whether each failed ``[n]``, its remaining steps ``[n]`` and its task.
 
-    Each member sets a share of the tasks aside, and keeps the epoch that forecasts them best.
+    Each network sets a share of the tasks aside, and keeps the epoch that forecasts them best.
 
     :raises InputError: no runs. :raises ClaudeFlowError: the training diverged.
     """
@@ -96,8 +103,9 @@ def fit(
     torch.set_num_threads(1)  # the steps of an LSTM are too small to share
     try:
         members = [
-            _learn(tokens, targets, np.asarray(tasks), np.random.default_rng([seed, member]), recipe)
+            _learn(tokens, targets, np.asarray(tasks), np.random.default_rng([seed, member, layers]), recipe, layers)
             for member in range(recipe.members)
+            for layers in (1, 0)
         ]
     finally:
         torch.set_num_threads(threads)
@@ -105,27 +113,33 @@ def fit(
 
 
 def _learn(
-    tokens: list[NDArray[np.float32]], targets: Array, tasks: Array, generator: np.random.Generator, recipe: Recipe
+    tokens: list[NDArray[np.float32]],
+    targets: Array,
+    tasks: Array,
+    generator: np.random.Generator,
+    recipe: Recipe,
+    layers: int,
 ) -> tuple[PredictionNet, PredictionNet]:
-    """The network at its best epoch for failures, and at its best for the remaining steps."""
+    """The network at its best epoch for failures, and at its best for the remaining steps; ``layers`` of LSTM."""
     names = np.unique(tasks)
     held = generator.permutation(names)[: math.ceil(recipe.validation * len(names))] if len(names) > 1 else names
     validation = np.isin(tasks, held)
     training = np.flatnonzero(~validation if not validation.all() else validation)
+    tokens = _shown(tokens, layers)
     judged = _padded([tokens[i] for i in np.flatnonzero(validation)])
     truth = torch.from_numpy(targets[validation])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(generator.integers(2**31)))
-        network = PredictionNet(
-            PredictionConfig(tokens[0].shape[1], recipe.width, 1, 1, len(QUANTILES), LONGEST + 1, recipe.dropout)
-        )
+        width, heads = tokens[0].shape[1], (1, len(QUANTILES))
+        sizes = PredictionConfig(width, recipe.width, layers, *heads, LONGEST + 1, recipe.dropout, recipe.hidden)
+        network = PredictionNet(sizes)
+        average = Average(network, recipe.decay)
         optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
         total = recipe.epochs * math.ceil(len(training) / recipe.batch)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=total)
-        best = [math.inf, math.inf]
-        kept = [network, network]
+        best, taken = [math.inf, math.inf], 0
+        kept = [copy.deepcopy(network) for _ in best]
         for _ in range(recipe.epochs):
-            network.train()
             for rows in _alike(training, tokens, generator, recipe.batch):
                 x, lengths = _padded([tokens[i] for i in rows])
                 parts = _losses(network(x, lengths), torch.from_numpy(targets[rows]))
@@ -135,15 +149,17 @@ def _learn(
                 torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
                 optimizer.step()
                 schedule.step()
-            network.eval()
+                taken += 1
+                average.update(network, taken)
             with torch.no_grad():
-                values = [float(part) for part in _losses(network(*judged), truth)]
+                values = [float(part) for part in _losses(average.module(*judged), truth)]
             if not all(map(math.isfinite, values)):
                 raise ClaudeFlowError(f"the losses became {values}: the runs cannot be learned")
             for part, value in enumerate(values):
                 if value < best[part]:
-                    best[part], kept[part] = value, copy.deepcopy(network)
-    return kept[0], kept[1]
+                    best[part] = value
+                    kept[part].load_state_dict(average.module.state_dict())
+    return kept[0].eval(), kept[1].eval()
 
 
 def _seen(runs: Sequence[Begun]) -> Array:
@@ -167,11 +183,20 @@ def _padded(sequences: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(x), torch.tensor(lengths)
 
 
-def _mean(networks: list[PredictionNet], x: Tensor, lengths: Tensor) -> Array:
+def _shown(tokens: list[NDArray[np.float32]], layers: int) -> list[NDArray[np.float32]]:
+    """What a network with so many layers of LSTM sees of the tokens."""
+    return tokens if layers else [token[-1:] for token in tokens]
+
+
+def _mean(networks: list[PredictionNet], tokens: list[NDArray[np.float32]]) -> Array:
+    found = []
     with torch.no_grad():
-        parts = [(x[i : i + _CHUNK], lengths[i : i + _CHUNK]) for i in range(0, len(x), _CHUNK)]
-        found: Array = torch.stack([torch.cat([net(*part) for part in parts]) for net in networks]).mean(0).numpy()
-    return found
+        for network in networks:
+            x, lengths = _padded(_shown(tokens, network.config.layers))
+            parts = [network(x[i : i + _CHUNK], lengths[i : i + _CHUNK]) for i in range(0, len(x), _CHUNK)]
+            found.append(torch.cat(parts).numpy())
+    mean: Array = np.mean(found, axis=0)
+    return mean
 
 
 def _losses(raw: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
