@@ -233,24 +233,30 @@ def test_the_same_seed_gives_the_same_selector_and_rows_may_be_few() -> None:
 
 
 def test_the_network_starts_as_the_forest(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Features of few values lie on no ramp: one leaf of each tree is 1, the scores are minus the trees' mean."""
+    """One leaf of each tree is 1 and all others are 0, exactly; untrained scores are minus the trees' mean regrets."""
     from claude_flow.train import selection as training
 
     kept: list[Any] = []
-    monkeypatch.setattr(training, "_train_head", lambda module, forest, *rest: kept.append(forest))
+
+    def untrained(forest: Any, regrets: np.ndarray, config: SelectionConfig) -> torch.Tensor:
+        kept.append(forest)
+        return torch.from_numpy((-forest.values / config.trees).astype(np.float32))
+
+    monkeypatch.setattr(training, "_head", untrained)
     rng = np.random.default_rng(2)
-    features = rng.integers(0, 4, size=(120, 3)).astype(float)
-    costs = np.stack([features[:, 0] * features[:, 1], 3.0 - features[:, 2]], axis=1)
+    features = np.column_stack([rng.normal(size=120), rng.integers(0, 4, size=120), rng.exponential(size=120)])
+    features[::7, 2] = np.nan
+    costs = np.stack([features[:, 0] * features[:, 1], 3.0 - features[:, 1], np.ones(120)], axis=1)
     selector = fit(features, costs, config=SMALL)
     forest = kept[0]
+    asked = np.concatenate([features, rng.normal(size=(300, 3)), np.full((1, 3), np.nan)])
     with torch.no_grad():
-        ramps = selector.module.layers[0](torch.from_numpy(selector.encoder.apply(features)))
-        leaves = selector.module.layers[1](ramps)[:, : len(forest.paths)].numpy()
-    steps = (ramps[:, 0::2] - ramps[:, 1::2]).numpy()
-    assert ((steps < 1e-4) | (steps > 1 - 1e-4)).all()  # no value that many rows share lies on a ramp
-    for tree in range(SMALL.trees):
-        assert leaves[:, forest.tree == tree].sum(axis=1) == pytest.approx(np.ones(len(features)), abs=1e-3)
-    assert selector.scores(features) == pytest.approx(-leaves @ forest.values / SMALL.trees, abs=1e-4)
+        hidden = torch.nn.Sequential(*selector.module.layers)(torch.from_numpy(selector.encoder.apply(asked)))
+    leaves = hidden[:, : len(forest.paths)].numpy()
+    assert np.isin(leaves, [0.0, 1.0]).all()
+    assert (leaves.sum(axis=1) == SMALL.trees).all()
+    assert np.array_equal(leaves[:120].nonzero()[1].reshape(120, -1), np.sort(forest.leaf, axis=1))
+    assert selector.scores(features) == pytest.approx(-forest.values[forest.leaf].mean(axis=1), abs=1e-5)
 
 
 def test_the_engine_chooses_the_same_algorithms(tmp_path: Path) -> None:

@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 from claude_flow.errors import InputError
 from claude_flow.features.scale import Scaler
 
-__all__ = ["FeatureEncoder"]
+__all__ = ["STEP", "FeatureEncoder"]
+
+#: Encoded values are multiples of this.
+STEP = 1 / 8
 
 
 @dataclass(frozen=True)
@@ -19,9 +22,10 @@ class FeatureEncoder:
     """Columns of a selector's input: each feature's rank among the training rows, then what is missing.
 
     ``ranks`` holds ``(feature, quantile scaler)``: ranks, since instance features span many decades and only their
-    order carries over; a missing value is the middle rank 0. ``missing`` holds the features whose absence is an input
-    of its own, -1 or 1: one of those that are always absent together. A feature that is constant or absent in
-    every training row gives no column; without any column left the input is one zero.
+    order carries over, rounded down to multiples of ``STEP`` (3 % of the rows); a missing value is the middle rank 0.
+    ``missing`` holds the features whose absence is an input of its own, -1 or 1: one of those that are always absent
+    together. A feature that is constant or absent in every training row gives no column; without any column left the
+    input is one zero.
 
     >>> encoder = FeatureEncoder.fit(np.array([[1.0, 7.0, np.nan], [1e9, 7.0, 2.0], [30.0, 7.0, 5.0]]))
     >>> encoder.apply(np.array([[30.0, 99.0, np.nan], [1e12, 7.0, 2.0]])).tolist()
@@ -53,14 +57,15 @@ class FeatureEncoder:
         return max(1, len(self.ranks) + len(self.missing))
 
     def apply(self, features: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-        """Encode rows ``[n, features]`` to float32 ``[n, width]``, all in [-2, 2].
+        """Encode rows ``[n, features]`` to float32 ``[n, width]``, multiples of ``STEP`` in [-2, 2].
 
         :raises InputError: the rows have another number of features.
         """
         x = _finite(features)
         if x.ndim != 2 or x.shape[1] != self.features:
             raise InputError(f"a selector of {self.features} features got rows of shape {x.shape}")
-        columns = [np.nan_to_num(scaler.apply(x[:, column])) for column, scaler in self.ranks]
+        ranks = (np.nan_to_num(scaler.apply(x[:, column])) for column, scaler in self.ranks)
+        columns = [np.floor(rank / np.float32(STEP)) * np.float32(STEP) for rank in ranks]
         columns += [np.where(np.isnan(x[:, column]), np.float32(1), np.float32(-1)) for column in self.missing]
         if not columns:
             return np.zeros((len(x), 1), np.float32)

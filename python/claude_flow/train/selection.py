@@ -4,12 +4,15 @@ The rows are few (hundreds), the features many and uneven: there random forests 
 weights, which forget the shape of the data that axis-parallel splits see. So the network *starts* as a forest, and
 is trained from there on what counts (neural random forests: Biau, Scornet and Welbl, Sankhya A 81, 2019):
 
-1. Grow ``trees`` trees on the regrets, ``cost - least cost``, each on a bootstrap sample: half of them choose the best
-   threshold of a feature, half a random one (extremely randomized trees), for their errors differ.
-2. Write them down as the weights of :class:`claude_flow.nets.OptimizationNet` with two hidden layers. A split
-   ``x > t`` becomes a ramp of two ReLU units, ``relu((x - t)/w + 1/2) - relu((x - t)/w - 1/2)``, from 0 to 1 over the
-   width w; splits of several trees at one place share it. A leaf becomes one unit that is 1 where all ramps on its
-   path agree and 0 where one does not: ``relu(1 - sum of disagreements)``. The head holds the leaves' mean regrets.
+1. Grow ``trees`` trees, each on a bootstrap sample. Half of them are regression trees of the regrets, ``cost - least
+   cost``; half are classification trees of the best algorithm, each row weighted by what the best single algorithm
+   loses on it, for their errors differ. The value of a leaf is its rows' mean regrets in both.
+2. Write them down as the weights of :class:`claude_flow.nets.OptimizationNet` with two hidden layers. The encoder's
+   values are multiples of :data:`claude_flow.features.selection.STEP`, and at each multiple k where trees split there
+   is one unit ``relu(x / STEP - k)``. The difference of two neighbours is 0 on one side of a split and 1 on the other.
+   A leaf becomes one unit that is 1 where all splits on its path agree and 0 where one does not:
+   ``relu(1 - sum of disagreements)``. All of this is in small integers, so the network is the forest exactly. The head
+   holds the leaves' values.
 3. Train the head on the cost-weighted pairwise logistic loss: for two algorithms, the difference of their costs times
    ``log(1 + exp(-margin))``. A row passes through its *out-of-bag* trees only, those that were grown without it, so
    that the loss is the one on unseen instances; the distance to the forest's own values is penalized.
@@ -18,7 +21,7 @@ is trained from there on what counts (neural random forests: Biau, Scornet and W
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +31,7 @@ from numpy.typing import NDArray
 
 from claude_flow import export
 from claude_flow.errors import InputError, MissingExtra
-from claude_flow.features.selection import FeatureEncoder
+from claude_flow.features.selection import STEP, FeatureEncoder
 
 try:
     import torch
@@ -44,8 +47,6 @@ __all__ = ["SelectionConfig", "Selector", "fit"]
 
 Array = NDArray[np.float64]
 
-RAMP = 1 / 16  # a split's width in the encoder's units (ranks from -2 to 2)
-
 
 @dataclass(frozen=True)
 class SelectionConfig:
@@ -54,12 +55,12 @@ class SelectionConfig:
     ``anchor`` weighs the distance to the forest's own values; ``steps`` bounds the optimizer's iterations.
     """
 
-    # Forty trees give 4,000 to 10,000 leaves and 1,000 to 5,000 ramps; 64 small trees of 64 leaves were worse on the
-    # validation folds of the scenarios with many rows.
-    trees: int = 40
-    leaves: int = 256
+    # The second layer is dense, leaves times ramps, so that trees cost memory; 200 trees gained 0.01 nPAR10 over 100 on
+    # inner folds.
+    trees: int = 160
+    leaves: int = 128
     features: float = 1 / 3
-    anchor: float = 0.03
+    anchor: float = 0.2
     sharpness: float = 2.0
     steps: int = 20
 
@@ -119,109 +120,110 @@ def fit(
     scale = regrets.std()
     regrets = regrets / (scale if scale > 0 else 1.0)
     forest = _grow(inputs, regrets, config, np.random.default_rng(seed))
-    module = _network(forest, encoder.width, regrets.shape[1], config.trees)
-    _train_head(module, forest, inputs, regrets, config)
+    module = _network(forest.paths, _head(forest, regrets, config), encoder.width)
     return Selector(encoder, module.eval())
+
+
+#: the way to a leaf: (column, threshold, side), the side -1 (not above the threshold) or 1
+_Path = list[tuple[int, float, int]]
 
 
 @dataclass(frozen=True)
 class _Forest:
-    """Trees written as paths: ``splits`` (column, threshold) are shared; a leaf is a path of (split, side -1 or 1)."""
-
-    splits: list[tuple[int, float]]
-    paths: list[list[tuple[int, int]]]
+    paths: list[_Path]
     values: Array  # [leaves, algorithms]: mean regret
-    tree: NDArray[np.int64]  # [leaves]: whose leaf it is
+    leaf: NDArray[np.int64]  # [rows, trees]: where a row ends
     unseen: NDArray[np.bool_]  # [rows, trees]: the tree was grown without the row
 
 
 def _grow(inputs: NDArray[np.float32], regrets: Array, config: SelectionConfig, rng: np.random.Generator) -> _Forest:
     try:
-        from sklearn.tree import DecisionTreeRegressor
+        from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
     except ImportError as error:
         raise MissingExtra("scikit-learn", "baselines") from error
-    splits: dict[tuple[int, float], int] = {}
-    paths: list[list[tuple[int, int]]] = []
-    values, owner = [], []
+    order = regrets.mean(axis=0).argsort(kind="stable")
+    best = order[regrets[:, order].argmin(axis=1)]  # of equal ones the best on average
+    stake = regrets[:, order[0]] + 0.05  # rows on which the best single algorithm loses nothing count a little
+    paths: list[_Path] = []
+    values: list[Array] = []
+    leaf = np.empty((len(inputs), config.trees), np.int64)
     unseen = np.ones((len(inputs), config.trees), np.bool_)
     for tree in range(config.trees):
         rows = rng.integers(len(inputs), size=len(inputs))
         unseen[rows, tree] = False
-        grown = DecisionTreeRegressor(
-            max_leaf_nodes=config.leaves,
-            max_features=config.features,
-            splitter=("best", "random")[tree % 2],
-            random_state=int(rng.integers(2**31)),
-        )
-        nodes = grown.fit(inputs[rows], regrets[rows]).tree_
-        pending: list[tuple[int, list[tuple[int, int]]]] = [(0, [])]
+        settings: dict[str, Any] = {
+            "max_leaf_nodes": config.leaves,
+            "max_features": config.features,
+            "random_state": int(rng.integers(2**31)),
+        }
+        if tree % 2:
+            grown = DecisionTreeClassifier(**settings).fit(inputs[rows], best[rows], sample_weight=stake[rows])
+        else:
+            grown = DecisionTreeRegressor(**settings).fit(inputs[rows], regrets[rows])
+        nodes, ends = grown.tree_, grown.apply(inputs)
+        places = np.zeros(nodes.node_count, np.int64)
+        pending: list[tuple[int, _Path]] = [(0, [])]
         while pending:
             node, path = pending.pop()
             if nodes.children_left[node] < 0:
+                places[node] = len(paths)
                 paths.append(path)
-                values.append(nodes.value[node][:, 0])
-                owner.append(tree)
+                values.append(regrets[rows[ends[rows] == node]].mean(axis=0))
                 continue
-            # A value that many rows share is encoded as a multiple of a sixteenth. All thresholds between two such
-            # places (1.6 % of the rows) share one ramp, which rises from the one to the other: none lies on it.
-            place = (int(nodes.feature[node]), (math.floor(float(nodes.threshold[node]) / RAMP) + 0.5) * RAMP)
-            split = splits.setdefault(place, len(splits))
-            pending.append((int(nodes.children_left[node]), [*path, (split, -1)]))
-            pending.append((int(nodes.children_right[node]), [*path, (split, 1)]))
-    return _Forest(list(splits), paths, np.array(values), np.array(owner), unseen)
+            split = int(nodes.feature[node]), float(nodes.threshold[node])
+            pending.append((int(nodes.children_left[node]), [*path, (*split, -1)]))
+            pending.append((int(nodes.children_right[node]), [*path, (*split, 1)]))
+        leaf[:, tree] = places[ends]
+    return _Forest(paths, np.array(values), leaf, unseen)
 
 
-def _network(forest: _Forest, width: int, algorithms: int, trees: int) -> OptimizationNet:
-    """The forest as a network; the mean over the trees is in the head."""
-    splits, leaves = len(forest.splits), len(forest.paths)
+def _network(paths: Sequence[_Path], head: Tensor, width: int) -> OptimizationNet:
+    """Leaves, and their weights ``[leaves, algorithms]``, as a network."""
+    # The encoder's values are multiples of STEP: a ramp rises from the highest that goes left to the next one.
+    steps = [[(column, math.floor(threshold / STEP), side) for column, threshold, side in path] for path in paths]
+    hinges = sorted({(column, at + end) for path in steps for column, at, _ in path for end in (0, 1)})
+    place = {hinge: unit for unit, hinge in enumerate(hinges)}
     # Equal neighbouring widths would make the shortcut an identity instead of a projection, which can be 0.
-    ramps = 2 * splits + (2 * splits == width) if splits else 1 + (width == 1)
-    units = leaves + (leaves == ramps)
+    ramps = max(1, len(hinges))
+    ramps += ramps == width
+    leaves = len(paths) + (len(paths) == ramps)
     with torch.device("meta"):  # millions of weights need not be drawn at random to be replaced
-        module = OptimizationNet(OptimizationConfig(width, (ramps, units), algorithms, dropout=0.0))
+        module = OptimizationNet(OptimizationConfig(width, (ramps, leaves), head.shape[1], dropout=0.0))
     state = {name: np.zeros(tensor.shape, np.float32) for name, tensor in module.state_dict().items()}
     slope, low = state["layers.0.linear.weight"], state["layers.0.linear.bias"]
-    for split, (column, threshold) in enumerate(forest.splits):
-        slope[2 * split : 2 * split + 2, column] = 1 / RAMP
-        low[2 * split : 2 * split + 2] = -threshold / RAMP + np.array([0.5, -0.5])
+    for (column, at), unit in place.items():
+        slope[unit, column] = 1 / STEP
+        low[unit] = -at
     agree, offset = state["layers.1.linear.weight"], state["layers.1.linear.bias"]
-    for leaf, path in enumerate(forest.paths):
-        offset[leaf] = 1 - sum(side > 0 for _, side in path)
-        for split, side in path:
-            agree[leaf, 2 * split] += side
-            agree[leaf, 2 * split + 1] -= side
-    state["head.weight"][:, :leaves] = -forest.values.T / trees
+    for leaf, path in enumerate(steps):
+        offset[leaf] = 1 - sum(side > 0 for _, _, side in path)
+        for column, at, side in path:
+            agree[leaf, place[column, at]] += side
+            agree[leaf, place[column, at + 1]] -= side
+    state["head.weight"][:, : len(paths)] = head.numpy().T
     module.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in state.items()}, assign=True)
     return module
 
 
-def _train_head(
-    module: OptimizationNet, forest: _Forest, inputs: NDArray[np.float32], regrets: Array, config: SelectionConfig
-) -> None:
-    """Minimize the pairwise loss over the rows' out-of-bag leaves, in place, by L-BFGS."""
+def _head(forest: _Forest, regrets: Array, config: SelectionConfig) -> Tensor:
+    """The head's weights [leaves, algorithms] that minimize the pairwise loss over the rows' out-of-bag leaves."""
+    start = torch.from_numpy((-forest.values / config.trees).astype(np.float32))
     seen_without = forest.unseen.sum(axis=1)
     rows = np.flatnonzero((seen_without > 0) & (regrets.max(axis=1) > 0))
-    if not len(rows) or not forest.splits:
-        return
-    with torch.no_grad():
-        # The network's own hidden layers, less the shortcuts, which are 0: one weight in some hundreds is not 0.
-        layers: Any = module.layers
-        split, leaf = layers[0].linear, layers[1].linear
-        ramps = torch.relu(split(torch.from_numpy(inputs[rows])))
-        h = torch.relu(torch.sparse.mm(leaf.weight.to_sparse(), ramps.T).T + leaf.bias)
-        # As many trees as the head averages over, so that a score has the same scale as in use.
-        share = forest.unseen[rows][:, forest.tree] * (config.trees / seen_without[rows])[:, None]
-        h[:, : len(forest.paths)] *= torch.from_numpy(share.astype(np.float32))
+    if not len(rows):
+        return start
+    bags = torch.from_numpy(forest.leaf[rows])
+    # As many trees as the head averages over, so that a score has the same scale as in use.
+    share = torch.from_numpy((forest.unseen[rows] * (config.trees / seen_without[rows])[:, None]).astype(np.float32))
     cost = torch.from_numpy(regrets[rows].astype(np.float32))
     first, second = torch.triu_indices(cost.shape[1], cost.shape[1], 1)
     gap = cost[:, second] - cost[:, first]  # positive: the first is better
-    start = module.head.weight.detach().clone()
     weight = start.clone().requires_grad_()
     optimizer = torch.optim.LBFGS([weight], max_iter=config.steps, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
         optimizer.zero_grad()
-        scores = h @ weight.T
+        scores = functional.embedding_bag(bags, weight, mode="sum", per_sample_weights=share)
         margin = (scores[:, first] - scores[:, second]) * gap.sign() * config.sharpness
         wrong = (gap.abs() * functional.softplus(-margin)).sum(1).mean() / cost.shape[1]
         total: Tensor = wrong + config.anchor * (weight - start).pow(2).sum()
@@ -229,5 +231,4 @@ def _train_head(
         return total
 
     optimizer.step(loss)  # type: ignore[no-untyped-call]
-    with torch.no_grad():
-        module.head.weight.copy_(weight)
+    return weight.detach()
