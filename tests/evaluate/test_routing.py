@@ -69,6 +69,19 @@ def test_aims_of_equal_prices_and_of_agents_that_resolve_nothing() -> None:
     assert np.isfinite([saving, quality]).all()
 
 
+def test_another_agent_is_chosen_only_where_that_pays() -> None:
+    """Agent 0 resolves 12 of 20 tasks; the scores of agent 1 are right where they lead by 3, and wrong below."""
+    scores = np.array([[0.0, -1.0]] * 8 + [[0.0, 1.0]] * 4 + [[0.0, 3.0]] * 8)
+    resolved = np.array([[1.0, 0.0]] * 12 + [[0.0, 1.0]] * 8)
+    least = routing.margin(scores, resolved)
+    assert 1 <= least < 3
+    assert routing._departing(scores, 0, least).tolist() == [0] * 12 + [1] * 8
+    useless = resolved[:, ::-1]  # of scores that are never right nothing is taken
+    least = routing.margin(1 - useless, useless)
+    single = int(useless.mean(axis=0).argmax())
+    assert set(routing._departing(1 - useless, single, least).tolist()) == {single}
+
+
 def test_only_shared_tasks_count_and_unpriced_agents_get_no_price(tmp_path: Path) -> None:
     priced, everyone = routing.read(write(tmp_path / "runs"))
     assert priced.agents == (DEAR, CHEAP)

@@ -10,7 +10,9 @@ and how many tests there are, all known before any agent starts. Two questions:
   that costs at most what the best single agent does. Cost and resolve rate on the test tasks are reported for both,
   since neither aim is sure to be met on unseen tasks.
 * **all agents**, on the tasks that all of them tried: the resolve rate alone. Most agents have no published price, and
-  turns do not stand in for one: their caps differ.
+  turns do not stand in for one: their caps differ. A router leaves the best single agent for another one only where the
+  scores differ by more than a margin: the one of the highest resolve rate on the training tasks, again from scores that
+  each got without itself; of equal ones the largest.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from claude_flow.evaluate import statistics
 from claude_flow.evaluate.result import OURS, Progress, Result, Score
 from claude_flow.features.text import hash_text
 
-__all__ = ["DATA", "Attempts", "aims", "detect", "read", "run"]
+__all__ = ["DATA", "Attempts", "aims", "detect", "margin", "read", "run"]
 
 DATA = "outcomes of coding agents on SWE-bench Pro: a folder with swebench_pro_agent_runs_data.csv"
 BEST_SINGLE = "best single agent"
@@ -178,10 +180,7 @@ def run(path: Path, *, seeds: Sequence[int], quick: bool, progress: Progress) ->
             progress((done + place / len(ROUTERS)) / len(tested), f"fold {fold}: {name}")
             for seed in seeds if is_random else [0]:
                 scores += _priced(priced, fold, name, router, seed)
-                train, test = np.flatnonzero(everyone.fold != fold), np.flatnonzero(everyone.fold == fold)
-                found = router(everyone.features[train], everyone.resolved[train], everyone.features[test], seed)
-                chosen = everyone.resolved[test, found.argmax(axis=1)]
-                scores += _scores(name, ALL_RATE, chosen, everyone, test, seed)
+                scores += _unpriced(everyone, fold, name, router, seed)
     result = Result(
         protocol="routing",
         data=path.name,
@@ -204,14 +203,46 @@ def run(path: Path, *, seeds: Sequence[int], quick: bool, progress: Progress) ->
     return result
 
 
-def _priced(data: Attempts, fold: int, name: str, router: Router, seed: int) -> list[Score]:
-    train, test = np.flatnonzero(data.fold != fold), np.flatnonzero(data.fold == fold)
+def margin(scores: Array, resolved: Array) -> float:
+    """By how much another agent's score must exceed the best single agent's, from tasks whose outcomes are known.
+
+    Both arrays are ``[n, agents]``. The highest resolve rate decides, of equal ones the largest margin; the largest of
+    all is never exceeded there.
+    """
+    single = int(resolved.mean(axis=0).argmax())
+    candidates = np.quantile(scores.max(axis=1) - scores[:, single], np.linspace(0, 1, 101))
+    rows = np.arange(len(scores))
+    rates = [resolved[rows, _departing(scores, single, least)].sum() for least in candidates]
+    return float(candidates[np.flatnonzero(rates == np.max(rates))[-1]])
+
+
+def _departing(scores: Array, single: int, least: float) -> Rows:
+    """The agents chosen [n]: the best score if it exceeds the best single agent's by more than ``least``, else that."""
+    chosen: Rows = np.where(scores.max(axis=1) - scores[:, single] > least, scores.argmax(axis=1), single)
+    return chosen
+
+
+def _scored(data: Attempts, train: Rows, test: Rows, router: Router, seed: int) -> tuple[Array, Array]:
+    """The router's scores of the training tasks, each got without itself by inner folds, and of the test tasks."""
     inner = np.empty((len(train), len(data.agents)))
     for part in range(_INNER):
         held = np.arange(len(train)) % _INNER == part
         known = train[~held]
         inner[held] = router(data.features[known], data.resolved[known], data.features[train[held]], seed)
-    found = router(data.features[train], data.resolved[train], data.features[test], seed)
+    return inner, router(data.features[train], data.resolved[train], data.features[test], seed)
+
+
+def _unpriced(data: Attempts, fold: int, name: str, router: Router, seed: int) -> list[Score]:
+    train, test = np.flatnonzero(data.fold != fold), np.flatnonzero(data.fold == fold)
+    inner, found = _scored(data, train, test, router, seed)
+    single = int(data.resolved[train].mean(axis=0).argmax())
+    chosen = _departing(found, single, margin(inner, data.resolved[train]))
+    return _scores(name, ALL_RATE, data.resolved[test, chosen], data, test, seed)
+
+
+def _priced(data: Attempts, fold: int, name: str, router: Router, seed: int) -> list[Score]:
+    train, test = np.flatnonzero(data.fold != fold), np.flatnonzero(data.fold == fold)
+    inner, found = _scored(data, train, test, router, seed)
     price = data.price[train].mean(axis=0)
     scores = []
     weights = aims(inner, data.resolved[train], data.price[train])
