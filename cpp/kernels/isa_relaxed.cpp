@@ -7,7 +7,7 @@ namespace claude_flow {
 namespace {
 
 constexpr int kRegisters = 16;
-// 51 GFLOP/s under Node 24 and 31 under wasmtime, like 4 rows of 2 vectors, which take 10 % longer for 8 rows and
+// 51 GFLOP/s under Node 24 and 35 under wasmtime, like 4 rows of 2 vectors, which take 10 % longer for 8 rows and
 // for one. With more sums both hosts spill: 3 rows of 3 give wasmtime 19, 4 of 3 give Node 34.
 constexpr int kTileRows = 2;
 constexpr int kTileVectors = 4;

@@ -58,7 +58,9 @@ CF_INLINE F operator-(F a, F b) { return {wasm_f32x4_sub(a.v, b.v)}; }
 CF_INLINE F operator*(F a, F b) { return {wasm_f32x4_mul(a.v, b.v)}; }
 CF_INLINE F operator/(F a, F b) { return {wasm_f32x4_div(a.v, b.v)}; }
 #ifdef __wasm_relaxed_simd__
-CF_INLINE F fused(F a, F b, F c) { return {wasm_f32x4_relaxed_madd(a.v, b.v, c.v)}; }
+// wasmtime overwrites the first factor: the second one here, a weight, which a tile needs less often. 35 GFLOP/s
+// instead of 32.
+CF_INLINE F fused(F a, F b, F c) { return {wasm_f32x4_relaxed_madd(b.v, a.v, c.v)}; }
 #else
 CF_INLINE F fused(F a, F b, F c) { return a * b + c; }
 #endif
