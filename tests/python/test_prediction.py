@@ -240,6 +240,27 @@ def test_forecasts_end_where_the_source_stops_its_runs():
     assert np.isinf(Encoder.from_schema(older).limits(tasks)).all()
 
 
+def test_what_lies_beyond_a_limit_costs_nothing_above_the_median():
+    torch = pytest.importorskip("torch", reason="training needs claude-flow[train]")
+    from claude_flow.train.prediction import PredictionData
+
+    class Said(torch.nn.Module):
+        def forward(self, x, lengths):
+            return quantiles.reshape(1, -1)
+
+    quantiles = torch.zeros(1, 8, 8)
+    quantiles[0, 0, :7] = torch.arange(-3.0, 4)  # the limit lies at 0.5: three quantiles are beyond
+    unknown = torch.full((1, 8), torch.nan)
+    batch = {"x": None, "lengths": None, "occurrence": unknown, "limit": torch.full((1, 8), torch.inf)}
+    batch |= {"residual": torch.where(torch.arange(8) == 0, 0.5, unknown)}
+    loose = PredictionData.loss(None, Said().eval(), batch)
+    batch["limit"][0, 0] = 0.5
+    cut = PredictionData.loss(None, Said().eval(), batch)
+    below = sum(level * (0.5 - value) for level, value in zip(QUANTILES[:4], (-3, -2, -1, 0), strict=True))
+    assert cut.item() == pytest.approx(below / 7, rel=1e-5)
+    assert cut < loose
+
+
 def test_preprocessed_folder_reads_back(tables, tmp_path):
     manifest = preprocess(tables, tmp_path / "out", {"normalization": "robust"})
     stored, runs, samples, history = load(tmp_path / "out")

@@ -37,6 +37,7 @@ JUDGED = (0.025, 0.1, 0.5, 0.9, 0.975)
 _OCCURRENCE_WEIGHT = 0.25
 _OTHERS_WEIGHT = 0.2  # of a target other than the duration
 _DURATION = TARGETS.index("duration")
+_MEDIAN = QUANTILES.index(0.5)
 
 
 class PredictionData:
@@ -119,7 +120,8 @@ class PredictionData:
         return source
 
     def batches(self, split: str, batch_size: int, generator: np.random.Generator) -> Iterator[dict[str, Tensor]]:
-        """One epoch: ``x`` [B, T, 128], ``lengths`` [B], ``residual`` [B, 8] (NaN = unknown), ``occurrence`` [B, 8]."""
+        """One epoch: ``x`` [B, T, 128], ``lengths`` [B], and [B, 8] each: ``residual`` and ``occurrence`` (NaN =
+        unknown), ``limit`` (inf = none)."""
         rows = self.rows(split)
         if split == "train":
             rows = generator.permutation(rows)
@@ -141,9 +143,11 @@ class PredictionData:
         targets = self.targets[rows]
         occurrence = np.where(np.isnan(targets), np.nan, targets > 0)
         occurrence[:, _DURATION] = self.tasks.failed[rows]
+        limits = (self._limits[rows] - anchors) / self.encoder.spread
         return {
             "x": torch.from_numpy(np.ascontiguousarray(x[:, :longest])),
             "lengths": torch.from_numpy(lengths.astype(np.int64)),
+            "limit": torch.from_numpy(limits.astype(np.float32)),
             "residual": torch.from_numpy(((targets - anchors) / self.encoder.spread).astype(np.float32)),
             "occurrence": torch.from_numpy(occurrence.astype(np.float32)),
         }
@@ -153,6 +157,8 @@ class PredictionData:
 
         The duration weighs five times what any other target does.
 
+        Quantiles above the median are cut at their limits first, as in an answer: what lies beyond the edge costs
+        nothing, so the network need not bend around it.
         In training each member of the network is judged by itself, afterwards their average.
         """
         if module.training:
@@ -161,9 +167,10 @@ class PredictionData:
         else:
             raw, members = module(batch["x"], batch["lengths"]), 1
         raw = raw.reshape(-1, len(TARGETS), len(QUANTILES) + 1)
-        residual, occurrence = (batch[name].repeat(members, 1) for name in ("residual", "occurrence"))
+        residual, occurrence, limit = (batch[name].repeat(members, 1) for name in ("residual", "occurrence", "limit"))
         levels = torch.tensor(QUANTILES, device=raw.device)
-        gap = torch.nan_to_num(residual)[..., None] - raw[..., :-1]
+        above = torch.minimum(raw[..., _MEDIAN + 1 : -1], limit[..., None])
+        gap = torch.nan_to_num(residual)[..., None] - torch.cat([raw[..., : _MEDIAN + 1], above], dim=-1)
         pinball = torch.maximum(levels * gap, (levels - 1) * gap).mean(-1)
         weights = torch.full((len(TARGETS),), _OTHERS_WEIGHT, device=raw.device)
         weights[_DURATION] = 1
