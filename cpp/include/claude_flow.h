@@ -61,7 +61,7 @@ typedef struct cf_info {
   int32_t max_tokens;
   int32_t threads;
   int32_t op_count;
-  size_t arena_bytes;  /* working memory of one run, allocated at load */
+  size_t arena_bytes;  /* working memory of one run, allocated at load; threads that work apart need more */
   size_t apart_bytes;  /* what it would be if no two values shared a place */
   size_t packed_bytes; /* weights that were packed at load; prepacked ones stay with the caller */
   const char *isa;

@@ -75,32 +75,28 @@ CF_INLINE void move_group(const uint8_t* from, int8_t* to) {
   std::memcpy(to, &group, sizeof group);
 }
 
-// Key t becomes column t of the panels.
+// Key t becomes column t of the panels; as with floats, what lies behind the last one stays as it is.
 CF_INLINE void pack_keys(const AttentionF32& a, const ByteAttentionScratch& s) {
   const int depth = round_up_to_4(a.width);
   const float root = __builtin_sqrtf(static_cast<float>(a.width));
-  for (int t = 0; t < padded_columns(a.tokens); ++t) {
+  for (int t = 0; t < a.tokens; ++t) {
     int8_t* column =
         s.keys + (static_cast<ptrdiff_t>(t / kTileColumns) * depth * kTileColumns + t % kTileColumns * 4);
-    if (t >= a.tokens) {
-      s.key_sums[t] = 0, s.key_scales[t] = 0.0f;
-      for (int k = 0; k < depth; k += 4, column += kTileColumns * 4) std::memset(column, 0, 4);
-      continue;
-    }
     const float* x = a.k + t * a.ld_qkv;
     const Range range = range_of_row(x, a.width);
     const float largest = range.highest > -range.lowest ? range.highest : -range.lowest;
     alignas(64) float inverse[kLanes];
     store(inverse, inverse_range(splat(largest)));
     const F factor = splat(inverse[0]);
-    sweep(a.width, [&](int i, int, auto lanes) CF_LAMBDA {
-      store_bytes(s.bytes + i, to_signed(load(x + i, lanes), factor) + splat(128), lanes);
+    Lanes16 sum(0.0f);  // of whole numbers, so exact
+    sweep(a.width, [&](int i, int part, auto lanes) CF_LAMBDA {
+      const I key = to_signed(load(x + i, lanes), factor);
+      store_bytes(s.bytes + i, key + splat(128), lanes);
+      sum.part[part] = sum.part[part] + to_float(key);
     });
-    int32_t sum = -128 * depth;
     for (int i = a.width; i < depth; ++i) s.bytes[i] = 128;
-    for (int i = 0; i < depth; ++i) sum += s.bytes[i];
     for (int k = 0; k < depth; k += 4, column += kTileColumns * 4) move_group(s.bytes + k, column);
-    s.key_sums[t] = sum;
+    s.key_sums[t] = static_cast<int32_t>(sum.sum());
     s.key_scales[t] = (largest < 1e-30f ? 0.0f : largest / 127.0f) / root + range.poison;
   }
 }

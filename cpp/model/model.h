@@ -92,7 +92,8 @@ class Model {
   size_t arena_size_ = 0;
   size_t apart_size_ = 0;
 
-  // The first workspace is made at load, another one when that many calls run at once for the first time.
+  // The first workspace is made at load, another one when for the first time that many calls run at once, or threads of
+  // a call that take its chunks one by one.
   static constexpr int kWorkspaces = 64;
   Workspace workspaces_[kWorkspaces];
 };

@@ -53,10 +53,9 @@ CF_INLINE F keep(F x, Some lanes) { return keep(x, lanes.n); }
 CF_INLINE F or_else(F x, All, F) { return x; }
 // Lanes behind the real ones take `other`.
 CF_INLINE F or_else(F x, Some lanes, F other) {
-  alignas(64) float buffer[kLanes];
-  store(buffer, other);
-  store(buffer, x, lanes.n);
-  return load(buffer);
+  alignas(64) static constexpr float kLane[kVirtualLanes] = {0, 1, 2,  3,  4,  5,  6,  7,
+                                                             8, 9, 10, 11, 12, 13, 14, 15};
+  return select(less(load(kLane), splat(static_cast<float>(lanes.n))), x, other);
 }
 
 // body(offset, lanes) over n floats, vector by vector.

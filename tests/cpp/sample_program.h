@@ -11,6 +11,7 @@ namespace claude_flow::test {
 
 struct SampleProgram {
   static constexpr int kWidth = 32;
+  static constexpr size_t kMaxTokens = 5;  // the word
   // The tensor of the first product, and its bytes: 96 columns fill the tiles of every instruction set.
   static constexpr size_t kProduct = 2, kProductBytes = 96 * 32 * sizeof(float);
 

@@ -29,19 +29,19 @@ cf_model* load(const SampleProgram& sample, const char* isa, int threads) {
   return model;
 }
 
-void many_callers(const char* isa, int items) {
-  constexpr int kTokens = 70;
-  const SampleProgram sample;
+void many_callers(const char* isa, int items, int tokens) {
+  SampleProgram sample;
+  sample.words[SampleProgram::kMaxTokens] = tokens;
   std::mt19937 generator(1);
-  Buffer noise(static_cast<size_t>(items * kTokens * SampleProgram::kWidth));
+  Buffer noise(static_cast<size_t>(items * tokens * SampleProgram::kWidth));
   noise.randomize(generator);
   const std::vector<float> x(noise.data(), noise.data() + noise.size());
   std::vector<int32_t> lengths;
-  for (int i = 0; i < items; ++i) lengths.push_back(1 + i * 7);
+  for (int i = 0; i < items; ++i) lengths.push_back(1 + i * 7 % tokens);
 
   cf_model* alone = load(sample, isa, 1);
-  const std::vector<float> all = run(alone, x, items, kTokens, nullptr);
-  const std::vector<float> padded = run(alone, x, items, kTokens, lengths.data());
+  const std::vector<float> all = run(alone, x, items, tokens, nullptr);
+  const std::vector<float> padded = run(alone, x, items, tokens, lengths.data());
   cf_model_destroy(alone);
 
   cf_model* shared = load(sample, isa, 3);
@@ -51,7 +51,7 @@ void many_callers(const char* isa, int items) {
     callers.emplace_back([&, caller] {
       for (int turn = 0; turn < 6; ++turn) {
         const bool whole = (caller + turn) % 2 == 0;
-        const std::vector<float> y = run(shared, x, items, kTokens, whole ? nullptr : lengths.data());
+        const std::vector<float> y = run(shared, x, items, tokens, whole ? nullptr : lengths.data());
         if (y != (whole ? all : padded)) same = false;
       }
     });
@@ -94,8 +94,9 @@ void prepacked(const Table& table) {
 int main() {
   using namespace claude_flow::test;
   for (const claude_flow::Table* table : tables()) {
-    many_callers(table->isa, 9);
-    many_callers(table->isa, 2);  // few: the layers of the LSTM run at once
+    many_callers(table->isa, 9, 70);
+    many_callers(table->isa, 2, 70);   // few: the layers of the LSTM run at once
+    many_callers(table->isa, 60, 10);  // many chunks: each thread takes its own through the network
     prepacked(*table);
   }
   return report("model");
