@@ -4,6 +4,7 @@
 // tests/cpp/test_math.cpp.
 #pragma once
 
+#include "simd/tables-inl.h"
 #include "simd/vec.h"
 
 namespace claude_flow {
@@ -48,12 +49,42 @@ CF_INLINE F exp(F x) {
   return ldexp(CF_SPLAT(1.0f) + e.m, e.t - CF_SPLAT(kMagic));
 }
 
+#if defined(CLAUDE_FLOW_LOOKUP)
+// e^x = 2^n root e^r: n in steps of 1/32, its fraction's power of two from a table, and |r| <= ln2/64. Where n is beyond
+// all bounds, r is anything but stays within 1, so that e^r is positive and n decides.
+struct Root {
+  F n, r;
+  I i;
+};
+CF_INLINE Root nearest_root(F x) {
+  const F magic = splat(kMagic / 32);
+  const F t = fused(x, splat(1.44269504f), magic);
+  const F n = t - magic;
+  const F r = fused(n, splat(1.90465421e-9f), fused(n, splat(-0.693147182f), x));
+  return {n, bounded(r, splat(1.0f)), bits_from(t, 0)};
+}
+
+// e^r by a minimax quadratic with a relative error of 5e-8: <= 2 ulp.
+template <>
+CF_INLINE F exp<Fused>(F x) {
+  const Root at = nearest_root(x);
+  const F root = lookup(kRoots, at.i);
+  return ldexp(fused(root * at.r, fused(at.r, splat(0.50000125f), splat(1.00001466f)), root), at.n);
+}
+#endif
+
 // For x <= 0: anything below -87 gives 2e-38 instead of a denormal. Softmax and attention use it: a weight that small
 // never reaches a sum of at least 1.
 template <class A>
 CF_INLINE F exp_nonpositive(F x) {
   return exp_normal<A>(max(CF_SPLAT(-87.0f), x));
 }
+#if defined(CLAUDE_FLOW_LOOKUP)
+template <>
+CF_INLINE F exp_nonpositive<Fused>(F x) {
+  return exp<Fused>(max(splat(-87.0f), x));
+}
+#endif
 
 // 1 / (1 + e^-x), <= 3 ulp or 2e-38: x is clamped to +-87.
 template <class A>
@@ -61,6 +92,19 @@ CF_INLINE F sigmoid(F x) {
   return CF_SPLAT(1.0f) /
          (CF_SPLAT(1.0f) + exp_normal<A>(min(CF_SPLAT(87.0f), max(CF_SPLAT(-87.0f), splat(0.0f) - x))));
 }
+
+#if defined(CLAUDE_FLOW_LOOKUP)
+// e^-x more exactly than above, by a cubic with a relative error of 2e-9 and with what the rounding of the root lost: the
+// errors of e^-x, of the sum and of the quotient add up to <= 3 ulp.
+template <>
+CF_INLINE F sigmoid<Fused>(F x) {
+  const Root at = nearest_root(splat(0.0f) - x);
+  const F root = lookup(kRoots, at.i);
+  const F m = at.r * polynomial<Fused>(at.r, {1.0f, 0.500004053f, 0.166667387f});
+  const F e = ldexp(root + fused(root, m, lookup(kRootsLost, at.i)), at.n);
+  return splat(1.0f) / (splat(1.0f) + e);
+}
+#endif
 
 // tanh|x| = m / (m + 2), m = e^(2|x|) - 1 = 2^n (e^r - 1) + (2^n - 1); beyond 9.1 it is 1 to the last bit.
 // Below 0.35, where the rounding of m alone would cost 2 ulp, x + x^3 q(x^2) with a minimax q. <= 2 ulp.
@@ -75,6 +119,23 @@ CF_INLINE F tanh(F x) {
   return with_sign(select(less(a, CF_SPLAT(0.35f)), A::multiply_add(a * z, q, a), m / (m + CF_SPLAT(2.0f))),
                    x);
 }
+
+#if defined(CLAUDE_FLOW_LOOKUP)
+// tanh|x| by a polynomial of degree 4 for each interval, which the leading bits of |x| + 0.625 number; the differences
+// are exact. <= 2 ulp.
+template <>
+CF_INLINE F tanh<Fused>(F x) {
+  constexpr int kBits = 20;
+  const F offset = splat(0.625f);
+  const F a = min(splat(9.2f), abs(x));
+  const F b = a + offset;
+  const I i = bits_from(b, kBits);
+  const F d = a - (clear_bits(b, kBits) - offset);
+  F p = lookup(kTanh[4], i);
+  CF_UNROLL for (int k = 3; k >= 0; --k) p = fused(p, d, lookup(kTanh[k], i));
+  return with_sign(p, x);
+}
+#endif
 
 // sigmoid(a) tanh(b) = (1 - e^-2b) / ((1 + e^-a) (1 + e^-2b)): one division, within 2e-7. Both arguments are clamped, so
 // that the product of the sums is a number.

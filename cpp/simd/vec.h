@@ -26,6 +26,14 @@
 //   float reduce_add(F)            tree: lanes i and i + kLanes/2 first, then quarters, ...
 //   float reduce_max(F)
 //
+// Those that find 32 floats by index within registers define CLAUDE_FLOW_LOOKUP and
+//
+//   F lookup(const float (&table)[32], I i)   table[i mod 32]
+//   I bits_from(F x, int k)        the bits of x from bit k on
+//   F clear_bits(F x, int k)       x with its lowest k bits 0
+//   F bounded(F a, F limit)        a for |a| <= limit, else (and for a NaN) the limit, with either sign
+//   F ldexp(F x, F n)              for every n: x 2^floor(n), and NaN for NaN
+//
 // Two rules make kernels consistent, that is bit-identical on every instruction set: no `fused`, and every
 // reduction goes through 16 virtual lanes (Lanes16 below), whatever kLanes is.
 #pragma once

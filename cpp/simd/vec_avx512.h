@@ -58,6 +58,16 @@ CF_INLINE F power_of_two(F t) {
 }
 #define CLAUDE_FLOW_LDEXP
 CF_INLINE F ldexp(F x, F n) { return {_mm512_maskz_scalef_ps(0xFFFF, x.v, n.v)}; }
+#define CLAUDE_FLOW_LOOKUP
+CF_INLINE I bits_from(F x, int k) { return {_mm512_maskz_srli_epi32(0xFFFF, _mm512_castps_si512(x.v), k)}; }
+CF_INLINE F clear_bits(F x, int k) {
+  return {_mm512_castsi512_ps(
+      _mm512_and_si512(_mm512_castps_si512(x.v), _mm512_set1_epi32(static_cast<int>(~0u << k))))};
+}
+CF_INLINE F bounded(F a, F limit) { return {_mm512_maskz_range_ps(0xFFFF, a.v, limit.v, 2)}; }
+CF_INLINE F lookup(const float (&table)[32], I i) {
+  return {_mm512_permutex2var_ps(_mm512_load_ps(table), i.v, _mm512_load_ps(table + 16))};
+}
 
 CF_INLINE I operator*(I a, I b) { return {_mm512_mullo_epi32(a.v, b.v)}; }
 CF_INLINE I load(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
