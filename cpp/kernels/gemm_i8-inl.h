@@ -8,8 +8,8 @@ namespace claude_flow {
 namespace {
 
 // sum = a b over the depth, for R rows of `a` and P panels of V vectors: the groups of four of a panel's columns
-// lie side by side.
-template <int R, int P, int V>
+// lie side by side. kAhead brings the next panel to L2, for weights that come from beyond.
+template <int R, int P, int V, bool kAhead>
 CF_INLINE void multiply_bytes(const QuantizedRows& rows, const int8_t* b, ptrdiff_t panel, int depth,
                               I (&sum)[R][P * V]) {
   CF_UNROLL for (int r = 0; r < R; ++r) { CF_UNROLL for (int v = 0; v < P * V; ++v) sum[r][v] = splat(0); }
@@ -19,7 +19,7 @@ CF_INLINE void multiply_bytes(const QuantizedRows& rows, const int8_t* b, ptrdif
     const uint8_t* a = rows.q;
     const int8_t* w = b;
     for (int k = 4; k <= depth; k += 4, w += V * kLanes * 4) {
-      if (P == 1) prefetch<V * kLanes * 4>(w + panel);
+      if (P == 1 && kAhead) prefetch<V * kLanes * 4>(w + panel);
       CF_UNROLL for (int p = 0; p < P; ++p) {
         I weights[V];
         CF_UNROLL for (int v = 0; v < V; ++v) weights[v] = load_bytes(w + p * panel + v * kLanes * 4);
@@ -70,7 +70,7 @@ struct TileU7I8 {
   template <int R, int P>
   static void multiply(const TileU7I8& t) {
     I sum[R][P * kTileVectors];
-    multiply_bytes<R, P, kTileVectors>(t.a, t.b, t.panel, t.depth, sum);
+    multiply_bytes<R, P, kTileVectors, true>(t.a, t.b, t.panel, t.depth, sum);
     finish(t, InMemory(sum).at, R, P * kTileVectors);
   }
 
