@@ -8,38 +8,38 @@ namespace claude_flow {
 namespace {
 
 struct Identity {
-  template <class>
-  static CF_INLINE F of(F x) {
+  template <class, class V>
+  static CF_INLINE V of(V x) {
     return x;
   }
 };
 struct Relu {
-  template <class>
-  static CF_INLINE F of(F x) {
+  template <class, class V>
+  static CF_INLINE V of(V x) {
     return max(splat(0.0f), x);
   }
 };
 struct Gelu {
-  template <class A>
-  static CF_INLINE F of(F x) {
+  template <class A, class V>
+  static CF_INLINE V of(V x) {
     return gelu<A>(x);
   }
 };
 struct Tanh {
-  template <class A>
-  static CF_INLINE F of(F x) {
+  template <class A, class V>
+  static CF_INLINE V of(V x) {
     return tanh<A>(x);
   }
 };
 struct Sigmoid {
-  template <class A>
-  static CF_INLINE F of(F x) {
+  template <class A, class V>
+  static CF_INLINE V of(V x) {
     return sigmoid<A>(x);
   }
 };
 struct Exp {
-  template <class A>
-  static CF_INLINE F of(F x) {
+  template <class A, class V>
+  static CF_INLINE V of(V x) {
     return exp<A>(x);
   }
 };
@@ -66,7 +66,7 @@ CF_INLINE void with_function(Activation activation, Body body) {
 template <class Functions>
 __attribute__((noinline)) void activate(const ActivationF32& a) {
   with_function(a.activation, [&](auto function) {
-    each_vector(a.n, [&](int i, auto lanes) {
+    each_group(a.n, [&](int i, auto lanes) CF_LAMBDA {
       store(a.y + i, function.template of<Functions>(load(a.x + i, lanes)), lanes);
     });
   });

@@ -2,6 +2,7 @@
 // anonymous namespace, what every algorithm is written over:
 //
 //   kLanes, kHasFma                floats in a native vector, a power of two <= 16; whether `fused` rounds once
+//   kHasLookup                     whether there is the second list of operations
 //   F, I, M                        native vectors of float, of int32, and of lane conditions
 //   F load(const float* p)         unaligned; store(float* p, F)
 //   F load(const float* p, int n)  first n lanes, 0 <= n < kLanes; touches no memory behind them; the rest are 0
@@ -26,7 +27,7 @@
 //   float reduce_add(F)            tree: lanes i and i + kLanes/2 first, then quarters, ...
 //   float reduce_max(F)
 //
-// Those that find 32 floats by index within registers define CLAUDE_FLOW_LOOKUP and
+// Those that find 32 floats by index within registers have kHasLookup and
 //
 //   F lookup(const float (&table)[32], I i)   table[i mod 32]
 //   I bits_from(F x, int k)        the bits of x from bit k on
@@ -142,7 +143,15 @@ CF_INLINE F ldexp(F x, F n) {
 // How a kernel multiplies and adds: Fused is the fastest, Consistent the same on every instruction set.
 template <bool kFused>
 struct Products {
-  static CF_INLINE F multiply_add(F a, F b, F c) { return kFused ? fused(a, b, c) : a * b + c; }
+  static constexpr bool kTables = kFused && kHasLookup;
+  template <class X, class Y, class Z>
+  static CF_INLINE auto multiply_add(X a, Y b, Z c) {
+    if constexpr (kFused) {
+      return fused(a, b, c);
+    } else {
+      return a * b + c;
+    }
+  }
   // What elementwise functions use. WebAssembly has one copy of them, which are a third of a module.
   using Functions = Products<kFused && (kLanes > 4)>;
 };

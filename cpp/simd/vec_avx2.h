@@ -13,6 +13,7 @@ namespace {
 
 constexpr int kLanes = 8;
 constexpr bool kHasFma = true;
+constexpr bool kHasLookup = false;
 
 struct F {
   __m256 v;

@@ -14,6 +14,7 @@ namespace {
 
 constexpr int kLanes = 16;
 constexpr bool kHasFma = true;
+constexpr bool kHasLookup = true;
 
 struct F {
   __m512 v;
@@ -58,7 +59,6 @@ CF_INLINE F power_of_two(F t) {
 }
 #define CLAUDE_FLOW_LDEXP
 CF_INLINE F ldexp(F x, F n) { return {_mm512_maskz_scalef_ps(0xFFFF, x.v, n.v)}; }
-#define CLAUDE_FLOW_LOOKUP
 CF_INLINE I bits_from(F x, int k) { return {_mm512_maskz_srli_epi32(0xFFFF, _mm512_castps_si512(x.v), k)}; }
 CF_INLINE F clear_bits(F x, int k) {
   return {_mm512_castsi512_ps(

@@ -12,6 +12,7 @@ namespace {
 
 constexpr int kLanes = 1;
 constexpr bool kHasFma = false;
+constexpr bool kHasLookup = false;
 
 struct F {
   float v;

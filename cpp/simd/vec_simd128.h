@@ -18,6 +18,7 @@ constexpr bool kHasFma = true;
 #else
 constexpr bool kHasFma = false;
 #endif
+constexpr bool kHasLookup = false;
 
 struct F {
   v128_t v;

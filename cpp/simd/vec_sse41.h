@@ -13,6 +13,7 @@ namespace {
 
 constexpr int kLanes = 4;
 constexpr bool kHasFma = false;
+constexpr bool kHasLookup = false;
 
 struct F {
   __m128 v;
