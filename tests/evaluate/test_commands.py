@@ -88,15 +88,18 @@ def test_time_series_as_the_guide_prints_it(command):
 
 
 def test_adaptive_intervals_on_the_suite(tmp_path):
-    """The suite's rules are not those that the shipped model was calibrated on: adaptive intervals make up for it."""
+    """The suite's rules are not those that the shipped model was calibrated on: adaptive intervals cover their share of
+    them all the same, as far as 90 runs can tell. (That they follow a drift is tested where they are computed.)"""
     data = suite.build("prediction", tmp_path, 0.15)
     result = benchmark.benchmark(registry.model_path("prediction-v2"), data, baselines=["rule-based"])
-    covered = {
-        contender: np.mean([s.value for s in result.scores if (s.contender, s.measure) == (contender, "coverage-80")])
-        for contender in ("prediction-v2", "prediction-v2, adaptive")
-    }
-    assert abs(covered["prediction-v2, adaptive"] - 0.8) < abs(covered["prediction-v2"] - 0.8)
-    assert abs(covered["prediction-v2, adaptive"] - 0.8) < 0.1
+    for level in (80, 95):
+        covered = {
+            contender: [s.value for s in result.scores if (s.contender, s.measure) == (contender, f"coverage-{level}")]
+            for contender in ("prediction-v2", "prediction-v2, adaptive")
+        }
+        static, adaptive = (np.mean(values) for values in covered.values())
+        assert adaptive != static
+        assert abs(adaptive - level / 100) < 0.1
 
 
 def test_the_suites_optimization_families_are_unseen(tmp_path):
