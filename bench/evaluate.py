@@ -32,9 +32,10 @@ import numpy as np
 import claude_flow
 from bench.environment import commit, environment
 from bench.report import table
-from claude_flow.evaluate import protocols, report, statistics
+from claude_flow.evaluate import report, statistics
 from claude_flow.evaluate.result import OURS
 from claude_flow.measure import charts
+from claude_flow.studies import protocols
 
 ROOT = Path(__file__).parents[1]
 SEEDS = 5

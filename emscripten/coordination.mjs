@@ -1,5 +1,5 @@
 // Swarms as JSON to tokens, and a coordination network's output to assignments: what
-// python/claude_flow/features/coordination.py and python/claude_flow/infer/coordination.py do. tests/wasm holds both to
+// python/claude_flow/networks/coordination/features.py and python/claude_flow/networks/coordination/answer.py do. tests/wasm holds both to
 // the same numbers.
 
 import { ClaudeFlowError } from "./claude_flow.mjs";

@@ -1,4 +1,4 @@
-// Text to vectors by signed feature hashing: what python/claude_flow/features/text.py does.
+// Text to vectors by signed feature hashing: what python/claude_flow/networks/text.py does.
 
 const CRC = Uint32Array.from({ length: 256 }, (_, n) => {
   for (let bit = 0; bit < 8; ++bit) n = n & 1 ? 0xedb88320 ^ (n >>> 1) : n >>> 1;

@@ -85,7 +85,7 @@ def small_models(swarm_log: Path, tmp_path_factory: pytest.TempPathFactory) -> d
         "prediction": {"width": 16, "layers": 1},
     }
     for network, size in sizes.items():
-        prepare = import_module(f"claude_flow.data.prepare_{network}").preprocess
+        prepare = import_module(f"claude_flow.networks.{network}.prepare").preprocess
         tables, options = (None, {"simulate": 300}) if network == "optimization" else (folder / "tables", {})
         with atomic_folder(folder / f"{network}-data") as data:
             prepare(tables, data, options)

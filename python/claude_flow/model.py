@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from claude_flow import layout, modelfile, registry, runtime
+from claude_flow import layout, modelfile, networks, registry, runtime
 from claude_flow.errors import InputError
 from claude_flow.quantize import quantize
 
@@ -58,7 +58,7 @@ class Model:
         self.apart_bytes: int = getattr(runner, "apart_bytes", 0)
         self.packed_bytes: int = getattr(runner, "packed_bytes", 0)
         self._runner = runner
-        self._commands, self._temperature = _pointer_head(path, file)
+        self._head = networks.get(file.network).head(path, file)
 
     def run(self, x: NDArray[np.float32], lengths: NDArray[np.int32] | None = None) -> NDArray[np.float32]:
         """Run the network on a batch; one crossing into the engine, which releases the GIL.
@@ -96,45 +96,12 @@ class Model:
         the commands, at the model's calibrated ``temperature``. Raises :class:`InputError` for another network or
         counts that do not fit ``T``.
         """
-        if self.network != "coordination" or self._commands is None:
-            raise InputError(f"{self.path}: decide() needs a coordination model, this is {self.network}")
-        batch, tokens = x.shape[:2]
-        agents, tasks = (np.broadcast_to(np.asarray(n, np.int32), (batch,)) for n in (agents, tasks))
-        lengths = np.ascontiguousarray(1 + agents + tasks, np.int32)
-        if agents.min() < 1 or tasks.min() < 1 or lengths.max() > tokens:
-            raise InputError(f"agents and tasks must be at least 1 and 1 + agents + tasks at most T = {tokens}")
-        y = self.run(x, lengths)
-        most_agents, most_tasks = int(agents.max()), int(tasks.max())
-        task_index = np.arange(most_tasks)
-        rows = np.minimum(1 + agents[:, None] + task_index, tokens - 1)
-        task_out = np.take_along_axis(y, rows[:, :, None], axis=1)
-        pointers = task_out @ y[:, 1 : 1 + most_agents].transpose(0, 2, 1)
-        scores = np.concatenate([pointers, task_out @ self._commands.T], axis=2) * np.float32(y.shape[2] ** -0.5)
-        scores[:, :, :most_agents][
-            np.broadcast_to(np.arange(most_agents) >= agents[:, None, None], pointers.shape)
-        ] = -np.inf
-        heat = scores / np.float32(self._temperature)
-        weights = np.exp(heat - heat.max(axis=2, keepdims=True))
-        probabilities = weights / weights.sum(axis=2, keepdims=True)
-        probabilities *= (task_index < tasks[:, None])[:, :, None]
-        return Decision(scores, probabilities.astype(np.float32), tuple(self.config["commands"]))
-
-
-def _pointer_head(path: Path, file: modelfile.ModelFile) -> tuple[NDArray[np.float32] | None, float]:
-    """The command embeddings and the softmax temperature of a coordination file, checked; (None, 1) for others."""
-    if file.network != "coordination":
-        return None, 1.0
-    commands, names = file.tensors.get("commands"), file.config.get("commands")
-    if (
-        not isinstance(names, list)
-        or commands is None
-        or commands.shape != (len(names), file.config.get("output_width"))
-    ):
-        raise InputError(f"{path}: the command embeddings do not fit the configuration; the file is damaged")
-    temperature = file.calibration.get("temperature", 1.0)
-    if isinstance(temperature, bool) or not isinstance(temperature, int | float) or not 1e-6 < temperature < 1e6:
-        raise InputError(f"{path}: calibration.temperature is {temperature!r}, not a positive number; calibrate again")
-    return commands, float(temperature)
+        if self._head is None:
+            raise InputError(
+                f"{self.path}: decide() needs a model that chooses, such as coordination's; this is {self.network}"
+            )
+        decision: Decision = self._head.decide(self.run, x, agents, tasks)
+        return decision
 
 
 class _TorchRunner:

@@ -10,8 +10,9 @@ pytest.importorskip("lightgbm", reason="evaluation needs the extra: pip install 
 
 from bench import evaluate
 
-from claude_flow.evaluate import protocols, report
+from claude_flow.evaluate import report
 from claude_flow.evaluate.result import OURS, Result, Score
+from claude_flow.studies import protocols
 
 
 def scenario(name: str, ours: float, forest: float) -> dict:
@@ -133,7 +134,7 @@ def test_the_quick_form_on_real_data(public_data, tmp_path, monkeypatch):
     assert json.loads(out.read_text("utf-8"))["evaluations"] == first["evaluations"]
     (kept,) = (tmp_path / "build" / "evaluation").iterdir()
     summary = json.loads(kept.read_text("utf-8"))
-    assert {"train/selection.py", "evaluate/selection.py"} <= set(summary["modules"])
-    summary["modules"]["train/selection.py"] = "another version's"
+    assert {"studies/selection/learner.py", "studies/selection/protocol.py"} <= set(summary["modules"])
+    summary["modules"]["studies/selection/learner.py"] = "another version's"
     kept.write_text(json.dumps(summary), "utf-8")
     assert evaluate.main() == 1  # so it is done again, by the function that is gone

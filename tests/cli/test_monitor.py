@@ -25,7 +25,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run of three epochs of a small coordination network."""
     torch = pytest.importorskip("torch", reason="training needs the extra: pip install 'claude-flow[train]'")
     torch.set_num_threads(1)
-    from claude_flow.data.prepare_coordination import preprocess
+    from claude_flow.networks.coordination.prepare import preprocess
     from claude_flow.train import config, loop
 
     folder = tmp_path_factory.mktemp("run")

@@ -14,7 +14,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from claude_flow import registry
-from claude_flow.data.prepare_coordination import preprocess
+from claude_flow.networks.coordination.prepare import preprocess
 
 pytest.importorskip("torch", reason="training needs the extra: pip install 'claude-flow[train]'")
 

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from claude_flow import cli, registry
-from claude_flow.evaluate import benchmark, judge, refit, suite
+from claude_flow.evaluate import benchmark, judge, refit
+from claude_flow.studies import suite
 
 
 def cells(found, measure):
@@ -118,11 +119,11 @@ def test_folds_share_no_task_and_cover_all(workspace):
 
 
 def test_a_window_trains_on_what_had_ended_before_it(workspace, tmp_path):
-    from claude_flow.train.prediction import PredictionData
+    from claude_flow.networks.prediction.learn import Data
 
     data = registry.dataset_path("preprocessed-prediction-data")
     _, manifest, _ = refit._windows(data, int(10 * 86_400e6), int(9 * 86_400e6), 1)[0]
-    loaded = PredictionData.load(refit._derive(data, tmp_path / "window", manifest, {}), 0.2, 0, {})
+    loaded = Data.load(refit._derive(data, tmp_path / "window", manifest, {}), 0.2, 0, {})
     begin, end = manifest["split"]["from"], manifest["split"]["to"]
     known = np.concatenate([loaded.rows(part) for part in ("train", "validation", "calibration")])
     assert (loaded.tasks.end[known] < begin).all()

@@ -14,8 +14,8 @@ from claude_flow.evaluate.result import OURS
 pytest.importorskip("torch", reason="training needs claude-flow[train]")
 pytest.importorskip("lightgbm", reason="baselines need claude-flow[baselines]")
 
-from claude_flow.evaluate import durations
-from claude_flow.features.history import Runs
+from claude_flow.networks.prediction.history import Runs
+from claude_flow.studies import durations
 
 KINDS = {"Explore": 30.0, "Plan": 120.0, "dev": 600.0}
 

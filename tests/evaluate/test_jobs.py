@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from claude_flow.data.collect import collect
-from claude_flow.data.prepare_prediction import preprocess
 from claude_flow.errors import InputError
 from claude_flow.evaluate.result import OURS
+from claude_flow.networks.prediction.prepare import preprocess
 
 pytest.importorskip("torch", reason="training needs claude-flow[train]")
 pytest.importorskip("lightgbm", reason="baselines need claude-flow[baselines]")
 
-from claude_flow.evaluate import jobs
+from claude_flow.studies import jobs
 
 
 def write_log(path, size=600, seed=0, begin=1_000_000_000):

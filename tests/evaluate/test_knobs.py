@@ -11,18 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import claude_flow as cf
-from claude_flow.data import configurations
 from claude_flow.data.lines import Log
 from claude_flow.errors import InputError
-from claude_flow.features.knobs import KnobEncoder
+from claude_flow.studies.knobs import configurations
+from claude_flow.studies.knobs.encoder import KnobEncoder
 
 pytest.importorskip("scipy", reason="ranks need the extra: pip install 'claude-flow[baselines]'")
 pytest.importorskip("sklearn", reason="the forest needs the extra: pip install 'claude-flow[baselines]'")
 pytest.importorskip("torch", reason="training needs the extra: pip install 'claude-flow[train]'")
 
-from claude_flow.evaluate import knobs as protocol
 from claude_flow.evaluate.result import OURS
-from claude_flow.train import knobs as training
+from claude_flow.studies.knobs import learner as training
+from claude_flow.studies.knobs import protocol
 
 SMALL = training.Recipe(trees=30, drawn=1_500, epochs=8, hidden=(16, 16))
 

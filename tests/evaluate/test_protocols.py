@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from claude_flow.errors import InputError
-from claude_flow.evaluate import protocols
+from claude_flow.studies import protocols
 
 
 def test_an_unknown_protocol_names_near_ones():

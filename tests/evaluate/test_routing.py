@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from claude_flow.errors import InputError
-from claude_flow.evaluate import routing
 from claude_flow.evaluate.result import OURS
+from claude_flow.studies import routing
 
 pytest.importorskip("scipy")
 

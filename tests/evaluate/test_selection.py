@@ -11,14 +11,14 @@ import pytest
 
 import claude_flow as cf
 from claude_flow.errors import InputError
-from claude_flow.evaluate import selection
 from claude_flow.evaluate.result import OURS
-from claude_flow.features.selection import FeatureEncoder
+from claude_flow.studies.selection import protocol as selection
+from claude_flow.studies.selection.encoder import FeatureEncoder
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("sklearn")
 
-from claude_flow.train.selection import SelectionConfig, fit  # noqa: E402
+from claude_flow.studies.selection.learner import SelectionConfig, fit  # noqa: E402
 
 CUTOFF = 100.0
 #: small enough for a test; the scenarios are as small
@@ -234,7 +234,7 @@ def test_the_same_seed_gives_the_same_selector_and_rows_may_be_few() -> None:
 
 def test_the_network_starts_as_the_forest(monkeypatch: pytest.MonkeyPatch) -> None:
     """One leaf of each tree is 1 and all others are 0, exactly; untrained scores are minus the trees' mean regrets."""
-    from claude_flow.train import selection as training
+    from claude_flow.studies.selection import learner as training
 
     kept: list[Any] = []
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from claude_flow.errors import InputError
 from claude_flow.evaluate import statistics
-from claude_flow.features import conformal
+from claude_flow.networks.prediction import conformal
 
 scipy_stats = pytest.importorskip(
     "scipy.stats", reason="statistics need the extra: pip install 'claude-flow[baselines]'"

@@ -10,15 +10,15 @@ import pytest
 
 import claude_flow as cf
 from claude_flow.errors import InputError
-from claude_flow.features.steps import LONGEST, Begun, StepEncoder
+from claude_flow.studies.steps.encoder import LONGEST, Begun, StepEncoder
 
 pytest.importorskip("torch", reason="training needs the extra: pip install 'claude-flow[train]'")
 pytest.importorskip("lightgbm", reason="the baseline needs the extra: pip install 'claude-flow[baselines]'")
 pytest.importorskip("scipy", reason="statistics need the extra: pip install 'claude-flow[baselines]'")
 
-from claude_flow.evaluate import steps as protocol
 from claude_flow.evaluate.result import OURS
-from claude_flow.train import steps as training
+from claude_flow.studies.steps import learner as training
+from claude_flow.studies.steps import protocol
 
 SMALL = training.Recipe(members=1, width=16, hidden=16, epochs=25, batch=16, dropout=0.0, learning_rate=0.01)
 NAMES = {"read": "R", "edit": "E", "verify": "V"}

@@ -63,7 +63,7 @@ def train(network: str, runs: list[Run], folder: Path) -> dict[str, Any]:
         for run in runs:
             writer.write(run)
         writer.finish({"format": 1, "kind": "tables", "name": "tables"})
-    import_module(f"claude_flow.data.prepare_{network}").preprocess(folder / "tables", folder / "data", {})
+    import_module(f"claude_flow.networks.{network}.prepare").preprocess(folder / "tables", folder / "data", {})
     body = {"epochs": 2, "batch-size": 512, "network": SIZES[network]}
     card = loop.fit(network, parse({f"{network}-training": body}, network), folder / "data", folder / "run")
     model = registry.add_model("m", None, folder / "run" / "model.safetensors", card)

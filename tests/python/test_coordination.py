@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
 import claude_flow as cf
-from claude_flow.data import scenarios
-from claude_flow.data.prepare_coordination import preprocess
 from claude_flow.errors import InputError
-from claude_flow.features.coordination import BUCKETS, PAST, TEXT, WIDTH, Encoder, History, parse_request
-from claude_flow.features.scale import NORMALIZATIONS, Scaler
-from claude_flow.features.text import hash_text
-from claude_flow.infer import coordination
+from claude_flow.networks.coordination import answer as coordination
+from claude_flow.networks.coordination import scenarios
+from claude_flow.networks.coordination.features import BUCKETS, PAST, TEXT, WIDTH, Encoder, History, parse_request
+from claude_flow.networks.coordination.prepare import preprocess
+from claude_flow.networks.scale import NORMALIZATIONS, Scaler
+from claude_flow.networks.text import hash_text
 
 ROOT = Path(__file__).parents[2]
 SWARM = json.loads((ROOT / "docs/examples/swarm.json").read_text())
@@ -155,11 +155,11 @@ def test_the_shipped_models_beat_the_baselines_on_fresh_swarms(name: str, tmp_pa
     import torch
 
     from claude_flow import export, modelfile
-    from claude_flow.train.coordination import CoordinationData
+    from claude_flow.networks.coordination.learn import Data
 
     model = cf.load(name)
     preprocess(tmp_path, tmp_path / "fresh", {"simulate": 400, "seed": 20261123})
-    source = CoordinationData.load(tmp_path / "fresh", 0.2, 0, {})
+    source = Data.load(tmp_path / "fresh", 0.2, 0, {})
     with torch.no_grad():
         measured = source.metrics(export.from_file(modelfile.read(model.path)), "test")
     for rival, baseline in source.baselines("test").items():

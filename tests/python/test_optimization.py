@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from claude_flow.errors import InputError
-from claude_flow.features.optimization import FIELDS, GROUPS, Encoder
-from claude_flow.features.optimization_reference import page
+from claude_flow.networks.optimization.features import FIELDS, GROUPS, Encoder
+from claude_flow.networks.optimization.reference import page
 
 SPEC = {  # the guide's own example
     "current-performance": {"throughput": 45.2, "latency": 120, "error-rate": 0.02, "resource-utilization": 0.78},
@@ -145,4 +145,4 @@ def test_a_schema_survives_json_and_a_foreign_one_is_refused():
 
 def test_the_reference_page_is_current():
     path = Path(__file__).parents[2] / "docs" / "optimization_reference.md"
-    assert path.read_text("utf-8") == page(), "python -m claude_flow.features.optimization_reference > the page"
+    assert path.read_text("utf-8") == page(), "python -m claude_flow.networks.optimization.reference > the page"

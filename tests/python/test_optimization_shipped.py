@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 import claude_flow as cf
-from claude_flow.data.prepare_optimization import examples
-from claude_flow.data.workloads import FAMILIES
-from claude_flow.features.optimization import Encoder
-from claude_flow.infer.optimization import answer, confidences
+from claude_flow.networks.optimization.answer import answer, confidences
+from claude_flow.networks.optimization.features import Encoder
+from claude_flow.networks.optimization.prepare import examples
+from claude_flow.networks.optimization.workloads import FAMILIES
 
 pytest.importorskip("torch", reason="the baselines live beside the training code, which needs torch")
 
-from claude_flow.train.optimization import hide, ranking_metrics
-from claude_flow.train.optimization_rules import rule_scores
+from claude_flow.networks.optimization.learn import hide, ranking_metrics
+from claude_flow.networks.optimization.rules import rule_scores
 
 COLUMNS = ("regret-at-1", "regret-at-5", "hit-at-5", "gain-at-1", "helpful-at-1", "spearman", "regret-at-1-whole")
 DOCS = Path(__file__).parents[2] / "docs" / "optimization.md"

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from claude_flow.data.objective import CHANGE_COST, CROSSING, LIMIT_WEIGHT, utility
-from claude_flow.data.prepare_optimization import examples, preprocess
-from claude_flow.data.simulator import ROUNDS, finite_queue, simulate
-from claude_flow.data.workloads import FAMILIES, PARAMETERS, sample
 from claude_flow.errors import InputError
-from claude_flow.features.catalogue import DIRECTIONS, RECOMMENDATIONS, TUNABLES, moved
-from claude_flow.features.optimization import CONSTRAINTS, FIELDS, TARGETS, Encoder
+from claude_flow.networks.optimization.catalogue import DIRECTIONS, RECOMMENDATIONS, TUNABLES, moved
+from claude_flow.networks.optimization.features import CONSTRAINTS, FIELDS, TARGETS, Encoder
+from claude_flow.networks.optimization.objective import CHANGE_COST, CROSSING, LIMIT_WEIGHT, utility
+from claude_flow.networks.optimization.prepare import examples, preprocess
+from claude_flow.networks.optimization.simulator import ROUNDS, finite_queue, simulate
+from claude_flow.networks.optimization.workloads import FAMILIES, PARAMETERS, sample
 
 NAMES = [tunable.name for tunable in TUNABLES]
 ROWS = 300

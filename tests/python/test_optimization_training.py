@@ -9,16 +9,16 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 
-from claude_flow.data.prepare_optimization import preprocess  # noqa: E402
 from claude_flow.errors import InputError  # noqa: E402
-from claude_flow.features.catalogue import RECOMMENDATIONS, TUNABLES  # noqa: E402
-from claude_flow.features.optimization import Encoder  # noqa: E402
-from claude_flow.infer.optimization import answer, render  # noqa: E402
 from claude_flow.model import load  # noqa: E402
+from claude_flow.networks.optimization.answer import answer, render  # noqa: E402
+from claude_flow.networks.optimization.catalogue import RECOMMENDATIONS, TUNABLES  # noqa: E402
+from claude_flow.networks.optimization.features import Encoder  # noqa: E402
+from claude_flow.networks.optimization.learn import Data, hide, ranking_metrics  # noqa: E402
+from claude_flow.networks.optimization.prepare import preprocess  # noqa: E402
+from claude_flow.networks.optimization.rules import rule_scores  # noqa: E402
 from claude_flow.train.config import parse  # noqa: E402
 from claude_flow.train.loop import fit  # noqa: E402
-from claude_flow.train.optimization import OptimizationData, hide, ranking_metrics  # noqa: E402
-from claude_flow.train.optimization_rules import rule_scores  # noqa: E402
 
 CONFIG = {
     "optimization-training": {
@@ -51,17 +51,17 @@ def trained(dataset, tmp_path_factory):
 
 
 def test_families_of_work_are_split_whole(dataset):
-    data = OptimizationData.load(dataset, 0.2, 0, {})
+    data = Data.load(dataset, 0.2, 0, {})
     train, validation, test = (set(data.families[name]) for name in ("train", "validation", "test"))
     assert len(train | validation | test) == 20
     assert not train & validation
     assert not (train | validation) & test
     assert len(test) == 3
-    assert OptimizationData.load(dataset, 0.2, 5, {}).families["test"] == data.families["test"]
+    assert Data.load(dataset, 0.2, 5, {}).families["test"] == data.families["test"]
 
 
 def test_hiding_keeps_wishes_and_some_metric(dataset):
-    data = OptimizationData.load(dataset, 0.2, 0, {})
+    data = Data.load(dataset, 0.2, 0, {})
     batch = next(data.batches("train", 512, np.random.default_rng(0)))
     hidden = batch["inputs"].numpy()
     whole = np.asarray(data._train[0])
@@ -184,7 +184,7 @@ def test_confidence_is_a_non_decreasing_curve(trained):
 def test_foreign_data_is_refused(tmp_path):
     (tmp_path / "manifest.json").write_text('{"kind": "tables"}', "utf-8")
     with pytest.raises(InputError, match="not a preprocessed data set of optimization"):
-        OptimizationData.load(tmp_path, 0.2, 0, {})
+        Data.load(tmp_path, 0.2, 0, {})
     preprocess(None, tmp_path, {"simulate": 100})
     with pytest.raises(InputError, match=r"only \d+ swarms to validate or test on.*--simulate"):
-        OptimizationData.load(tmp_path, 0.2, 0, {})
+        Data.load(tmp_path, 0.2, 0, {})

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from claude_flow.errors import InputError
-from claude_flow.features.history import KEYS, Runs, as_of
-from claude_flow.features.prediction import (
+from claude_flow.networks.prediction.answer import FIELDS, parse_request
+from claude_flow.networks.prediction.features import (
     LEVELS,
     QUANTILES,
     TARGETS,
@@ -26,13 +26,13 @@ from claude_flow.features.prediction import (
     shifts,
     slots,
 )
-from claude_flow.infer.prediction import FIELDS, parse_request
+from claude_flow.networks.prediction.history import KEYS, Runs, as_of
 
 pytest.importorskip("pyarrow", reason="reading tables needs claude-flow[data]")
 pytest.importorskip("torch", reason="training needs claude-flow[train]")
 
-from claude_flow.data.prepare_prediction import load, preprocess, split_rows
 from claude_flow.data.tables import writing
+from claude_flow.networks.prediction.prepare import load, preprocess, split_rows
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 KINDS = {"review": 60.0, "build": 900.0, "plan": 240.0}
@@ -75,11 +75,11 @@ def tables(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def data(tables, tmp_path_factory):
-    from claude_flow.train.prediction import PredictionData
+    from claude_flow.networks.prediction.learn import Data
 
     folder = tmp_path_factory.mktemp("tensors") / "team"
     preprocess(tables, folder, {"history": 15})
-    return PredictionData.load(folder, 0.2, 0, {"sequence_length": 12})
+    return Data.load(folder, 0.2, 0, {"sequence_length": 12})
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,7 @@ def test_slots_are_unique_and_fill_the_width():
 
 
 def test_open_task_shows_nothing_of_its_outcome(tables):
-    from claude_flow.data.prepare_prediction import read_runs
+    from claude_flow.networks.prediction.prepare import read_runs
 
     runs, _ = read_runs(tables)
     history = as_of(runs, runs, 5)
@@ -126,7 +126,7 @@ def test_outcomes_of_tasks_still_open_do_not_reach_the_input(tables):
     """Change the outcome of one run: inputs of tasks that were decided before its end stay bit-identical."""
     from dataclasses import replace
 
-    from claude_flow.data.prepare_prediction import read_runs
+    from claude_flow.networks.prediction.prepare import read_runs
 
     runs, _ = read_runs(tables)
     numbers = runs.numbers.copy()
@@ -146,7 +146,7 @@ def test_outcomes_of_tasks_still_open_do_not_reach_the_input(tables):
 
 @pytest.mark.parametrize("normalization", ["z-score", "robust", "quantile", "log"])
 def test_schema_round_trip_gives_the_same_input(tables, normalization):
-    from claude_flow.data.prepare_prediction import read_runs
+    from claude_flow.networks.prediction.prepare import read_runs
 
     runs, _ = read_runs(tables)
     history = as_of(runs, runs, 5)
@@ -163,7 +163,7 @@ def test_unknown_normalization_is_refused():
 
 
 def test_names_never_seen_in_training_are_blank(tables):
-    from claude_flow.data.prepare_prediction import read_runs
+    from claude_flow.networks.prediction.prepare import read_runs
 
     runs, _ = read_runs(tables)
     encoder = Encoder().fit(runs, as_of(runs, runs, 5), np.arange(len(runs)))
@@ -242,7 +242,7 @@ def test_forecasts_end_where_the_source_stops_its_runs():
 
 def test_what_lies_beyond_a_limit_costs_nothing_above_the_median():
     torch = pytest.importorskip("torch", reason="training needs claude-flow[train]")
-    from claude_flow.train.prediction import PredictionData
+    from claude_flow.networks.prediction.learn import Data
 
     class Said(torch.nn.Module):
         def forward(self, x, lengths):
@@ -253,9 +253,9 @@ def test_what_lies_beyond_a_limit_costs_nothing_above_the_median():
     unknown = torch.full((1, 8), torch.nan)
     batch = {"x": None, "lengths": None, "occurrence": unknown, "limit": torch.full((1, 8), torch.inf)}
     batch |= {"residual": torch.where(torch.arange(8) == 0, 0.5, unknown)}
-    loose = PredictionData.loss(None, Said().eval(), batch)
+    loose = Data.loss(None, Said().eval(), batch)
     batch["limit"][0, 0] = 0.5
-    cut = PredictionData.loss(None, Said().eval(), batch)
+    cut = Data.loss(None, Said().eval(), batch)
     below = sum(level * (0.5 - value) for level, value in zip(QUANTILES[:4], (-3, -2, -1, 0), strict=True))
     assert cut.item() == pytest.approx(below / 7, rel=1e-5)
     assert cut < loose
@@ -360,7 +360,7 @@ def test_network_beats_the_rules_that_ignore_kinds(data, model_path):
 @pytest.fixture
 def ask(model_path, tables, monkeypatch, tmp_path):
     import claude_flow as cf
-    from claude_flow.infer.prediction import answer
+    from claude_flow.networks.prediction.answer import answer
 
     (tmp_path / "datasets").mkdir()
     (tmp_path / "datasets" / "swarm-training-data").symlink_to(tables)
@@ -489,7 +489,7 @@ def test_any_request_is_understood_or_refused_in_one_line(request_):
 def test_a_model_without_its_schema_is_refused(data, tmp_path):
     import claude_flow as cf
     from claude_flow import export
-    from claude_flow.infer.prediction import answer
+    from claude_flow.networks.prediction.answer import answer
 
     module = data.module({"width": 16, "layers": 1})
     metadata = data.metadata(module)
@@ -506,7 +506,7 @@ def test_a_model_without_its_schema_is_refused(data, tmp_path):
 
 
 def test_tables_of_an_answer_are_rectangular(ask):
-    from claude_flow.infer.prediction import render
+    from claude_flow.networks.prediction.answer import render
 
     for title, columns, rows in render(ask(explain=True, historical_context="swarm-training-data")):
         assert title

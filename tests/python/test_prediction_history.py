@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from claude_flow.features.history import KEYS, NO_TIME, SCOPES, TARGETS, Runs, as_of
+from claude_flow.networks.prediction.history import KEYS, NO_TIME, SCOPES, TARGETS, Runs, as_of
 
 SECOND = 10**6
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import claude_flow as cf
-from claude_flow.features.history import KEYS
-from claude_flow.features.prediction import QUANTILES, Encoder, shifted, shifts
-from claude_flow.infer.prediction import answer, render
+from claude_flow.networks.prediction.answer import answer, render
+from claude_flow.networks.prediction.features import QUANTILES, Encoder, shifted, shifts
+from claude_flow.networks.prediction.history import KEYS
 
 LOG = "KTH-SP2-1996-2"
 
@@ -54,7 +54,7 @@ def test_held_out_score_is_what_the_card_says(model, public_data, tmp_path):
     """Collect and preprocess the log anew, run the engine on its test part (the latest 20 % of 28 481 jobs)."""
     pytest.importorskip("pyarrow", reason="reading tables needs claude-flow[data]")
     from claude_flow.data.collect import collect
-    from claude_flow.data.prepare_prediction import load, preprocess, split_rows
+    from claude_flow.networks.prediction.prepare import load, preprocess, split_rows
 
     collect([public_data / "swf" / f"{LOG}.swf.gz"], tmp_path / "tables", quality_filter="none")
     length = int(model.features["history"])

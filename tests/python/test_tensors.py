@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
-from claude_flow.data.prepare_optimization import preprocess
 from claude_flow.data.tensors import Rows, read, shards
 from claude_flow.errors import InputError
+from claude_flow.networks.optimization.prepare import preprocess
 
 
 @given(sizes=st.lists(st.integers(0, 5), min_size=1, max_size=4), data=st.data())
@@ -43,7 +43,7 @@ def test_a_shard_is_what_was_written_and_read_only(tmp_path, dtype):
 
 
 def test_shards_of_a_real_dataset(tmp_path, monkeypatch):
-    monkeypatch.setattr("claude_flow.data.prepare_optimization.SHARD_ROWS", 60)
+    monkeypatch.setattr("claude_flow.networks.optimization.prepare.SHARD_ROWS", 60)
     manifest = preprocess(None, tmp_path, {"simulate": 150, "seed": 1})
     assert len(manifest["shards"]) == 3
     stored = shards(tmp_path, manifest["shards"])
@@ -79,11 +79,11 @@ def test_a_damaged_shard_is_one_clear_line(tmp_path_factory, at, value, cut):
 _TRAINER = """
 import sys, numpy as np
 from pathlib import Path
-from claude_flow.train.optimization import OptimizationData
+from claude_flow.networks.optimization.learn import Data
 def anonymous():
     return next(int(l.split()[1]) for l in open("/proc/self/status") if l.startswith("RssAnon")) * 1024
 before = anonymous()
-data = OptimizationData.load(Path(sys.argv[1]), 0.2, 0, {})
+data = Data.load(Path(sys.argv[1]), 0.2, 0, {})
 for batch in data.batches("train", 256, np.random.default_rng(0)):
     batch["inputs"].sum()
 print(anonymous() - before)

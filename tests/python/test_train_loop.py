@@ -18,9 +18,10 @@ import torch
 from safetensors.numpy import load_file
 
 import claude_flow as cf
-from claude_flow.data.prepare_coordination import preprocess
 from claude_flow.errors import ClaudeFlowError, InputError
-from claude_flow.train import checkpoint, coordination, diagnose, loop, monitor, rate, runlog
+from claude_flow.networks.coordination import learn as coordination
+from claude_flow.networks.coordination.prepare import preprocess
+from claude_flow.train import checkpoint, diagnose, loop, monitor, rate, runlog
 from claude_flow.train.config import TrainingConfig, parse
 
 TINY = {"width": 16, "heads": 2, "feed-forward": [16], "output-width": 16}
@@ -218,7 +219,7 @@ def test_options_are_checked(options: dict[str, Any], word: str, data: Path, tmp
 
 
 def test_history_never_contains_the_task_itself(data: Path) -> None:
-    source = coordination.CoordinationData.load(data, 0.2, 0, {})
+    source = coordination.Data.load(data, 0.2, 0, {})
     splits = [set() for _ in range(3)]  # type: list[set[bytes]]
     for pool in source._pools:
         for row, code in zip(pool.tasks, pool.split, strict=True):
@@ -334,7 +335,7 @@ def test_the_range_test_brackets_the_best_rate() -> None:
     ],
 )
 def test_the_cause_of_a_loss_that_is_not_finite_is_named(data: Path, spoil: Any, cause: str) -> None:
-    source = coordination.CoordinationData.load(data, 0.2, 0, {})
+    source = coordination.Data.load(data, 0.2, 0, {})
     net = source.module({k.replace("-", "_"): v for k, v in TINY.items()}).eval()
     batch = next(source.batches("train", 8, np.random.default_rng(0)))
     spoil(net, batch)
@@ -342,13 +343,13 @@ def test_the_cause_of_a_loss_that_is_not_finite_is_named(data: Path, spoil: Any,
 
 
 def test_a_gradient_that_is_not_finite_stops_too(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = coordination.CoordinationData.loss
+    honest = coordination.Data.loss
 
-    def steep(self: coordination.CoordinationData, module: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    def steep(self: coordination.Data, module: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         # sqrt at 0: the value is 0, the slope infinite
         return honest(self, module, batch) + torch.sqrt(module.head.bias.sum() * 0)
 
-    monkeypatch.setattr(coordination.CoordinationData, "loss", steep)
+    monkeypatch.setattr(coordination.Data, "loss", steep)
     with pytest.raises(
         ClaudeFlowError, match=r"gradient is not finite at epoch 1, step 1: the gradient of .*bad_batch"
     ):

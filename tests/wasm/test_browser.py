@@ -71,7 +71,7 @@ def test_numbers_on_the_main_thread_and_in_a_worker(seen: dict[str, Any]) -> Non
 
 
 def test_the_page_answers_as_the_command_line_does(seen: dict[str, Any]) -> None:
-    from claude_flow.infer import coordination
+    from claude_flow.networks.coordination import answer as coordination
 
     page = (ROOT / "emscripten" / "demo" / "index.html").read_text()
     assert "coordination-v3.safetensors" in page

@@ -15,10 +15,10 @@ import pytest
 import claude_flow as cf
 from claude_flow import _core, export, modelfile, nets, registry
 from claude_flow.errors import InputError
-from claude_flow.features import text
-from claude_flow.features.coordination import Encoder, parse_request
-from claude_flow.features.scale import Scaler
-from claude_flow.infer import coordination
+from claude_flow.networks import text
+from claude_flow.networks.coordination import answer as coordination
+from claude_flow.networks.coordination.features import Encoder, parse_request
+from claude_flow.networks.scale import Scaler
 from claude_flow.program import Op, Program
 
 ROOT = Path(__file__).parents[2]

@@ -79,8 +79,9 @@ def benchmark(
     check_page(html)
     path = registry.model_path(model)
     from claude_flow.evaluate import benchmark as evaluation
-    from claude_flow.evaluate import protocols, report, suite
+    from claude_flow.evaluate import report
     from claude_flow.model import load
+    from claude_flow.studies import protocols, suite
 
     place, name = Path(scenarios), registry.model_name(path)
     with progress(output, f"benchmark {model}") as shown, tempfile.TemporaryDirectory() as scratch:

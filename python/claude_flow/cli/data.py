@@ -12,7 +12,6 @@ from claude_flow import registry
 from claude_flow.cli import params
 from claude_flow.cli.command import Group
 from claude_flow.cli.output import Output, Table
-from claude_flow.errors import InputError
 
 __all__ = ["group"]
 
@@ -22,7 +21,6 @@ group = Group("data", help="Collect a swarm's logs and prepare them for training
 
 SWARM_LOGS = "swarm-logs"
 SIMULATOR = "simulator"
-_NETWORKS = ("coordination", "optimization", "prediction")
 _SIMULATED_SWARMS = 20_000
 _HISTORY = 127  # records before the open one: the prediction network's whole sequence
 _SHOWN_LINES = 10
@@ -251,7 +249,8 @@ def preprocess(
     the tables support them, and says which are left out and why. The feature schema is stored with the tensors, then
     in the model, so that inference computes the very same features.
     """
-    from importlib import import_module
+    from claude_flow import networks
+    from claude_flow.data import preprocess as preprocessing
 
     is_simulated = dataset == SIMULATOR and not Path(dataset).exists()
     tables = None if is_simulated else registry.dataset_path(dataset)
@@ -263,25 +262,11 @@ def preprocess(
     }
     if simulate is not None or is_simulated:
         options["simulate"] = simulate or _SIMULATED_SWARMS
-    made: dict[str, dict[str, Any]] = {}
-    skipped: dict[str, str] = {}
-    networks = ("optimization",) if is_simulated else _NETWORKS
-    with output.progress("preprocessing", len(networks), "networks") as bar:
-        for done, network in enumerate(networks):
-            bar.update(done, note=network)
-            target = registry.workspace() / "datasets" / f"preprocessed-{network}-data"
-            try:
-                with registry.atomic_folder(target, replace=True) as folder:
-                    manifest = import_module(f"claude_flow.data.prepare_{network}").preprocess(tables, folder, options)
-            except InputError as error:
-                skipped[network] = str(error)
-                if target.exists():
-                    output.warn(f"{target} is left as it was: it comes from an earlier preprocessing")
-                continue
-            made[network] = {"dataset": target.name, "path": str(target), "manifest": manifest}
-    if not made:
-        reasons = "; ".join(f"{network}: {reason}" for network, reason in skipped.items())
-        raise InputError(f"the dataset {dataset} can teach no network ({reasons})")
+    with output.progress("preprocessing", len(networks.NETWORKS), "networks") as bar:
+        result = preprocessing.preprocess(tables, options, lambda done, network: bar.update(done, note=network))
+    for folder in result.kept:
+        output.warn(f"{folder} is left as it was: it comes from an earlier preprocessing")
+    made, skipped = result.made, result.skipped
     rows = [[network, made[network]["dataset"], _bytes(Path(made[network]["path"]))] for network in made]
     tables_ = [(f"preprocessed {dataset}", ["network", "dataset", "bytes"], rows)]
     if skipped:

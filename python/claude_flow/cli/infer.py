@@ -105,7 +105,7 @@ def coordination(
     **model: Any,
 ) -> None:
     """Say which agent should take which task."""
-    from claude_flow.infer import coordination as network
+    from claude_flow.networks.coordination import answer as network
 
     answer = network.answer(
         _load("coordination", **model),
@@ -157,7 +157,7 @@ def optimization(
 
     docs/optimization.md lists every metric, setting, limit and target. What is left out is unknown, never zero.
     """
-    from claude_flow.infer import optimization as network
+    from claude_flow.networks.optimization import answer as network
 
     loaded = _load("optimization", *(options.pop(name) for name in ("model", "backend", "isa", "threads")))
     request = _request(options)
@@ -207,7 +207,7 @@ claude-flow neural infer prediction \\
 @click.pass_obj
 def prediction(output: Output, /, explain_decision: bool, **options: Any) -> None:
     """Say when a task will be done, and how sure that is."""
-    from claude_flow.infer import prediction as network
+    from claude_flow.networks.prediction import answer as network
 
     loaded = _load("prediction", *(options.pop(name) for name in ("model", "backend", "isa", "threads")))
     request = _request(options)

@@ -114,7 +114,9 @@ def setup_acceleration(
 
 
 def _any_model() -> Path:
-    for network in ("coordination", "optimization", "prediction"):
+    from claude_flow import networks
+
+    for network in networks.NETWORKS:
         try:
             return registry.newest_model(network)
         except InputError:

@@ -84,8 +84,9 @@ def cross_fold(
     of Nadeau and Bengio, with Holm's correction. A folder of an ASlib scenario is judged on its official folds.
     """
     check_page(html)
-    from claude_flow.evaluate import protocols, refit, report
+    from claude_flow.evaluate import refit, report
     from claude_flow.model import load
+    from claude_flow.studies import protocols
 
     path = registry.model_path(model)
     with progress(output, f"cross-validating {model}") as shown:

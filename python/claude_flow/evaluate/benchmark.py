@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import claude_flow
-from claude_flow import registry
+from claude_flow import networks, registry
 from claude_flow.errors import InputError
 from claude_flow.evaluate import judge
 from claude_flow.evaluate.result import Progress, Result
@@ -23,7 +23,7 @@ def split_names(asked: Sequence[str] | None, network: str) -> tuple[list[str], l
 
     :raises InputError: a name is neither; the message has near matches.
     """
-    kind = judge.kind(network)
+    kind = networks.get(network).judge.Judge
     known = kind.BASELINES
     if asked is None:
         return [name for name in known if name not in kind.SLOW], []
@@ -43,7 +43,7 @@ def split_names(asked: Sequence[str] | None, network: str) -> tuple[list[str], l
 
 def check(network: str, baselines: Sequence[str] | None, measures: Sequence[str] | None) -> None:
     """Refuse unknown names before anything is simulated or trained: :class:`InputError`."""
-    judge.choose(measures, judge.kind(network).MEASURES, f"metric of {network}")
+    judge.choose(measures, networks.get(network).judge.Judge.MEASURES, f"metric of {network}")
     split_names(baselines, network)
 
 
@@ -108,7 +108,7 @@ def benchmark(
     :raises InputError: a name is unknown, the dataset is another network's or has no test part.
     """
     network = judge.network_of(data)
-    kind = judge.kind(network)
+    kind = networks.get(network).judge.Judge
     wanted = judge.choose(measures, kind.MEASURES, f"metric of {network}")
     rules, others = split_names(baselines, network)
     models = {registry.model_name(path): path for path in [model, *others]}

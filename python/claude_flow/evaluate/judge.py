@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,21 +12,18 @@ from typing import Any, ClassVar, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from claude_flow import networks
 from claude_flow.errors import InputError
 from claude_flow.evaluate.result import Curve, Score
 from claude_flow.model import Model
 from claude_flow.values import did_you_mean
 
-__all__ = ["COSTS", "JUDGES", "Judge", "Marks", "Unavailable", "choose", "cost", "judge", "network_of"]
+__all__ = ["COSTS", "Judge", "Marks", "Part", "Unavailable", "choose", "cost", "judge", "network_of"]
 
 Array = NDArray[Any]
+#: a part of a dataset to train and judge anew on: its name, changes to the manifest, and to the tensors
+Part = tuple[str, dict[str, Any], dict[str, Array]]
 
-#: network: its judge; imported when it is asked for, since the training data it reads needs torch
-JUDGES = {
-    "coordination": "claude_flow.evaluate.coordination:CoordinationJudge",
-    "optimization": "claude_flow.evaluate.optimization:OptimizationJudge",
-    "prediction": "claude_flow.evaluate.prediction:PredictionJudge",
-}
 #: measures that every network's models have
 COSTS = {"latency": "median milliseconds of one decision", "memory-usage": "MiB of weights and working memory"}
 _TIMED = 100  # decisions
@@ -98,18 +94,12 @@ class Judge(Protocol):
         """
 
 
-def kind(network: str) -> Any:
-    """The class of a network's judge."""
-    module, _, name = JUDGES[network].partition(":")
-    return getattr(importlib.import_module(module), name)
-
-
 def judge(network: str, data: Path, *, validation_split: float = 0.2, config: dict[str, Any] | None = None) -> Judge:
     """The judge of a preprocessed dataset.
 
     :raises InputError: the dataset is not the network's, or has no test part.
     """
-    return cast(Judge, kind(network)(data, validation_split, config or {}))
+    return cast(Judge, networks.get(network).judge.Judge(data, validation_split, config or {}))
 
 
 def network_of(data: Path) -> str:
@@ -122,7 +112,7 @@ def network_of(data: Path) -> str:
         network = manifest["network"] if manifest["kind"] == "tensors" else ""
     except (OSError, ValueError, KeyError, TypeError):
         network = ""
-    if network not in JUDGES:
+    if network not in networks.NETWORKS:
         raise InputError(f"{data} is not a preprocessed dataset: make one with  claude-flow neural data preprocess")
     return str(network)
 

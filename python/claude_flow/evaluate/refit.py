@@ -6,7 +6,6 @@ import json
 import tempfile
 import time
 from collections.abc import Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +14,12 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 import claude_flow
-from claude_flow import registry
-from claude_flow.data import prepare_prediction
+from claude_flow import networks, registry
 from claude_flow.errors import InputError
 from claude_flow.evaluate import benchmark, judge
 from claude_flow.evaluate.result import Curve, Progress, Result
-from claude_flow.features.history import NO_TIME
 
 __all__ = ["cross_fold", "walk_forward"]
-
-Part = tuple[str, dict[str, Any], dict[str, NDArray[Any]]]  # its name, changes to the manifest, and to the tensors
-_DAY = 86_400 * 10**6  # microseconds
 
 
 def cross_fold(
@@ -48,11 +42,12 @@ def cross_fold(
     :raises InputError: too few groups for ``folds``; runs of one log, which :func:`walk_forward` is for.
     """
     network = judge.network_of(data)
-    if network == "prediction":
+    examiner = networks.get(network).judge
+    if not hasattr(examiner, "folds"):
         raise InputError(
             f"{data}: in folds a forecast would learn from its future: use  claude-flow neural validate time-series"
         )
-    parts = _coordination_folds(data, folds, seed) if network == "coordination" else _family_folds(data, folds, seed)
+    parts = examiner.folds(data, folds, seed)
     return _refit(model, data, network, parts, baselines, measures, seed, time_budget, progress)
 
 
@@ -77,13 +72,14 @@ def walk_forward(
     :raises InputError: the dataset is none of prediction, has no times, or is shorter than such a window.
     """
     network = judge.network_of(data)
-    if network != "prediction":
+    examiner = networks.get(network).judge
+    if not hasattr(examiner, "windows"):
         raise InputError(
             f"{data} is for {network}, which forecasts nothing: use  claude-flow neural validate cross-fold"
         )
     if not 0 <= overlap < horizon:
         raise InputError(f"the overlap must be shorter than the horizon, {horizon / 86_400:g} days")
-    parts = _windows(data, int(horizon * 1e6), int((horizon - overlap) * 1e6), windows)
+    parts = examiner.windows(data, int(horizon * 1e6), int((horizon - overlap) * 1e6), windows)
     result = _refit(model, data, network, parts, baselines, measures, seed, time_budget, progress)
     if overlap:
         result.notes.append("windows share runs, and the tests take them for independent: p is somewhat too small")
@@ -94,14 +90,14 @@ def _refit(
     model: Path,
     data: Path,
     network: str,
-    parts: list[Part],
+    parts: list[judge.Part],
     baselines: Sequence[str],
     measures: Sequence[str] | None,
     seed: int,
     time_budget: float | None,
     progress: Progress,
 ) -> Result:
-    kind = judge.kind(network)
+    kind = networks.get(network).judge.Judge
     wanted = judge.choose(measures, kind.MEASURES, f"metric of {network}")
     rules, others = benchmark.split_names(baselines, network)
     if others:
@@ -167,54 +163,3 @@ def _derive(data: Path, folder: Path, manifest: dict[str, Any], tensors: dict[st
     if tensors:
         save_file({**load_file(data / "pools.safetensors"), **tensors}, folder / "pools.safetensors")
     return folder
-
-
-def _coordination_folds(data: Path, folds: int, seed: int) -> list[Part]:
-    manifest = json.loads((data / "manifest.json").read_text("utf-8"))
-    tensors = load_file(data / "pools.safetensors")
-    generator, first = np.random.default_rng([seed, 5]), 0
-    fold = np.zeros(len(tensors["split"]), np.int64)
-    swarms = [i for i, pool in enumerate(manifest["pools"]) if pool["mode"] == "simulated"]
-    own_fold = dict(zip(swarms, generator.permutation(len(swarms)) % folds, strict=True))
-    for i, pool in enumerate(manifest["pools"]):
-        rows = np.arange(first, first + pool["tasks"])
-        first += pool["tasks"]
-        if pool["mode"] == "simulated":
-            fold[rows] = own_fold[i]
-        elif pool["mode"] == "logged":
-            fold[rows[np.argsort(tensors["times"][rows, 0], kind="stable")]] = np.arange(len(rows)) * folds // len(rows)
-        else:
-            fold[rows] = generator.permutation(len(rows)) % folds
-    if len(np.unique(fold)) < folds or folds < 2:
-        raise InputError(f"{data}: {folds} folds need at least two, and as many tasks or swarms as folds")
-    return [(f"fold {i + 1}", {}, {"split": (fold == i).astype(tensors["split"].dtype)}) for i in range(folds)]
-
-
-def _family_folds(data: Path, folds: int, seed: int) -> list[Part]:
-    families = json.loads((data / "manifest.json").read_text("utf-8"))["families"]
-    if not 2 <= folds <= len(families) // 2:
-        raise InputError(f"{data}: from 2 to {len(families) // 2} folds, for its {len(families)} families of work")
-    order = np.random.default_rng([seed, 5]).permutation(len(families))
-    return [(f"fold {i + 1}", {"test_families": sorted(order[i::folds].tolist())}, {}) for i in range(folds)]
-
-
-def _windows(data: Path, horizon: int, step: int, most: int) -> list[Part]:
-    _, runs, samples, _ = prepare_prediction.load(data)
-    decided = np.sort(runs.decision[samples][runs.decision[samples] != NO_TIME])
-    if not len(decided):
-        raise InputError(f"{data}: its runs have no times to walk along")
-    middle, end = int(decided[len(decided) // 2]), int(decided[-1]) + 1
-    found: list[Part] = []
-    begin = end - horizon
-    while begin >= middle and len(found) < most:
-        if np.searchsorted(decided, begin + horizon) - np.searchsorted(decided, begin) >= 10:
-            day = datetime.fromtimestamp(begin / 1e6, timezone.utc).date().isoformat()
-            found.append((f"window from {day}", {"split": {"from": begin, "to": begin + horizon}}, {}))
-        begin -= step
-    if not found:
-        days = (end - middle) / _DAY
-        raise InputError(
-            f"{data}: no window of {horizon / _DAY:g} days with ten runs fits into the later half of the log, "
-            f"{days:.3g} days: give a shorter --horizon"
-        )
-    return found[::-1]

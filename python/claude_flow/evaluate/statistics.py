@@ -1,7 +1,7 @@
 """Statistics of a comparison: intervals, paired tests, correction for many tests, power; and scores of forecasts.
 
 NumPy alone where the definition is a line or two; scipy and statsmodels for distributions and power (the extra
-``[baselines]``). Conformal calibration is in :mod:`claude_flow.features.conformal`, which inference shares.
+``[baselines]``). Conformal calibration is in :mod:`claude_flow.networks.prediction.conformal`, which inference shares.
 """
 
 from __future__ import annotations

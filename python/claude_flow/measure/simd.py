@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from claude_flow import modelfile, wasm
+from claude_flow import modelfile, networks, wasm
 from claude_flow.errors import ClaudeFlowError, InputError
 from claude_flow.measure import machine, workload
 from claude_flow.measure.graph import Graph
@@ -22,7 +22,7 @@ from claude_flow.program import PER_ITEM, PER_TOKEN, Op, Program
 from claude_flow.wasm.binary import count_instructions
 from claude_flow.wasm.modules import available, module_path
 
-__all__ = ["METRICS", "WORKLOADS", "profile"]
+__all__ = ["METRICS", "profile"]
 
 #: metric -> what it is
 METRICS = {
@@ -34,8 +34,6 @@ METRICS = {
     "instruction-efficiency": "arithmetic operations per instruction that the CPU executed",
     "cache-misses": "cache misses per inference",
 }
-#: workload -> the input variation that it is
-WORKLOADS = {f"typical-{network}-tasks": network for network in ("coordination", "optimization", "prediction")}
 _NODE = """
 import { readFileSync } from "node:fs";
 const { library, model, isas, shapes, seconds } = JSON.parse(readFileSync(0, "utf8"));
@@ -71,8 +69,8 @@ def profile(
     """Measure ``metrics`` of a model file on every module of this installation under wasmtime, and under Node too when
     ``javascript`` names the folder of the JavaScript package (``emscripten`` of the source tree).
 
-    ``work``: one of :data:`WORKLOADS` or of :data:`claude_flow.measure.workload.VARIATIONS`; default the typical one of
-    the model's network. ``seconds`` per module and host. What this machine cannot measure is
+    ``work``: ``typical-NETWORK-tasks`` or one of :data:`claude_flow.measure.workload.VARIATIONS`; default the typical
+    one of the model's network. ``seconds`` per module and host. What this machine cannot measure is
     ``"unavailable: <reason>"``. Raises :class:`InputError` for an unknown metric or workload, or another network's.
     """
     for metric in metrics:
@@ -80,13 +78,14 @@ def profile(
             raise InputError(f"unknown metric {metric!r}: it is one of {', '.join(METRICS)}")
     file = modelfile.read(path)
     work = work or f"typical-{file.network}-tasks"
-    if work not in WORKLOADS and work not in workload.VARIATIONS:
-        known = ", ".join([*WORKLOADS, *workload.VARIATIONS])
+    typical = {f"typical-{network}-tasks": network for network in networks.NETWORKS}
+    if work not in typical and work not in workload.VARIATIONS:
+        known = ", ".join([*typical, *workload.VARIATIONS])
         raise InputError(f"unknown workload {work!r}: it is one of {known}")
-    if WORKLOADS.get(work, file.network) != file.network:
-        raise InputError(f"the workload {work} is for {WORKLOADS[work]} models, {path} is a {file.network} model")
+    if typical.get(work, file.network) != file.network:
+        raise InputError(f"the workload {work} is for {typical[work]} models, {path} is a {file.network} model")
     graph = Graph(file)
-    variation = "typical-workload" if work in WORKLOADS else work
+    variation = "typical-workload" if work in typical else work
     inputs = [x for _, several in workload.variation(graph, variation) for x in several]
     costs = [[graph.cost(node, _lengths(x)) for node in graph.nodes] for x in inputs]
     operations = [sum(cost.operations for cost in ops) for ops in costs]

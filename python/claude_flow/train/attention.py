@@ -9,8 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from claude_flow.nets import CoordinationNet, PredictionNet
-
 __all__ = ["entropies"]
 
 
@@ -20,7 +18,8 @@ def entropies(module: nn.Module, run: Callable[[], object]) -> dict[str, float]:
     1 = every token looks at all the others alike, 0 = at a single one: H = -sum(p log p) / log(n) over the ``n``
     tokens that an item really has, averaged over heads, real tokens and items with n > 1. Keys are
     ``attention-entropy-1`` (the first layer) and so on, over all members of a network that has several; empty for a
-    network without attention.
+    network without attention. Self-attention is a part with ``qkv``, ``heads`` and ``scale``; attention pooling
+    one with ``keys`` and the vector ``attention``.
     """
     found: dict[str, list[Tensor]] = {}
     lengths: list[Tensor | None] = [None]
@@ -51,18 +50,18 @@ def entropies(module: nn.Module, run: Callable[[], object]) -> dict[str, float]:
         entropy = torch.special.entr(torch.softmax(scores, dim=1)).sum(1, keepdim=True)
         return _shares(entropy.expand(-1, keys.shape[1]), there)
 
-    if isinstance(module, CoordinationNet):
-        for i, block in enumerate(module.blocks, 1):
-            qkv: Any = block.qkv
-            hooks.append(qkv.register_forward_hook(of_block(f"attention-entropy-{i}", block)))
-    elif isinstance(module, PredictionNet):
-        for each in module.members:
-            member: Any = each
+    layer = 0
+    part: Any
+    for part in module.modules():
+        if hasattr(part, "qkv") and hasattr(part, "heads"):
+            layer += 1
+            hooks.append(part.qkv.register_forward_hook(of_block(f"attention-entropy-{layer}", part)))
+        elif isinstance(getattr(part, "attention", None), nn.Parameter) and hasattr(part, "keys"):
 
-            def pool_hook(_: nn.Module, __: Any, keys: Tensor, vector: Tensor = member.attention) -> None:
+            def pool_hook(_: nn.Module, __: Any, keys: Tensor, vector: Any = part.attention) -> None:
                 found.setdefault("attention-entropy-1", []).append(of_pool(keys, vector))
 
-            hooks.append(member.keys.register_forward_hook(pool_hook))
+            hooks.append(part.keys.register_forward_hook(pool_hook))
     if not hooks:
         return {}
     hooks.append(module.register_forward_pre_hook(remember))

@@ -9,16 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from claude_flow import networks
 from claude_flow.errors import InputError
 from claude_flow.values import parse_json
 
 __all__ = ["TrainingConfig", "lower_is_better", "parse", "read"]
 
-ARCHITECTURES = {
-    "coordination": "transformer",
-    "optimization": "residual-feedforward",
-    "prediction": "lstm-attention",
-}
 OPTIMIZERS = ("AdamW", "Adam", "SGD")
 SCHEDULES = ("cosine-annealing", "linear", "constant")
 
@@ -119,7 +115,7 @@ def _object(value: Any) -> dict[str, Any]:
 
 #: path in the JSON -> (field of TrainingConfig, or a field of the network after "network.", check)
 _FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    "model-architecture": ("", _choice(*ARCHITECTURES.values())),
+    "model-architecture": ("", _name),
     "optimizer": ("optimizer", _choice(*OPTIMIZERS)),
     "learning-rate.initial": ("learning_rate", _rate),
     "learning-rate.schedule": ("schedule", _choice(*SCHEDULES)),
@@ -141,13 +137,9 @@ _FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "network": ("network", _object),
     "data": ("data", _object),
 }
-#: fields that some networks have no use for -> those that have
-_ONLY = {
-    "regularization.label-smoothing": ("coordination",),
-    "regularization.layer-norm": ("coordination",),
-    "attention-config.num-heads": ("coordination",),
-    "attention-config.attention-dropout": ("coordination",),
-    "attention-config.scale-attention": ("coordination",),
+#: fields that some networks have no use for: those that have list them in their rows
+_OPTIONAL = frozenset({"regularization.label-smoothing", "regularization.layer-norm"}) | {
+    path for path in _FIELDS if path.startswith("attention-config.")
 }
 _SECTIONS = {path.split(".")[0] for path in _FIELDS if "." in path}
 
@@ -166,6 +158,7 @@ def parse(document: Any, network: str, where: str = "config") -> TrainingConfig:
     ...
     claude_flow.errors.InputError: config: coordination-training.epoch: no such field; did you mean epochs?
     """
+    row = networks.get(network)
     root = f"{network}-training"
     if not isinstance(document, dict) or list(document) != [root] or not isinstance(document[root], dict):
         raise InputError(f'{where}: it must be one object under "{root}", as in the guide')
@@ -178,14 +171,15 @@ def parse(document: Any, network: str, where: str = "config") -> TrainingConfig:
             hint = f"did you mean {near[0]}?" if near else f"known fields: {', '.join(_FIELDS)}"
             raise InputError(f"{where}: {root}.{path}: no such field; {hint}")
         target, check = _FIELDS[path]
-        if network not in _ONLY.get(path, (network,)):
-            raise InputError(f"{where}: {root}.{path}: {network} has no use for it, {', '.join(_ONLY[path])} has")
+        if path in _OPTIONAL and path not in row.training_fields:
+            others = ", ".join(other.name for other in networks.NETWORKS.values() if path in other.training_fields)
+            raise InputError(f"{where}: {root}.{path}: {network} has no use for it, {others} has")
         try:
             value = check(value)
         except ValueError as error:
             raise InputError(f"{where}: {root}.{path} must be {error}") from None
-        if path == "model-architecture" and value != ARCHITECTURES[network]:
-            raise InputError(f"{where}: {root}.{path}: {network} is a {ARCHITECTURES[network]}, not a {value}")
+        if path == "model-architecture" and value != row.architecture:
+            raise InputError(f"{where}: {root}.{path}: {network} is a {row.architecture}, not a {value}")
         if target.startswith("network."):
             config.network.setdefault(target.removeprefix("network."), value)
         elif target == "network":

@@ -6,7 +6,6 @@ import contextlib
 import copy
 import functools
 import hashlib
-import importlib
 import json
 import math
 import os
@@ -21,7 +20,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from claude_flow import __version__
+from claude_flow import __version__, networks
 from claude_flow.errors import ClaudeFlowError, InputError, MissingExtra
 from claude_flow.registry import atomic_write
 from claude_flow.train.config import TrainingConfig, lower_is_better
@@ -58,13 +57,6 @@ class Data(Protocol):
     def metrics(self, module: nn.Module, split: str) -> dict[str, float]: ...
     def baselines(self, split: str) -> dict[str, dict[str, float]]: ...
     def metadata(self, module: nn.Module) -> dict[str, Any]: ...
-
-
-def data_class(network: str) -> type[Data]:
-    """The data class of a network: ``train/<network>.py`` holds ``<Network>Data``."""
-    module = importlib.import_module(f"claude_flow.train.{network}")
-    kind: type[Data] = getattr(module, f"{network.capitalize()}Data")
-    return kind
 
 
 def _commit() -> str:
@@ -200,7 +192,7 @@ def _prepare(
     if not 0 < validation_split < 1:
         raise InputError(f"--validation-split must lie between 0 and 1, not {validation_split:g}")
     place = _device(device)
-    source = data_class(network).load(data, validation_split, seed, asdict(config))
+    source = networks.get(network).learn.Data.load(data, validation_split, seed, asdict(config))
     torch.manual_seed(seed)
     return _Setup(source, source.module(config.network).to(place), place, config.batch_size, seed)
 

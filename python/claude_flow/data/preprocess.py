@@ -1,0 +1,56 @@
+"""Tables to the tensors of every network that they can teach."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from claude_flow import networks, registry
+from claude_flow.errors import InputError
+
+__all__ = ["Preprocessed", "preprocess"]
+
+
+@dataclass
+class Preprocessed:
+    """``made``: network -> dataset, path and manifest; ``skipped``: network -> why; ``kept``: folders of networks that
+    were skipped and have data of an earlier preprocessing, which was left as it was."""
+
+    made: dict[str, dict[str, Any]] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    kept: list[Path] = field(default_factory=list)
+
+
+def preprocess(
+    tables: Path | None, options: Mapping[str, Any], progress: Callable[[int, str], None] = lambda done, network: None
+) -> Preprocessed:
+    """Write ``preprocessed-NETWORK-data`` of the workspace for every network that ``tables`` can teach.
+
+    Args:
+        tables: a dataset of tables; None = no log, for the networks whose data can be simulated.
+        options: see each network's ``prepare.preprocess``.
+        progress: is told how many networks are done, and which one is next.
+
+    Raises:
+        InputError: the tables can teach no network.
+    """
+    rows = [row for row in networks.NETWORKS.values() if tables is not None or row.simulates]
+    result = Preprocessed()
+    for done, row in enumerate(rows):
+        progress(done, row.name)
+        target = registry.workspace() / "datasets" / f"preprocessed-{row.name}-data"
+        try:
+            with registry.atomic_folder(target, replace=True) as folder:
+                manifest = row.prepare.preprocess(tables, folder, options)
+        except InputError as error:
+            result.skipped[row.name] = str(error)
+            if target.exists():
+                result.kept.append(target)
+            continue
+        result.made[row.name] = {"dataset": target.name, "path": str(target), "manifest": manifest}
+    if not result.made:
+        reasons = "; ".join(f"{network}: {reason}" for network, reason in result.skipped.items())
+        raise InputError(f"the dataset {tables or 'simulator'} can teach no network ({reasons})")
+    return result

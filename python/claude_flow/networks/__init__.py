@@ -1,0 +1,88 @@
+"""THE list of networks. Whoever needs to know something about a network asks its row.
+
+>>> from claude_flow import networks
+>>> [row.name for row in networks.NETWORKS.values()]
+['coordination', 'optimization', 'prediction']
+>>> networks.get("coordination").architecture
+'transformer'
+"""
+
+from __future__ import annotations
+
+from claude_flow.errors import InputError
+from claude_flow.networks.network import Network, Option
+from claude_flow.values import did_you_mean
+
+__all__ = ["NETWORKS", "Network", "Option", "get"]
+
+_TRAIN_COORDINATION = """\
+claude-flow neural train coordination \\
+  --config "coordination-training-config.json" \\
+  --data "preprocessed-coordination-data" \\
+  --validation-split 0.2 \\
+  --checkpoint-interval 10 \\
+  --tensorboard-logging true \\
+  --distributed-training auto"""
+
+#: name -> row; docs/contributing/add_a_network.md says what a new one needs
+NETWORKS: dict[str, Network] = {
+    row.name: row
+    for row in (
+        Network(
+            "coordination",
+            "claude_flow.networks.coordination",
+            question="which agent should take which task",
+            architecture="transformer",
+            train_examples=(
+                _TRAIN_COORDINATION,
+                "claude-flow neural train coordination --time-budget 60s --output coordination-v3",
+            ),
+            training_fields=frozenset(
+                {
+                    "regularization.label-smoothing",
+                    "regularization.layer-norm",
+                    "attention-config.num-heads",
+                    "attention-config.attention-dropout",
+                    "attention-config.scale-attention",
+                }
+            ),
+            has_head=True,
+        ),
+        Network(
+            "optimization",
+            "claude_flow.networks.optimization",
+            question="which change removes a bottleneck",
+            architecture="residual-feedforward",
+            train_examples=(
+                "claude-flow neural train optimization --data preprocessed-optimization-data --time-budget 5m",
+                "claude-flow neural train optimization --find-learning-rate",
+            ),
+            simulates=True,
+        ),
+        Network(
+            "prediction",
+            "claude_flow.networks.prediction",
+            question="when a task will be done, and how sure that is",
+            architecture="lstm-attention",
+            train_examples=(
+                "claude-flow neural train prediction --seed 1 --time-budget 5m",
+                "claude-flow neural train prediction --resume",
+            ),
+        ),
+    )
+}
+
+
+def get(name: str) -> Network:
+    """The row of the network ``name``; :class:`InputError` with near matches for an unknown one.
+
+    >>> get("coordinatoin")
+    Traceback (most recent call last):
+    ...
+    claude_flow.errors.InputError: unknown network 'coordinatoin': did you mean coordination?
+    """
+    if name not in NETWORKS:
+        raise InputError(
+            f"unknown network {name!r}{did_you_mean(name, NETWORKS) or ': it is one of ' + ', '.join(NETWORKS)}"
+        )
+    return NETWORKS[name]

@@ -1,0 +1,1 @@
+"""Coordination: which agent should take which task."""

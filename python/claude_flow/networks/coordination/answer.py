@@ -1,0 +1,137 @@
+"""Which agent takes which task: a swarm as JSON in, assignments with confidences and reasons out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from claude_flow import registry
+from claude_flow.errors import InputError
+from claude_flow.model import Decision, Model
+from claude_flow.networks.coordination.features import GROUPS, Encoder, Swarm, parse_request
+
+__all__ = ["answer", "render"]
+
+CONFIDENCE = "probability that no other choice would have turned out better, calibrated on held-out episodes"
+_ALTERNATIVES = 3
+
+
+def answer(model: Model, request: Any, *, confidence_threshold: float = 0.0, explain: bool = False) -> dict[str, Any]:
+    """Assign each pending task to an agent or a command (spec: "Coordination Inference").
+
+    ``request``: the spec's JSON object (see ``parse_request`` of :mod:`claude_flow.networks.coordination.features`).
+    Where the best choice's confidence is below ``confidence_threshold``, the task's ``decision`` is ``"withheld"``.
+    ``explain`` adds, per task, the inputs without which the choice would have been less (or more) likely: each group
+    of slots is blanked in turn and the network run again.
+
+    Returns a JSON-ready dictionary. Raises :class:`InputError` for a request or threshold that cannot be used.
+
+    >>> import claude_flow as cf
+    >>> swarm = {"current-agents": [{"id": "ann", "type": "tester"}, {"id": "bob", "type": "coder"}],
+    ...          "pending-tasks": [{"id": "t1", "type": "testing"}]}
+    >>> answer(cf.load("coordination-v3"), swarm)["assignments"][0]["agent"]
+    'ann'
+    """
+    if not 0 <= confidence_threshold <= 1:
+        raise InputError(f"confidence-threshold must lie between 0 and 1, not {confidence_threshold:g}")
+    if model.network != "coordination":
+        raise InputError(f"{model.path} is a {model.network} model; this needs a coordination model")
+    swarm = parse_request(request, int(model.config["max_tokens"]))
+    x = Encoder.from_schema(model.features).swarm(swarm)
+    decision = model.decide(x, len(swarm.agents), len(swarm.tasks))
+    choices = [agent["id"] for agent in swarm.agents] + list(decision.commands)
+    reasons = _reasons(model, swarm, x, decision) if explain else None
+    assignments = []
+    for i, task in enumerate(swarm.tasks):
+        p = decision.probabilities[0, i]
+        order = np.argsort(-p, kind="stable")
+        best = int(order[0])
+        confidence = float(p[best])
+        withheld = confidence < confidence_threshold
+        kind = "assign" if best < len(swarm.agents) else decision.commands[best - len(swarm.agents)]
+        entry: dict[str, Any] = {
+            "task": task["id"],
+            "decision": "withheld" if withheld else kind,
+            "agent": choices[best] if kind == "assign" and not withheld else None,
+            "confidence": round(confidence, 4),
+            "candidates": [
+                {"choice": choices[j], "confidence": round(float(p[j]), 4)} for j in order[: 1 + _ALTERNATIVES]
+            ],
+        }
+        if withheld:
+            entry["reason"] = (
+                f"the best choice, {choices[best]}, has {confidence:.2f}, below {confidence_threshold:.2f}"
+            )
+        if reasons is not None:
+            entry["explanation"] = reasons[i]
+        assignments.append(entry)
+    return {
+        "network": "coordination",
+        "model": registry.model_name(model.path),
+        "assignments": assignments,
+        "withheld": sum(a["decision"] == "withheld" for a in assignments),
+        "confidence_threshold": confidence_threshold,
+        "confidence_is": CONFIDENCE,
+    }
+
+
+def _reasons(model: Model, swarm: Swarm, x: NDArray[np.float32], decision: Decision) -> list[list[dict[str, Any]]]:
+    """Per task, the input groups by how much blanking them changes the chosen one's probability, largest first."""
+    rows = [("state", "system", 0)]
+    rows += [("agent", agent["id"], 1 + i) for i, agent in enumerate(swarm.agents)]
+    rows += [("task", task["id"], 1 + len(swarm.agents) + i) for i, task in enumerate(swarm.tasks)]
+    parts = [
+        (kind, who, token, name, slots)
+        for kind, who, token in rows
+        for name, slots in GROUPS[kind].items()
+        if x[0, token, slots].any()
+    ]
+    if not parts:
+        return [[] for _ in swarm.tasks]
+    blanked = np.repeat(x, len(parts), axis=0)
+    for i, (_, _, token, _, slots) in enumerate(parts):
+        blanked[i, token, slots] = 0
+    without = model.decide(blanked, len(swarm.agents), len(swarm.tasks)).probabilities
+    reasons = []
+    for t, task in enumerate(swarm.tasks):
+        best = int(decision.probabilities[0, t].argmax())
+        effects = [
+            {
+                "input": f"{kind} {who}: {name}",
+                "effect": round(float(decision.probabilities[0, t, best] - p[t, best]), 4),
+            }
+            for (kind, who, _, name, _), p in zip(parts, without, strict=True)
+            if kind != "task" or who == task["id"]
+        ]
+        effects.sort(key=lambda e: -abs(float(str(e["effect"]))))
+        reasons.append([e for e in effects if e["effect"]][:5])
+    return reasons
+
+
+def render(result: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:
+    """An answer as tables: ``(title, columns, rows)``."""
+    rows = []
+    for entry in result["assignments"]:
+        choice = {"assign": entry["agent"], "withheld": "(withheld)"}.get(entry["decision"], f"({entry['decision']})")
+        runner_up = entry["candidates"][1]
+        rows.append(
+            [
+                entry["task"],
+                str(choice),
+                f"{entry['confidence']:.0%}",
+                f"{runner_up['choice']} {runner_up['confidence']:.0%}",
+                entry.get("reason", ""),
+            ]
+        )
+    tables = [("Assignments", ["task", "agent", "confidence", "next best", "note"], rows)]
+    why = [
+        [entry["task"], reason["input"], f"{reason['effect'] * 100:+.1f}"]
+        for entry in result["assignments"]
+        for reason in entry.get("explanation", ())
+    ]
+    if why:
+        tables.append(("Why: points of confidence lost without this input", ["task", "input", "points"], why))
+    return tables

@@ -1,0 +1,371 @@
+"""Swarms to tokens: one state token, one per agent, one per task, each 512 wide. Training and inference share this.
+
+Slots of a token (every number comes with a slot that says whether it is known):
+
+======== =====================================================================================================
+0-2      kind: state, agent, task
+3-31     named numbers, ``NUMBERS`` below
+32-95    skill buckets. Task: one-hot of its type's hash. Agent: its mean advantage on past tasks of that bucket
+96-159   further numeric task features, standardized, hashed by name
+160-335  text hash. Agent: type and capabilities. Task: type, description and requirements
+336-511  text hash. Agent: mean of (advantage x text) over its past tasks. Task: as above
+======== =====================================================================================================
+
+The *advantage* of an agent on a past task is its utility there minus the mean utility of the agents that could have
+had the task, so the products of task and agent slots say how well such tasks went with this agent before.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from claude_flow.errors import InputError
+from claude_flow.networks.scale import Scaler
+from claude_flow.networks.text import hash_text
+
+__all__ = ["WIDTH", "Encoder", "History", "Swarm", "parse_request"]
+
+WIDTH = 512
+STATE, AGENT, TASK = 0, 1, 2
+BUCKETS = slice(32, 96)
+FEATURES = slice(96, 160)
+TEXT = slice(160, 336)
+PAST = slice(336, 512)
+_TEXT_WIDTH = 176
+
+NUMBERS = {
+    name: 3 + i
+    for i, name in enumerate(
+        (
+            *("load", "load known"),
+            *("past tasks (log)", "success rate", "advantage", "history known"),
+            *("priority", "priority known", "complexity", "complexity known"),
+            *("memory usage", "memory known", "cpu usage", "cpu known", "latency (log)", "latency known"),
+            *("agents (log)", "tasks (log)", "mean load", "largest load"),
+        )
+    )
+}
+PRIORITIES = {"low": 0.0, "medium": 1 / 3, "high": 2 / 3, "critical": 1.0}
+#: Pseudo-observations that pull an agent's mean advantage towards zero while it has few past tasks.
+SHRINKAGE = 8.0
+
+#: Parts of a token that an explanation names, as slices or slot lists.
+GROUPS: dict[str, dict[str, Any]] = {
+    "agent": {
+        "type and capabilities": TEXT,
+        "load": [NUMBERS["load"], NUMBERS["load known"]],
+        "track record": [NUMBERS[n] for n in ("past tasks (log)", "success rate", "advantage", "history known")],
+        "track record by task type": BUCKETS,
+        "past tasks' texts": PAST,
+    },
+    "task": {
+        "type and description": [*range(TEXT.start, PAST.stop), *range(BUCKETS.start, BUCKETS.stop)],
+        "priority": [NUMBERS["priority"], NUMBERS["priority known"]],
+        "complexity": [NUMBERS["complexity"], NUMBERS["complexity known"]],
+        "numeric features": FEATURES,
+    },
+    "state": {
+        "memory usage": [NUMBERS["memory usage"], NUMBERS["memory known"]],
+        "cpu usage": [NUMBERS["cpu usage"], NUMBERS["cpu known"]],
+        "network latency": [NUMBERS["latency (log)"], NUMBERS["latency known"]],
+    },
+}
+
+
+@dataclass(frozen=True)
+class Swarm:
+    """A checked request: agents, tasks and the state of the system, each as plain dictionaries."""
+
+    agents: list[dict[str, Any]]
+    tasks: list[dict[str, Any]]
+    state: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class History:
+    """What past outcomes say of ``A`` agents: counts ``[A]``, mean utility ``[A]``, mean advantage ``[A]``,
+    advantage by skill bucket ``[A, 64]`` and advantage-weighted text ``[A, 176]``, all float32."""
+
+    count: NDArray[np.float32]
+    utility: NDArray[np.float32]
+    advantage: NDArray[np.float32]
+    buckets: NDArray[np.float32]
+    text: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, tasks: NDArray[np.float32], utility: NDArray[np.float32]) -> History:
+        """Summarize outcomes: task tokens ``[N, 512]`` and utilities ``[N, A]`` with NaN where nothing was observed.
+
+        >>> past = History.of(np.zeros((2, WIDTH), np.float32), np.array([[1, 0], [1, np.nan]], np.float32))
+        >>> past.count.tolist(), past.utility.tolist()
+        ([2.0, 1.0], [1.0, 0.0])
+        """
+        seen = np.isfinite(utility)
+        count = seen.sum(axis=0).astype(np.float32)
+        known = np.where(seen, utility, 0)
+        mean = known.sum(axis=1, keepdims=True) / np.maximum(seen.sum(axis=1, keepdims=True), 1)
+        advantage = np.where(seen, known - mean, 0).astype(np.float32)
+        one_hot = tasks[:, BUCKETS]
+        in_bucket = seen.T.astype(np.float32) @ one_hot
+        return cls(
+            count,
+            (known.sum(axis=0) / np.maximum(count, 1)).astype(np.float32),
+            advantage.sum(axis=0) / (count + np.float32(SHRINKAGE)),
+            (advantage.T @ one_hot) / (in_bucket + np.float32(SHRINKAGE)),
+            (advantage.T @ tasks[:, TEXT]) / np.maximum(count, 1)[:, None] * np.float32(4.0),
+        )
+
+
+class Encoder:
+    """Encode swarms as tokens; ``schema()`` is stored in the model file, so inference encodes as training did.
+
+    ``features`` maps the names of numeric task features to their normalization. ``describe`` says whether free-text
+    descriptions are read.
+    """
+
+    def __init__(self, features: Mapping[str, Scaler] | None = None, describe: bool = True) -> None:
+        self.features = dict(features or {})
+        self.describe = describe
+
+    def schema(self) -> dict[str, Any]:
+        """The schema as JSON-ready values.
+
+        >>> Encoder.from_schema(Encoder({"files": Scaler("z-score", (2.0, 1.5))}).schema()).features
+        {'files': Scaler(kind='z-score', parameters=(2.0, 1.5))}
+        """
+        features = {name: scaler.to_json() for name, scaler in self.features.items()}
+        return {
+            "encoder": "coordination",
+            "version": 1,
+            "width": WIDTH,
+            "features": features,
+            "describe": self.describe,
+        }
+
+    @classmethod
+    def from_schema(cls, schema: Mapping[str, Any]) -> Encoder:
+        """The encoder of a stored schema; raises :class:`InputError` for another network's or version's."""
+        if schema.get("encoder") != "coordination" or schema.get("version") != 1 or schema.get("width") != WIDTH:
+            raise InputError(
+                f"the feature schema is {schema.get('encoder')!r} version {schema.get('version')!r}; "
+                "this version reads 'coordination' version 1: train the model again"
+            )
+        features, describe = schema.get("features"), schema.get("describe")
+        if not isinstance(features, dict) or not isinstance(describe, bool):
+            raise InputError("the feature schema lacks features or describe; the model file is damaged")
+        return cls({name: Scaler.from_json(stored) for name, stored in features.items()}, describe)
+
+    def state(self, state: Mapping[str, float], agents: Sequence[Mapping[str, Any]], tasks: int) -> NDArray[np.float32]:
+        """The state token ``[512]``: usage shares, latency in milliseconds, the sizes of the swarm."""
+        token = np.zeros(WIDTH, np.float32)
+        token[STATE] = 1
+        _put(token, "memory usage", "memory known", state.get("memory-usage"))
+        _put(token, "cpu usage", "cpu known", state.get("cpu-usage"))
+        latency = state.get("network-latency")
+        _put(token, "latency (log)", "latency known", None if latency is None else math.log1p(latency) / 5)
+        token[NUMBERS["agents (log)"]] = math.log1p(len(agents)) / 5
+        token[NUMBERS["tasks (log)"]] = math.log1p(tasks) / 5
+        loads = [agent["load"] for agent in agents if agent.get("load") is not None]
+        if loads:
+            token[NUMBERS["mean load"]] = sum(loads) / len(loads)
+            token[NUMBERS["largest load"]] = max(loads)
+        return token
+
+    def agent(self, agent: Mapping[str, Any]) -> NDArray[np.float32]:
+        """An agent's token ``[512]`` from type, capabilities, load and its own ``track-record``, if it brings one."""
+        token = np.zeros(WIDTH, np.float32)
+        token[AGENT] = 1
+        _put(token, "load", "load known", agent.get("load"))
+        token[TEXT] = hash_text(" ".join([agent.get("type") or "", *agent.get("capabilities", ())]), _TEXT_WIDTH)
+        record = agent.get("track-record")
+        if record:
+            self._track_record(token, record)
+        return token
+
+    def _track_record(self, token: NDArray[np.float32], record: Mapping[str, Any]) -> None:
+        count, rate = float(record["tasks"]), float(record["success-rate"])
+        base = float(record.get("swarm-success-rate", 0.5))
+        token[NUMBERS["past tasks (log)"]] = math.log1p(count) / 5
+        token[NUMBERS["success rate"]] = rate
+        token[NUMBERS["advantage"]] = (rate - base) * count / (count + SHRINKAGE)
+        token[NUMBERS["history known"]] = float(count > 0)
+        for kind, part in record.get("by-type", {}).items():
+            n = float(part["tasks"])
+            token[BUCKETS.start + bucket(kind)] += (float(part["success-rate"]) - base) * n / (n + SHRINKAGE)
+
+    def with_history(self, agents: NDArray[np.float32], past: History) -> NDArray[np.float32]:
+        """Agent tokens ``[A, 512]`` with their history slots filled from past outcomes."""
+        agents = agents.copy()
+        agents[:, NUMBERS["past tasks (log)"]] = np.log1p(past.count) / 5
+        agents[:, NUMBERS["success rate"]] = past.utility
+        agents[:, NUMBERS["advantage"]] = past.advantage
+        agents[:, NUMBERS["history known"]] = past.count > 0
+        agents[:, BUCKETS] = past.buckets
+        agents[:, PAST] = past.text
+        return agents
+
+    def task(self, task: Mapping[str, Any]) -> NDArray[np.float32]:
+        """A task's token ``[512]`` from type, description, requirements, priority, complexity, numeric features."""
+        token = np.zeros(WIDTH, np.float32)
+        token[TASK] = 1
+        priority = task.get("priority")
+        _put(token, "priority", "priority known", PRIORITIES[priority] if isinstance(priority, str) else priority)
+        _put(token, "complexity", "complexity known", task.get("complexity"))
+        kind = task.get("type") or ""
+        if kind:
+            token[BUCKETS.start + bucket(kind)] = 1
+        description = (task.get("description") or "") if self.describe else ""
+        text = " ".join([kind, description, *task.get("requires", ())])
+        token[TEXT] = token[PAST] = hash_text(text, _TEXT_WIDTH)
+        for name, value in task.get("features", {}).items():
+            if name in self.features and value is not None and math.isfinite(value):
+                code = zlib.crc32(name.encode())
+                sign = 1 if code & 0x80000000 else -1
+                token[FEATURES.start + code % 64] += sign * self.features[name](value)
+        return token
+
+    def swarm(self, swarm: Swarm) -> NDArray[np.float32]:
+        """Tokens ``[1, 1 + agents + tasks, 512]`` of a request."""
+        tokens = [self.state(swarm.state, swarm.agents, len(swarm.tasks))]
+        tokens += [self.agent(agent) for agent in swarm.agents]
+        tokens += [self.task(task) for task in swarm.tasks]
+        return np.stack(tokens)[None]
+
+
+def bucket(kind: str) -> int:
+    """Skill bucket (0-63) of a task type; case does not matter."""
+    return zlib.crc32(kind.strip().lower().encode()) % 64
+
+
+def _put(token: NDArray[np.float32], name: str, known: str, value: float | None) -> None:
+    if value is not None:
+        token[NUMBERS[name]] = value
+        token[NUMBERS[known]] = 1
+
+
+# -- the request ------------------------------------------------------------------------------------------------------
+
+_RECORD_FIELDS = {"tasks": "count", "success-rate": "share", "swarm-success-rate": "share", "by-type": "by-type"}
+_FIELDS: dict[str, dict[str, str]] = {
+    "current-agents": {
+        "id": "id",
+        "type": "text",
+        "load": "share",
+        "capabilities": "texts",
+        "track-record": "record",
+    },
+    "pending-tasks": {
+        "id": "id",
+        "type": "text",
+        "description": "text",
+        "priority": "priority",
+        "complexity": "share",
+        "requires": "texts",
+        "features": "numbers",
+    },
+    "system-state": {"memory-usage": "share", "cpu-usage": "share", "network-latency": "count"},
+}
+
+
+def parse_request(request: Any, max_tokens: int = 128) -> Swarm:
+    """Check a request of the spec's form ("Coordination Inference") and return it as a :class:`Swarm`.
+
+    Raises :class:`InputError` that names the place and what belongs there, for unknown fields, wrong types, numbers
+    out of range or not finite, empty or duplicate ids, no agents, no tasks, or more than ``max_tokens`` tokens.
+
+    >>> parse_request({"current-agents": [], "pending-tasks": []})
+    Traceback (most recent call last):
+    ...
+    claude_flow.errors.InputError: input.current-agents is empty: name at least one agent
+    """
+    if not isinstance(request, dict):
+        raise InputError(f"input must be a JSON object with {', '.join(_FIELDS)}, not {_shown(request)}")
+    _known("input", request, _FIELDS)
+    lists = {}
+    for name, noun in (("current-agents", "agent"), ("pending-tasks", "task")):
+        entries = request.get(name)
+        if not isinstance(entries, list):
+            raise InputError(f"input.{name} must be a list of {noun}s, not {_shown(entries)}")
+        if not entries:
+            raise InputError(f"input.{name} is empty: name at least one {noun}")
+        seen: dict[str, int] = {}
+        for i, entry in enumerate(entries):
+            where = f"input.{name}[{i}]"
+            _check(where, entry, _FIELDS[name])
+            if "id" not in entry:
+                raise InputError(f"{where}: id is missing; every {noun} needs one")
+            if entry["id"] in seen:
+                raise InputError(f"{where}.id: {entry['id']!r} is taken by {name}[{seen[entry['id']]}]; ids are unique")
+            seen[entry["id"]] = i
+        lists[name] = entries
+    state = request.get("system-state", {})
+    _check("input.system-state", state, _FIELDS["system-state"])
+    tokens = 1 + len(lists["current-agents"]) + len(lists["pending-tasks"])
+    if tokens > max_tokens:
+        raise InputError(
+            f"input: {tokens - 1} agents and tasks and one state make {tokens} tokens, "
+            f"but the network takes {max_tokens}: split the tasks into several requests"
+        )
+    return Swarm(lists["current-agents"], lists["pending-tasks"], state)
+
+
+def _known(where: str, entry: Mapping[str, Any], fields: Mapping[str, Any]) -> None:
+    for key in entry:
+        if key not in fields:
+            near = difflib.get_close_matches(str(key), fields, 1)
+            hint = f"did you mean {near[0]}?" if near else f"known fields: {', '.join(fields)}"
+            raise InputError(f"{where}.{key}: no such field; {hint}")
+
+
+def _check(where: str, entry: Any, fields: Mapping[str, str]) -> None:
+    if not isinstance(entry, dict):
+        raise InputError(f"{where} must be an object with {', '.join(fields)}, not {_shown(entry)}")
+    _known(where, entry, fields)
+    for key, value in entry.items():
+        _check_value(f"{where}.{key}", value, fields[key])
+
+
+def _check_value(where: str, value: Any, kind: str) -> None:
+    # A bound, since isfinite() cannot take an integer beyond the floats; NaN fails it too, and sums stay finite.
+    number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= 1e30
+    if kind == "share":
+        if not number or not 0 <= value <= 1:
+            raise InputError(f"{where} must be a number from 0 to 1, not {_shown(value)}")
+    elif kind == "count":
+        if not number or value < 0:
+            raise InputError(f"{where} must be a number of at least 0, not {_shown(value)}")
+    elif kind == "priority":
+        if not (isinstance(value, str) and value in PRIORITIES) and not (number and 0 <= value <= 1):
+            raise InputError(f"{where} must be one of {', '.join(PRIORITIES)}, or 0 to 1, not {_shown(value)}")
+    elif kind in ("id", "text"):
+        if not isinstance(value, str) or (kind == "id" and not value):
+            raise InputError(f"{where} must be {'a non-empty' if kind == 'id' else 'a'} string, not {_shown(value)}")
+    elif kind == "texts":
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise InputError(f"{where} must be a list of strings, not {_shown(value)}")
+    elif kind == "record":
+        _check(where, value, _RECORD_FIELDS)
+        for field in ("tasks", "success-rate"):
+            if field not in value:
+                raise InputError(f"{where}: {field} is missing; a track record needs tasks and success-rate")
+    elif kind == "number":
+        if not number:
+            raise InputError(f"{where} must be a finite number, not {_shown(value)}")
+    else:  # "numbers" and "by-type" are objects with free keys
+        if not isinstance(value, dict):
+            raise InputError(f"{where} must be an object, not {_shown(value)}")
+        for key, item in value.items():
+            _check_value(f"{where}.{key}", item, "record" if kind == "by-type" else "number")
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."

@@ -1,0 +1,1 @@
+"""Optimization: what to change to remove the bottleneck."""

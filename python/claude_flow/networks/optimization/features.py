@@ -1,0 +1,337 @@
+"""A swarm's performance, settings, limits and wishes as the 256 inputs of the optimization network.
+
+Layout: field ``i`` of :data:`FIELDS` fills slot ``2*i`` with its scaled value and slot ``2*i + 1`` with 1 when it is
+known; an unknown field is 0 in both, so a request may name as little as one metric. The 122 fields take 244 slots;
+the 12 target weights, which sum to 1, take the last 12. A scaled value is -1 at the field's ``low`` and 1 at its
+``high`` (on a log scale if the field says so), cut off at +-1.5. ``docs/optimization.md`` lists every slot.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from claude_flow.errors import InputError
+from claude_flow.networks.optimization.catalogue import RECOMMENDATIONS, TUNABLES
+from claude_flow.values import did_you_mean, duration, size
+
+__all__ = ["CONSTRAINTS", "FIELDS", "GROUPS", "GUARDED", "TARGETS", "WORKLOAD", "Encoder", "Field", "Reading"]
+
+GROUPS = ("current-performance", "current-settings", "workload", "constraints")
+TARGETS_KEY = "optimization-targets"
+CUT_OFF = 1.5
+DEFAULT_TARGETS = ("reduce-latency", "improve-throughput", "reduce-error-rate", "reduce-cost")
+
+
+@dataclass(frozen=True)
+class Field:
+    """One input. ``kind`` says what a request may write: ``share`` 0..1, ``seconds`` (120 or "2m"), ``bytes``
+    (16e9 or "16GB"), ``number`` (0 or more)."""
+
+    group: str
+    name: str
+    kind: str
+    scale: str
+    low: float
+    high: float
+    unit: str
+
+    @property
+    def path(self) -> str:
+        return f"{self.group}.{self.name}"
+
+    def scaled(self, value: ArrayLike) -> NDArray[np.float64]:
+        """``value`` (any shape, NaN passes) on the network's scale."""
+        value = np.asarray(value, dtype=np.float64)
+        if self.scale == "linear":
+            position = (value - self.low) / (self.high - self.low)
+        elif self.scale == "log":
+            position = np.log(np.maximum(value, self.low * 1e-3) / self.low) / math.log(self.high / self.low)
+        else:  # log0: see catalogue.Tunable
+            position = np.log1p(64.0 * value / self.high) / math.log(65.0)
+        return np.clip(2.0 * position - 1.0, -CUT_OFF, CUT_OFF)
+
+    def unscaled(self, scaled: ArrayLike) -> NDArray[np.float64]:
+        """The value at ``scaled``: the inverse of :meth:`scaled`, up to the cut-off."""
+        position = (np.asarray(scaled, dtype=np.float64) + 1.0) / 2.0
+        if self.scale == "linear":
+            return self.low + position * (self.high - self.low)
+        if self.scale == "log":
+            return np.asarray(self.low * np.exp(position * math.log(self.high / self.low)))
+        return np.asarray(np.expm1(position * math.log(65.0)) * self.high / 64.0)
+
+
+# name: (kind, scale, low, high, unit)
+_PERFORMANCE: dict[str, tuple[str, str, float, float, str]] = {
+    "throughput": ("number", "log", 0.05, 2000, "tasks/h"),
+    "latency": ("seconds", "log", 20, 1e5, "s"),  # mean, from a task's arrival to its end
+    "latency-p50": ("seconds", "log", 20, 1e5, "s"),
+    "latency-p95": ("seconds", "log", 50, 3e5, "s"),
+    "latency-p99": ("seconds", "log", 50, 3e5, "s"),
+    "queue-time": ("seconds", "log", 1, 2e4, "s"),
+    "queue-length": ("number", "log", 0.01, 1000, "tasks"),
+    "task-seconds": ("seconds", "log", 20, 1e5, "s"),  # without the queue
+    "error-rate": ("share", "log", 0.002, 1, "of tasks"),
+    "rejection-rate": ("share", "log", 0.001, 1, "of tasks"),
+    "timeout-rate": ("share", "log", 0.001, 1, "of tasks"),
+    "retry-rate": ("number", "log", 0.005, 5, "per task"),
+    "rework-rate": ("share", "linear", 0, 1, "of tasks"),
+    "defect-rate": ("share", "log", 0.002, 1, "of landed tasks"),
+    "conflict-rate": ("share", "log", 0.002, 1, "of tasks"),
+    "crash-rate": ("share", "log", 0.005, 1, "of tasks"),
+    "model-seconds": ("seconds", "log", 2, 1000, "s per call"),
+    "tool-seconds": ("seconds", "log", 0.1, 1000, "s per step"),
+    "test-seconds": ("seconds", "log", 0.5, 5000, "s per task"),
+    "coordination-share": ("share", "linear", 0, 1, "of working time"),
+    "cold-start-rate": ("share", "linear", 0, 1, "of tasks"),
+    "prompt-cache-hit-rate": ("share", "linear", 0, 1, "of prompt tokens"),
+    "result-cache-hit-rate": ("share", "linear", 0, 1, "of tool calls"),
+    "missing-context": ("share", "linear", 0, 1, "of needed facts"),
+    "tokens-per-task": ("number", "log", 1e4, 5e7, "tokens"),
+    "cost-per-task": ("number", "log", 0.05, 500, "USD"),
+    "cost": ("number", "log", 1, 5e4, "USD/day"),
+    "resource-utilization": ("share", "linear", 0, 1, "mean of CPU, memory and agents"),
+    "agent-utilization": ("share", "linear", 0, 1, "of agents busy"),
+    "cpu-usage": ("share", "linear", 0, 1, "of cores"),
+    "memory": ("bytes", "log", 1e9, 5e11, "bytes"),
+    "memory-usage": ("share", "linear", 0, 1, "of the host's memory"),
+    "rate-limit-usage": ("number", "log", 0.01, 10, "of the provider's allowance"),
+    "network-traffic": ("number", "log", 100, 1e6, "bytes/s"),
+    "active-agents": ("number", "log", 0.2, 64, "agents"),
+    "prompt-tokens": ("number", "log", 2000, 2e5, "tokens per call"),
+}
+WORKLOAD: dict[str, tuple[str, float, float, str]] = {  # name: (kind, low, high, unit)
+    "arrival-rate": ("number", 0.1, 5000, "tasks/h"),
+    "steps": ("number", 2, 200, "model calls per task"),
+    "context-need": ("number", 1000, 2e5, "tokens of facts that a step needs"),
+    "output-tokens": ("number", 50, 4000, "per step"),
+    "tool-seconds": ("seconds", 0.1, 120, "s per step"),
+    "test-seconds": ("seconds", 1, 3600, "s, the whole suite on one worker"),
+    "difficulty": ("share", 0.02, 0.95, "of steps that are hard"),
+    "parallelism": ("share", 0.02, 0.95, "of a task's work that can run side by side"),
+    "repetition": ("share", 0.02, 0.95, "of work and look-ups seen before"),
+    "burstiness": ("number", 0.5, 10, "squared coefficient of variation of the arrivals"),
+    "variability": ("number", 0.2, 6, "squared coefficient of variation of the task durations"),
+    "cores": ("number", 2, 256, "of the host"),
+    "host-memory": ("bytes", 4e9, 1e12, "bytes"),
+    "rate-limit": ("number", 1e4, 1e8, "tokens per minute that the provider allows"),
+}
+# target: (metric, +1 larger is better / -1 smaller is better, offset below which differences stop to matter)
+TARGETS: dict[str, tuple[str, int, float]] = {
+    "reduce-latency": ("latency", -1, 1.0),
+    "improve-throughput": ("throughput", 1, 0.01),
+    "reduce-error-rate": ("error-rate", -1, 0.02),
+    "reduce-cost": ("cost-per-task", -1, 0.01),
+    "reduce-tail-latency": ("latency-p95", -1, 1.0),
+    "reduce-queue-time": ("queue-time", -1, 10.0),
+    "reduce-memory": ("memory", -1, 1e8),
+    "reduce-cpu": ("cpu-usage", -1, 0.02),
+    "reduce-tokens": ("tokens-per-task", -1, 1e3),
+    "improve-quality": ("defect-rate", -1, 0.02),
+    "improve-utilization": ("resource-utilization", 1, 0.02),
+    "improve-stability": ("instability", -1, 0.05),  # rejections + timeouts + crashes + retries
+}
+# constraint: (metric or setting, +1 it is an upper limit / -1 a lower limit)
+CONSTRAINTS: dict[str, tuple[str, int]] = {
+    "max-memory": ("memory", 1),
+    "max-cpu": ("cpu-usage", 1),
+    "budget": ("cost", 1),
+    "max-latency": ("latency", 1),
+    "max-error-rate": ("error-rate", 1),
+    "max-agents": ("max-agents", 1),
+    "max-tokens-per-task": ("tokens-per-task", 1),
+    "min-throughput": ("throughput", -1),
+}
+# may not get worse unnoticed, whatever the targets are
+GUARDED = ("reduce-latency", "improve-throughput", "reduce-error-rate", "reduce-cost", "improve-quality")
+
+
+def _fields() -> tuple[Field, ...]:
+    performance = {name: Field(GROUPS[0], name, *row) for name, row in _PERFORMANCE.items()}
+    kinds = {"s": "seconds", "share": "share", "error share": "share"}
+    settings = {
+        t.name: Field(GROUPS[1], t.name, kinds.get(t.unit, "number"), t.scale, t.low, t.high, t.unit) for t in TUNABLES
+    }
+    workload = [
+        Field(GROUPS[2], name, kind, "linear" if kind == "share" else "log", low, high, unit)
+        for name, (kind, low, high, unit) in WORKLOAD.items()
+    ]
+    limits = []  # a limit has the scale of what it limits, so that the network can compare them
+    for name, (limited, _) in CONSTRAINTS.items():
+        like = {**settings, **performance}[limited]
+        limits.append(Field(GROUPS[3], name, like.kind, like.scale, like.low, like.high, like.unit))
+    return (*performance.values(), *settings.values(), *workload, *limits)
+
+
+FIELDS = _fields()
+
+
+@dataclass
+class Reading:
+    """A request as the network sees it: ``inputs`` float32 ``[256]``, the known ``values`` by field path, the
+    ``targets`` and their weights, and ``notes`` on values beyond what the network was trained on."""
+
+    inputs: NDArray[np.float32]
+    values: dict[str, float] = dataclasses.field(default_factory=dict)
+    targets: dict[str, float] = dataclasses.field(default_factory=dict)
+    notes: list[str] = dataclasses.field(default_factory=list)
+
+
+class Encoder:
+    """Turns requests, or whole columns of simulated swarms, into network inputs; a model file stores its schema."""
+
+    def __init__(self, fields: tuple[Field, ...] = FIELDS, targets: tuple[str, ...] = tuple(TARGETS)) -> None:
+        self.fields = fields
+        self.targets = targets
+        self.width = 2 * len(fields) + len(targets)
+        self._index = {field.path: i for i, field in enumerate(fields)}
+
+    def schema(self) -> dict[str, Any]:
+        """The layout as JSON-ready values; :meth:`from_schema` is the inverse.
+
+        >>> Encoder.from_schema(Encoder().schema()).width
+        256
+        """
+        return {
+            "version": 1,
+            "fields": [asdict(field) for field in self.fields],
+            "targets": list(self.targets),
+            "recommendations": [recommendation.id for recommendation in RECOMMENDATIONS],
+        }
+
+    @classmethod
+    def from_schema(cls, schema: Mapping[str, Any]) -> Encoder:
+        """The encoder that a model was trained with. Raises :class:`InputError` for another layout or catalogue."""
+        try:
+            if schema["version"] != 1 or schema["recommendations"] != [r.id for r in RECOMMENDATIONS]:
+                raise InputError("the model answers for another catalogue of recommendations: train it again")
+            return cls(tuple(Field(**field) for field in schema["fields"]), tuple(schema["targets"]))
+        except (KeyError, TypeError) as error:
+            raise InputError(f"the model's feature schema is not one of optimization ({error})") from None
+
+    def encode_columns(
+        self, columns: Mapping[str, Mapping[str, NDArray[np.float64]]], weights: NDArray[np.float64]
+    ) -> NDArray[np.float32]:
+        """Inputs ``[n, 256]`` from columns ``[n]`` by group and name (NaN = unknown) and target weights ``[n, 12]``."""
+        inputs = np.zeros((len(weights), self.width), dtype=np.float32)
+        for index, field in enumerate(self.fields):
+            value = field.scaled(columns[field.group][field.name])
+            known = ~np.isnan(value)
+            inputs[:, 2 * index] = np.where(known, value, 0.0)
+            inputs[:, 2 * index + 1] = known
+        inputs[:, 2 * len(self.fields) :] = weights
+        return inputs
+
+    def column(self, inputs: NDArray[np.float32], path: str) -> NDArray[np.float64]:
+        """One field's values ``[n]`` read back from ``inputs [n, 256]``; NaN where unknown."""
+        index = self._index[path]
+        return np.where(inputs[:, 2 * index + 1] > 0, self.fields[index].unscaled(inputs[:, 2 * index]), np.nan)
+
+    def slots(self, path: str) -> tuple[int, int]:
+        """The slots of a field: its value's and its known flag's."""
+        return 2 * self._index[path], 2 * self._index[path] + 1
+
+    def encode(self, request: Any) -> Reading:
+        """Check a request and encode it.
+
+        ``request``: an object with ``current-performance`` (at least one metric) and, if known,
+        ``current-settings``, ``workload``, ``constraints`` and ``optimization-targets`` (names, or names with weights;
+        without it: latency, throughput, error rate and cost alike). Raises :class:`InputError` with the path.
+
+        >>> reading = Encoder().encode({"current-performance": {"latency": "2m"},
+        ...                             "optimization-targets": ["reduce-latency"]})
+        >>> reading.values, reading.inputs.shape
+        ({'current-performance.latency': 120.0}, (256,))
+        >>> Encoder().encode({"current-performance": {"troughput": 45}})
+        Traceback (most recent call last):
+        claude_flow.errors.InputError: current-performance.troughput: no such field: did you mean throughput?
+        """
+        _object(request, "the request")
+        _known_keys(request, (*GROUPS, TARGETS_KEY), "")
+        reading = Reading(np.zeros(self.width, dtype=np.float32))
+        if not _object(request.get(GROUPS[0], {}), GROUPS[0]):
+            raise InputError(f"{GROUPS[0]}: name at least one metric, such as latency or throughput")
+        for group in GROUPS:
+            given = _object(request.get(group, {}), group)
+            names = [field.name for field in self.fields if field.group == group]
+            _known_keys(given, names, f"{group}.")
+            for name, raw in given.items():
+                field = self.fields[self._index[f"{group}.{name}"]]
+                value = _value(field, raw)
+                scaled = float(field.scaled(value))
+                reading.values[field.path] = value
+                reading.inputs[list(self.slots(field.path))] = scaled, 1.0
+                low_is_usual = value == 0.0 or field.kind == "share"  # nothing waits, nothing fails
+                if scaled > 1.2 or (scaled < -1.2 and not low_is_usual):
+                    reading.notes.append(
+                        f"{field.path}: {value:g} is outside the range {field.low:g} to {field.high:g} that the "
+                        "network was trained on"
+                    )
+        reading.targets = self._targets(request.get(TARGETS_KEY, list(DEFAULT_TARGETS)))
+        for name, weight in reading.targets.items():
+            reading.inputs[2 * len(self.fields) + self.targets.index(name)] = weight
+        return reading
+
+    def _targets(self, given: Any) -> dict[str, float]:
+        """Weights by name, summing to 1."""
+        if isinstance(given, list):
+            if not all(isinstance(name, str) for name in given):
+                raise InputError(f"{TARGETS_KEY}: must be a list of names")
+            if len(set(given)) < len(given):
+                raise InputError(f"{TARGETS_KEY}: a name is given twice")
+            given = dict.fromkeys(given, 1.0)
+        _known_keys(_object(given, TARGETS_KEY, "a list of names or an object"), self.targets, f"{TARGETS_KEY}: ")
+        weights = {name: _number(raw, f"{TARGETS_KEY}.{name}") for name, raw in given.items()}
+        total = sum(weights.values())
+        if not 0.0 < total < math.inf:
+            raise InputError(f"{TARGETS_KEY}: give at least one of {', '.join(self.targets)}")
+        return {name: weight / total for name, weight in weights.items() if weight > 0}
+
+
+def _object(value: Any, where: str, wanted: str = "an object") -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise InputError(f"{where}: must be {wanted}, not {type(value).__name__}")
+    return value
+
+
+def _known_keys(given: Mapping[str, Any], known: Any, where: str) -> None:
+    for name in given:
+        if name not in known:
+            hint = did_you_mean(str(name), known) or f": it is one of {', '.join(known)}"
+            plain = isinstance(name, str) and name.isprintable() and 0 < len(name) <= 40
+            raise InputError(f"{where}{name if plain else _short(name)}: no such field{hint}")
+
+
+def _number(raw: Any, where: str) -> float:
+    if isinstance(raw, bool) or not isinstance(raw, int | float):
+        raise InputError(f"{where}: must be a number, not {_short(raw)}")
+    try:
+        value = float(raw)
+    except OverflowError:
+        value = math.inf
+    if not math.isfinite(value) or value < 0:
+        raise InputError(f"{where}: must be 0 or more and finite, not {_short(raw)}")
+    return value
+
+
+def _value(field: Field, raw: Any) -> float:
+    if isinstance(raw, str) and field.kind in ("bytes", "seconds"):
+        try:
+            return float(size(raw) if field.kind == "bytes" else duration(raw))
+        except (InputError, OverflowError) as error:
+            raise InputError(f"{field.path}: {error}") from None
+    value = _number(raw, field.path)
+    if field.kind == "share" and value > 1.0:
+        raise InputError(f"{field.path}: must be a share between 0 and 1, not {value:g}")
+    return value
+
+
+def _short(raw: Any) -> str:
+    text = repr(raw)
+    return text if len(text) <= 40 else f"{text[:37]}..."

@@ -1,0 +1,1 @@
+"""Prediction: when a task will be done, and how sure that is."""

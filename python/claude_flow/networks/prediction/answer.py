@@ -1,0 +1,377 @@
+"""When a task will be done and how sure we are: a description and a log in, calibrated intervals out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from claude_flow import registry
+from claude_flow.errors import InputError
+from claude_flow.model import Model
+from claude_flow.networks.prediction.features import QUANTILES, TARGETS, UNITS, WIDTH, Encoder, shifted, shifts, slots
+from claude_flow.networks.prediction.history import KEYS, SCOPES, Runs, as_of
+from claude_flow.values import did_you_mean, duration
+
+__all__ = ["FIELDS", "answer", "parse_request", "render"]
+
+Array = NDArray[Any]
+
+DEFAULT_DATASET = "swarm-training-data"
+_SIMILAR = re.compile(r"similar-tasks-last-([0-9]+-[a-z]+)")
+FIELDS = (
+    *("task-description", "historical-context", "current-team-capacity", "uncertainty-quantification"),
+    *("confidence-intervals", "task-type", "agent", "project", "model", "source", "requested-time", "processors"),
+    "decision-time",
+)
+_CAPACITY = ("available-agents", "average-productivity", "experience-level")
+_EXPERIENCE = {"junior": 0, "mid": 1, "intermediate": 1, "senior": 2}
+_NORMAL = NormalDist()
+# Inputs that are blanked together when an answer is explained: name -> beginnings of slot names.
+_GROUPS = {
+    "description": ("description ", "text"),
+    "kind of task": ("task_type ", "same task_type", "type: "),
+    "agent": ("agent ", "same agent", "agent: "),
+    "requested time and processors": ("requested", "processors", "same request"),
+    "time of day and week": ("hour ", "weekday "),
+    "runs most like it": ("similar: ",),
+    "the source's latest runs": ("source: ",),
+}
+
+
+def answer(model: Model, request: Any, *, explain: bool = False) -> dict[str, Any]:
+    """Predict one task's outcome (spec: "Prediction Inference").
+
+    ``request``: ``task-description`` (required), ``historical-context`` (a dataset of tables, its path, or
+    ``similar-tasks-last-6-months``: the runs of the workspace's dataset ``swarm-training-data`` of that time),
+    ``current-team-capacity``, ``uncertainty-quantification`` (default true), ``confidence-intervals`` (shares,
+    default 0.8 and 0.95); and, where known, ``task-type``, ``agent``, ``project``, ``model``, ``source``,
+    ``requested-time`` (s), ``processors``, ``decision-time`` (ISO 8601, default now). ``explain`` adds how much each
+    group of inputs moved the median duration.
+
+    Returns a JSON-ready dictionary. A target that the model was not trained on is ``unavailable``, with the reason.
+    Raises :class:`InputError` for a request that cannot be used.
+    """
+    if model.network != "prediction":
+        raise InputError(f"{model.path} is a {model.network} model; this needs a prediction model")
+    asked = parse_request(request)
+    encoder, length, moves = _stored(model)
+    past, used = _history(asked)
+    past, task = encoder.view(past), encoder.view(_task(asked, past, used))
+    history = as_of(past if len(past) else task, task, length)
+    openings, anchors = encoder.openings(task, history)
+    capacity = asked["current-team-capacity"]
+    experience = _experience(capacity, encoder, history.seen[0, SCOPES.index("agent")])
+    if experience is not None:
+        openings[0, slots().index("agent: count")] = np.log1p(experience) / 3
+    seen = past if len(past) else task
+    x, lengths = encoder.sequences(seen, encoder.records(seen), task, openings, anchors, history.index)
+    x = np.ascontiguousarray(x[:, : lengths[0]])
+    quantiles, chances = encoder.decode(model.run(x, lengths), anchors)
+    by = shifts(moves, task.keys[:, KEYS.index("source")])
+    calibrated = shifted(quantiles, by, encoder.limits(task))[0]
+
+    productivity = float(capacity.get("average-productivity", 1.0))
+    predictions = {}
+    for i, target in enumerate(TARGETS):
+        if not encoder.trained()[i]:
+            rows = int(encoder.rows[i])
+            reason = (
+                f"not trained: the training data told it for {rows} runs" if rows else "not trained: not in the data"
+            )
+            predictions[target] = {"status": "unavailable", "reason": reason}
+            continue
+        scale = 1 / productivity if target == "duration" else 1.0
+        entry: dict[str, Any] = {"status": "predicted", "unit": UNITS[i]}
+        entry["median"] = _round(np.expm1(_quantile(calibrated[i], 0.5)) * scale)
+        if asked["uncertainty-quantification"]:
+            entry["intervals"] = {
+                f"{level:.4g}": [_round(np.expm1(_quantile(calibrated[i], p)) * scale) for p in _tails(level)]
+                for level in asked["confidence-intervals"]
+            }
+            entry["calibrated"] = bool(np.isfinite(by[0, i]).all())
+        predictions[target] = entry
+    used |= {"runs": len(past), "finished": int(history.finished[0]), "shown": int(lengths[0]) - 1}
+    result = {
+        "network": "prediction",
+        "model": registry.model_name(model.path),
+        "task": asked["task-description"],
+        "decision_time": _iso(int(task.decision[0])),
+        "history": used,
+        "capacity": _capacity_report(capacity, productivity, experience, predictions["duration"], encoder),
+        "predictions": predictions,
+        "failure": _failure(encoder, float(chances[0, 0])),
+    }
+    if explain:
+        result["explanation"] = _reasons(model, encoder, x, lengths, anchors, quantiles[0, 0])
+    return result
+
+
+def _stored(model: Model) -> tuple[Encoder, int, dict[str, Any]]:
+    """What the model file holds beside the network: encoder, number of past records, conformal shifts."""
+    try:
+        encoder = Encoder.from_schema(model.features)
+        length, moves = int(model.features["history"]), dict(model.constant("shifts"))
+        known = all(np.shape(table) == (len(TARGETS), len(QUANTILES)) for table in moves.values())
+        fits = model.config["input_width"] == WIDTH and 1 <= length < model.config["max_tokens"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{model.path}: no usable feature schema and calibration ({error}): train it again") from None
+    if not known or not fits or "all" not in moves:
+        raise InputError(f"{model.path}: its feature schema, calibration and sizes do not fit together: train it again")
+    return encoder, length, moves
+
+
+def parse_request(request: Any) -> dict[str, Any]:
+    """The request, checked, with defaults filled in."""
+    if not isinstance(request, Mapping):
+        raise InputError('the request must be an object with "task-description"')
+    for field in request:
+        if field not in FIELDS:
+            raise InputError(f"{field!r} is not a field of a prediction request{did_you_mean(str(field), FIELDS)}")
+    asked: dict[str, Any] = {"uncertainty-quantification": True, "confidence-intervals": (0.8, 0.95)}
+    asked |= {key: value for key, value in request.items() if value is not None}
+    description = asked.get("task-description")
+    if not isinstance(description, str) or not description.strip():
+        raise InputError("task-description must say in words what is to be done")
+    for field in ("historical-context", "task-type", "agent", "project", "model", "source", "decision-time"):
+        if not isinstance(asked.get(field, "-"), str) or not asked.get(field, "-"):
+            raise InputError(f"{field} must be a text, not {asked[field]!r}")
+    for field in ("requested-time", "processors"):
+        if field in asked:
+            asked[field] = _number(field, asked[field], 0, 1e12)
+    if not isinstance(asked["uncertainty-quantification"], bool):
+        raise InputError(
+            f"uncertainty-quantification must be true or false, not {asked['uncertainty-quantification']!r}"
+        )
+    levels = asked["confidence-intervals"]
+    if not isinstance(levels, list | tuple) or not levels:
+        raise InputError(f"confidence-intervals must be a list of shares such as [0.8, 0.95], not {levels!r}")
+    asked["confidence-intervals"] = [_number("confidence-intervals", level, 0, 1) for level in levels]
+    for level in asked["confidence-intervals"]:
+        if not 0 < level <= QUANTILES[-1] - QUANTILES[0] + 1e-9:
+            raise InputError(
+                f"confidence-intervals: {level:.4g} is outside what the network learned; use more than 0, at most 0.95"
+            )
+    capacity = asked.setdefault("current-team-capacity", {})
+    if not isinstance(capacity, Mapping):
+        raise InputError(f"current-team-capacity must be an object with {', '.join(_CAPACITY)}")
+    for field, value in capacity.items():
+        if field not in _CAPACITY:
+            raise InputError(f"current-team-capacity: no field {field!r}{did_you_mean(str(field), _CAPACITY)}")
+        if field == "experience-level":
+            if not isinstance(value, str) or value not in _EXPERIENCE:
+                raise InputError(f"experience-level must be one of {', '.join(_EXPERIENCE)}, not {value!r}")
+        else:
+            _number(
+                field, value, 1 if field == "available-agents" else 0.01, 1e6 if field == "available-agents" else 100
+            )
+    return asked
+
+
+def _number(field: str, value: Any, low: float, high: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise InputError(f"{field} must be a number from {low:g} to {high:g}, not {value!r}")
+    return float(value)
+
+
+def _history(asked: dict[str, Any]) -> tuple[Runs, dict[str, Any]]:
+    """The runs that the request points at, and how they were found; none is said, never assumed."""
+    context = asked.get("historical-context")
+    nothing = Runs.from_columns({})
+    asked["decision"] = _moment(asked.get("decision-time"))
+    if context is None:
+        return nothing, {"note": "no historical-context given: the model's prior alone answers"}
+    similar = _SIMILAR.fullmatch(context)
+    name = DEFAULT_DATASET if similar else context
+    try:
+        folder = registry.dataset_path(name)
+    except InputError:
+        if not similar:
+            raise
+        missing = f"the workspace has no dataset {name} (make it with  claude-flow neural data collect)"
+        return nothing, {"note": f"{missing}: the model's prior alone answers"}
+    from claude_flow.networks.prediction.prepare import read_runs
+
+    runs, asked["sources"] = read_runs(Path(folder))
+    used: dict[str, Any] = {"dataset": str(folder), "order": "most similar and most recent first"}
+    if similar:
+        since = asked["decision"] - int(duration(similar.group(1).replace("-", " ")) * 1e6)
+        used["since"] = _iso(since)
+        runs = runs.take(np.flatnonzero(runs.decision >= since))
+    runs = runs.take(np.flatnonzero(runs.decision <= asked["decision"]))
+    if not len(runs):
+        used["note"] = "the dataset has no timed run before the decision in that span: the model's prior alone answers"
+    return runs, used
+
+
+def _task(asked: dict[str, Any], past: Runs, used: dict[str, Any]) -> Runs:
+    """The open task as a run without an outcome; its source is the one named, else that of the latest run."""
+    columns = {
+        "submitted": [asked["decision"]],
+        "description": [asked["task-description"]],
+        "task_type": [asked.get("task-type")],
+        "agent": [asked.get("agent")],
+        "project": [asked.get("project")],
+        "model": [asked.get("model")],
+        "requested_s": [asked.get("requested-time", np.nan)],
+        "requested_processors": [asked.get("processors", np.nan)],
+    }
+    task = Runs.from_columns(columns)
+    codes = {name: int(code) for code, name in asked.get("sources", {}).items()}
+    wanted = asked.get("source")
+    if wanted is not None and wanted not in codes:
+        raise InputError(f"source {wanted!r} is not in the history; it has {', '.join(sorted(codes)) or 'no runs'}")
+    keys = task.keys.copy()
+    if len(past):
+        latest = past.keys[-1, KEYS.index("source")]
+        keys[0, KEYS.index("source")] = codes[wanted] if wanted is not None else latest
+        used["source"] = next(name for name, code in codes.items() if code == keys[0, KEYS.index("source")])
+    return replace(task, keys=keys)
+
+
+def _experience(capacity: Mapping[str, Any], encoder: Encoder, seen: float) -> float | None:
+    """How many runs an agent of the stated level had finished, in the training data; None where it says nothing."""
+    level = capacity.get("experience-level")
+    if level is None or seen > 0 or not encoder.experience.any():
+        return None
+    return float(encoder.experience[_EXPERIENCE[level]])
+
+
+def _capacity_report(
+    capacity: Mapping[str, Any],
+    productivity: float,
+    experience: float | None,
+    time: Mapping[str, Any],
+    encoder: Encoder,
+) -> dict[str, Any]:
+    """How each stated part of the team's capacity entered the answer."""
+    report: dict[str, Any] = {}
+    if "average-productivity" in capacity:
+        report["average-productivity"] = f"durations are multiplied by 1 / {productivity:g} (a rule, not learned)"
+    if "experience-level" in capacity:
+        report["experience-level"] = (
+            f"{capacity['experience-level']}: read as an agent with {experience:g} finished runs, a learned input"
+            if experience is not None
+            else "no effect: the agent's own history is known, or the training data tells no agents apart"
+        )
+    if "available-agents" in capacity:
+        report["available-agents"] = "no effect on one task, which one agent does; see tasks-per-hour"
+        if time["status"] == "predicted" and time["median"] > 0:
+            report["tasks-per-hour"] = _round(capacity["available-agents"] * 3600 / time["median"])
+    return report
+
+
+def _failure(encoder: Encoder, chance: float) -> dict[str, Any]:
+    if min(encoder.outcomes) < 10:
+        good, bad = encoder.outcomes
+        reason = f"not trained: the training data has {bad} failed and {good} successful runs, fewer than 10 of a kind"
+        return {"status": "unavailable", "reason": reason}
+    return {"status": "predicted", "probability": round(chance, 4), "training_rate": round(encoder.failure_rate, 4)}
+
+
+def _reasons(
+    model: Model, encoder: Encoder, x: Array, lengths: Array, anchors: Array, quantiles: Array
+) -> list[dict[str, Any]]:
+    """Groups of inputs by how far the median duration moves without them: each is blanked, the network run again."""
+    names = slots()
+    versions, sizes, labels = [], [], []
+    for label, starts in _GROUPS.items():
+        own = [i for i, name in enumerate(names) if name.startswith(starts)]
+        if x[:, :, own].any():
+            versions.append(x[0].copy())
+            versions[-1][:, own] = 0
+            sizes.append(lengths[0])
+            labels.append(label)
+    if lengths[0] > 1:
+        versions.append(np.zeros_like(x[0]))
+        versions[-1][0] = x[0, lengths[0] - 1]
+        sizes.append(1)
+        labels.append("the sequence of past runs")
+    if not versions:
+        return []
+    raw = model.run(np.stack(versions), np.array(sizes, np.int32))
+    without, _ = encoder.decode(raw, np.repeat(anchors, len(versions), 0))
+    middle = QUANTILES.index(0.5)
+    reasons = [
+        {"input": label, "effect": round(float(np.expm1(quantiles[middle] - other[0, middle])), 4)}
+        for label, other in zip(labels, without, strict=True)
+    ]
+    return sorted(reasons, key=lambda reason: -abs(float(str(reason["effect"]))))
+
+
+def _tails(level: float) -> tuple[float, float]:
+    return (1 - level) / 2, (1 + level) / 2
+
+
+def _quantile(values: Array, p: float) -> float:
+    """A quantile between the seven: linear in the normal score of ``p``, so exact for a normal distribution."""
+    scores = [_NORMAL.inv_cdf(q) for q in QUANTILES]
+    return float(np.interp(_NORMAL.inv_cdf(min(max(p, QUANTILES[0]), QUANTILES[-1])), scores, values))
+
+
+def _moment(text: str | None) -> int:
+    """Microseconds UTC; now without a text."""
+    if text is None:
+        return int(datetime.now(timezone.utc).timestamp() * 1e6)
+    try:
+        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        raise InputError(f"decision-time must be ISO 8601 such as 2026-03-01T09:30:00Z, not {text!r}") from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=timezone.utc)
+    return int(moment.timestamp() * 1e6)
+
+
+def _iso(micros: int) -> str:
+    return datetime.fromtimestamp(micros / 1e6, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _round(value: float) -> float:
+    """Four significant digits: more would claim a precision that no forecast has."""
+    return float(f"{value:.4g}") if value > 1e-6 else 0.0
+
+
+def render(result: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:
+    """An answer as tables: ``(title, columns, rows)``."""
+    levels: list[str] = []
+    for entry in result["predictions"].values():
+        levels += [level for level in entry.get("intervals", {}) if level not in levels]
+    rows = []
+    for target, entry in result["predictions"].items():
+        if entry["status"] == "unavailable":
+            rows.append([target, "unavailable", *["" for _ in levels], entry["reason"]])
+            continue
+        unit = entry["unit"]
+        spans = [" .. ".join(_show(v, unit) for v in entry["intervals"][level]) for level in levels]
+        note = "" if entry.get("calibrated", True) else "interval not calibrated: too few held-out values"
+        rows.append([target, _show(entry["median"], unit), *spans, note])
+    failure = result["failure"]
+    chance = f"{failure['probability']:.0%}" if failure["status"] == "predicted" else "unavailable"
+    rows.append(["failure", chance, *["" for _ in levels], failure.get("reason", "")])
+    tables = [("Forecast", ["", "median", *[f"{float(level) * 100:.3g} %" for level in levels], "note"], rows)]
+    history = result["history"]
+    basis = [["runs in the history", str(history["runs"])], ["shown to the network", str(history["shown"])]]
+    basis += [[key, str(history[key])] for key in ("dataset", "since", "source", "note") if key in history]
+    basis += [[key, str(value)] for key, value in result["capacity"].items()]
+    tables.append(("Based on", ["", ""], basis))
+    if result.get("explanation"):
+        why = [[reason["input"], f"{reason['effect']:+.0%}"] for reason in result["explanation"]]
+        tables.append(("Why: change of the median duration that this input makes", ["input", "change"], why))
+    return tables
+
+
+def _show(value: float, unit: str) -> str:
+    """A quantity for people: 95 s, 12 min, 3.4 h, 2.1 d; other units as they are."""
+    if unit == "s":
+        for size, name in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")):
+            if value >= 2 * size:
+                return f"{value / size:.3g} {name}"
+        return f"{value:.3g} s"
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"

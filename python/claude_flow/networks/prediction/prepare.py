@@ -1,0 +1,193 @@
+"""Run tables to tensors for the prediction network: every run with its history as of its submission.
+
+A run is stored once; a sequence is a row of indices into the runs. So 43 000 jobs with 127 past records each take
+45 MB instead of 2.8 GB.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+
+from claude_flow.data.collect import collect
+from claude_flow.data.tables import read_manifest, read_table
+from claude_flow.data.tensors import read
+from claude_flow.errors import InputError
+from claude_flow.networks.prediction import simulator
+from claude_flow.networks.prediction.features import Encoder
+from claude_flow.networks.prediction.history import KEYS, NO_TIME, TARGETS, History, Runs, as_of, source_names
+
+__all__ = ["load", "preprocess", "read_runs", "split_rows", "suite"]
+
+Array = NDArray[Any]
+
+_SHARD_ROWS = 16_384
+_TIMES = ("submitted", "start", "end")
+_COLUMNS = (
+    *("source", "group", "agent", "agent_type", "task", "task_type", "description", "status", "user", "project"),
+    *("executable", "queue", "partition", "model", "duration_s", "active_s", "queue_s", "success", "cost", "tokens"),
+    *("tool_calls", "steps", "retries", "cpu_s", "memory_mb", "requested_s", "requested_processors"),
+    *("prompt_chars", "batch_size"),
+)
+
+
+def read_runs(tables: Path) -> tuple[Runs, dict[str, str]]:
+    """The runs of a dataset of tables as arrays, in order of submission, and the names of their sources by key.
+
+    Raises :class:`InputError` when the folder is no such dataset or has no runs.
+    """
+    table = read_table(tables, "runs")
+    if table is None or table.num_rows == 0:
+        raise InputError(f"{tables} has no runs: collect logs that record runs of tasks")
+    columns: dict[str, Any] = {}
+    for name in (*_COLUMNS, *_TIMES):
+        if name not in table.column_names:
+            continue
+        column = table.column(name)
+        if name in _TIMES:
+            columns[name] = column.cast("int64").fill_null(int(NO_TIME)).to_numpy()
+        elif str(column.type) in ("string", "large_string"):
+            columns[name] = column.to_pylist()
+        else:
+            columns[name] = column.cast("double", safe=False).to_numpy()
+    return Runs.from_columns(columns), source_names(columns)
+
+
+def preprocess(tables_dir: Path, out_dir: Path, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the tensors of ``tables_dir`` into the folder ``out_dir`` and return its manifest.
+
+    Options: ``normalization`` (z-score, robust, quantile, log, none; default z-score), ``feature_extraction``
+    (``"basic"`` leaves descriptions out), ``history`` (records before the open one, 1 to 127, default 127),
+    ``test_split`` (default 0.2: the latest share of each source, which no choice ever sees), ``validation_split``
+    (default 0.2; training fits scales and priors again, on its own training part).
+
+    Raises :class:`InputError` when fewer than 20 runs have anything to predict.
+    """
+    length = int(options.get("history", 127))
+    test_split = float(options.get("test_split", 0.2))
+    if not 1 <= length <= 127 or not 0 <= test_split < 0.9:
+        raise InputError("history must lie between 1 and 127, test_split between 0 and 0.9")
+    if not options.get("sequence_alignment", True):
+        raise InputError("prediction needs --sequence-alignment true: else a history would show what had not ended yet")
+    encoder = Encoder(
+        str(options.get("normalization", "z-score")), options.get("feature_extraction", "automated") != "basic"
+    )
+    runs, names = read_runs(tables_dir)
+    runs = encoder.view(runs)
+    samples = np.flatnonzero(~np.isnan(runs.numbers[:, : TARGETS.index("queue")]).all(1))
+    if len(samples) < 20:
+        raise InputError(
+            f"{tables_dir}: {len(samples)} runs with a known duration, steps or cost; at least 20 are needed"
+        )
+    tasks = runs.take(samples)
+    history = as_of(runs, tasks, length)
+    split = split_rows(tasks, float(options.get("validation_split", 0.2)), test_split)
+    encoder.fit(tasks, history, np.flatnonzero(split == 0))
+
+    out_dir.mkdir(parents=True, exist_ok=True)
+    shards = []
+    for name, arrays in (("runs", _arrays(runs)), ("history", {"task": samples.astype(np.int32), **_arrays(history)})):
+        size = len(next(iter(arrays.values())))
+        for number, first in enumerate(range(0, size, _SHARD_ROWS)):
+            shard = f"{name}-{number:05d}.safetensors"
+            part = {key: np.ascontiguousarray(value[first : first + _SHARD_ROWS]) for key, value in arrays.items()}
+            save_file(part, out_dir / shard)
+            shards.append(shard)
+    manifest = {
+        "format": 1,
+        "kind": "tensors",
+        "network": "prediction",
+        "shards": shards,
+        "rows": {"runs": len(runs), "samples": len(samples)},
+        "split": {"test": test_split, "train-rows": int((split == 0).sum())},
+        "source-names": names,
+        "sources": read_manifest(tables_dir).get("sources", []),
+        "schema": encoder.schema(),
+    }
+    (out_dir / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    return manifest
+
+
+def load(folder: Path) -> tuple[dict[str, Any], Runs, Array, History]:
+    """A preprocessed folder: its manifest, the runs, the rows that are samples, and their history."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        if manifest["network"] != "prediction" or manifest["format"] != 1:
+            raise InputError(f"{folder} holds data for {manifest['network']}, not for prediction")
+        parts: dict[str, list[dict[str, Array]]] = {"runs": [], "history": []}
+        for shard in manifest["shards"]:
+            parts[Path(shard).name.partition("-")[0]].append(read(folder / shard))
+        whole = {k: {n: _joined([p[n] for p in v]) for n in v[0]} for k, v in parts.items()}
+        samples = whole["history"].pop("task")
+        return manifest, Runs(**whole["runs"]), samples, History(**whole["history"])
+    except InputError:
+        raise
+    except Exception as error:  # safetensors raises its own class, a damaged manifest anything
+        raise InputError(
+            f"{folder} is not preprocessed data for prediction ({type(error).__name__}): "
+            "make it with  claude-flow neural data preprocess"
+        ) from error
+
+
+def _joined(parts: list[Array]) -> Array:
+    """The shards of one array as one: a single one stays in its file, several are copied."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def split_rows(tasks: Runs, validation: float, test: float, window: tuple[int, int] | None = None) -> Array:
+    """Which part each task belongs to: 0 train, 1 validation, 2 test, -1 none.
+
+    With a ``window`` (microseconds UTC, its end excluded) the test part is the tasks decided within it instead, and
+    what had not ended before it or has no time is in no part.
+
+    Per source, in order of submission: the latest share ``test``, before it the share ``validation``. A run that
+    ended only after the next part began is in no part: its outcome was not known then. Tasks without a time
+    cannot be ordered; they are split by the hash of their task's name, so that attempts of one task stay together.
+
+    >>> tasks = Runs.from_columns({"start": [0, 10**6, 2 * 10**6, 3 * 10**6], "duration_s": [0.5, 9.0, 0.5, 0.5]})
+    >>> split_rows(tasks, 0.25, 0.25).tolist()
+    [0, -1, 1, 2]
+    """
+    part = np.zeros(len(tasks), np.int64)
+    if window is not None:
+        before = np.flatnonzero((tasks.decision != NO_TIME) & (tasks.decision < window[0]) & (tasks.end < window[0]))
+        part[:] = -1
+        part[before] = split_rows(tasks.take(before), validation, 0.0)
+        part[(tasks.decision >= window[0]) & (tasks.decision < window[1])] = 2
+        return part
+    sources = tasks.keys[:, KEYS.index("source")]
+    timed = tasks.decision != NO_TIME
+    for source in np.unique(sources[timed]):
+        rows = np.flatnonzero(timed & (sources == source))
+        cuts = [int(round((1 - test - validation) * len(rows), 6)), int(round((1 - test) * len(rows), 6))]
+        for label, cut in zip((1, 2), cuts, strict=True):
+            if cut < len(rows):
+                before = rows[:cut]
+                late = before[tasks.end[before] > tasks.decision[rows[cut]]]
+                part[late] = -1
+                part[rows[cut:]] = label
+    rows = np.flatnonzero(~timed)
+    if len(rows):
+        place = tasks.keys[rows, KEYS.index("task")] % 2**20 / 2**20
+        part[rows] = np.where(place >= 1 - test, 2, np.where(place >= 1 - test - validation, 1, 0))
+    return part
+
+
+def _arrays(record: Runs | History) -> dict[str, Array]:
+    return {field.name: getattr(record, field.name) for field in fields(record)}
+
+
+def suite(folder: Path, seed: int, share: float) -> tuple[Path | None, dict[str, Any]]:
+    """Tables and options of the standard suite's data: a simulated log of 3000 runs, or a ``share`` of them."""
+    lines = folder / "runs.jsonl"
+    events = simulator.log(max(200, round(3000 * share)), seed)
+    lines.write_text("".join(json.dumps(event) + "\n" for event in events), "utf-8")
+    collect([lines], folder / "tables")
+    return folder / "tables", {"seed": seed}

@@ -1,0 +1,1 @@
+"""Algorithm selection on ASlib scenarios."""

@@ -1,0 +1,1 @@
+"""How a run of an agent goes on, forecast from its first steps."""
