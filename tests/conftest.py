@@ -73,7 +73,7 @@ def small_models(swarm_log: Path, tmp_path_factory: pytest.TempPathFactory) -> d
     torch = pytest.importorskip("torch", reason="training needs the extra: pip install 'claude-flow[train]'")
     torch.set_num_threads(1)  # the tests run side by side
     from claude_flow.data.collect import collect
-    from claude_flow.registry import atomic_folder
+    from claude_flow.files import atomic_folder
     from claude_flow.train import config
     from claude_flow.train.loop import fit
 

@@ -6,7 +6,10 @@ exits with ``exit_code``; library callers catch :class:`ClaudeFlowError` or one 
 
 from __future__ import annotations
 
-__all__ = ["ClaudeFlowError", "InputError", "MissingExtra"]
+from importlib import import_module
+from typing import Any
+
+__all__ = ["ClaudeFlowError", "InputError", "MissingExtra", "require"]
 
 
 class ClaudeFlowError(Exception):
@@ -33,3 +36,25 @@ class MissingExtra(ClaudeFlowError, ImportError):
 
     def __init__(self, module: str, extra: str) -> None:
         super().__init__(f"{module} is not installed: run  pip install 'claude-flow[{extra}]'")
+
+
+#: modules of another name than what is installed
+_DISTRIBUTIONS = {"hdrh": "hdrhistogram", "presidio_analyzer": "presidio-analyzer", "sklearn": "scikit-learn"}
+
+
+def require(module: str, extra: str) -> Any:
+    """The optional library's ``module``: the one door through which such libraries come in.
+
+    A file that works with torch throughout calls ``require("torch", "train")`` and imports it then as ever.
+
+    Raises:
+        MissingExtra: it, or what it needs, is not installed; ``extra`` brings it.
+
+    >>> require("json", "train").loads("1")
+    1
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:  # some libraries raise it themselves, without a name, for what they lack
+        missing = ((isinstance(error, ModuleNotFoundError) and error.name) or module).partition(".")[0]
+        raise MissingExtra(_DISTRIBUTIONS.get(missing, missing), extra) from error

@@ -49,7 +49,7 @@ def write(path: str | Path, model: ModelFile, alignment: int = 64) -> None:
     Prepacked weights begin at multiples of ``alignment`` bytes in the file, if their sizes are multiples of it: the
     library's own writer knows 8 bytes only, and a vector that straddles two cache lines costs two reads.
     """
-    from claude_flow.registry import atomic_write
+    from claude_flow.files import atomic_write
 
     header = {"format": FORMAT} | {name: getattr(model, name) for name in _FIELDS}
     packed = {name: tensor for name, tensor in model.tensors.items() if isinstance(tensor, Packed)}

@@ -12,12 +12,10 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from claude_flow.errors import MissingExtra
+from claude_flow.errors import require
 
-try:
-    import torch
-except ImportError as error:
-    raise MissingExtra("torch", "train") from error
+require("torch", "train")
+import torch
 
 from claude_flow import networks
 from claude_flow.networks.coordination.config import CoordinationConfig

@@ -6,7 +6,6 @@ marked unavailable with the reason.
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ import numpy as np
 
 from claude_flow import engine, layout, modelfile, plan, registry
 from claude_flow.errors import InputError
+from claude_flow.files import temporary_folder
 from claude_flow.measure import workload
 from claude_flow.measure.graph import Graph
 from claude_flow.model import Model, load_as
@@ -231,8 +231,8 @@ def _finish(
 ) -> dict[str, Any]:
     """Write the model with its card, and measure the old one beside it."""
     file = replace(file, provenance=file.provenance | {"optimized_from": registry.model_name(path)})
-    with tempfile.TemporaryDirectory() as folder:
-        written = Path(folder) / "model.safetensors"
+    with temporary_folder() as folder:
+        written = folder / "model.safetensors"
         modelfile.write(written, file, alignment)
         report = report | {"kernels": target.isa, "backend": target.backend}
         report |= {"tile_columns": target.layout.tile_columns, "lstm_units": target.layout.lstm_units}

@@ -7,30 +7,26 @@ The workspace is ``.claude-flow/neural/`` under the current folder, or ``$CLAUDE
     configs/NAME.json
     runs/
 
-A name is looked up as an existing path, then in the workspace, then among the built-ins. Files appear whole
-or not at all: each is written beside its place, synchronized, and renamed.
+A name is looked up as an existing path, then in the workspace, then among the built-ins.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
-import secrets
 import shutil
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from claude_flow.errors import ClaudeFlowError, InputError
+from claude_flow import files
+from claude_flow.errors import InputError
+from claude_flow.files import atomic_folder
 from claude_flow.values import did_you_mean, parse_json, valid_name
 
 __all__ = [
     "add_model",
-    "atomic_folder",
-    "atomic_write",
     "config_path",
     "dataset_path",
     "locked",
@@ -227,90 +223,10 @@ def add_model(
     return target / _MODEL
 
 
-def atomic_write(path: Path, data: bytes | str) -> None:
-    """Write ``path`` (text as UTF-8) so that a reader, or a crash, sees the old file or the new one, whole.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     atomic_write(Path(folder, "a", "card.json"), "{}")
-    ...     Path(folder, "a", "card.json").read_text()
-    '{}'
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _beside(path)
-    try:
-        with temporary.open("xb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        error.filename = str(path)  # a failed write names no file, and the temporary one means nothing to a reader
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync(path.parent)
-
-
-@contextlib.contextmanager
-def atomic_folder(target: Path, replace: bool = False) -> Iterator[Path]:
-    """A new folder to fill, which becomes ``target`` if the body ends well and vanishes if it does not.
-
-    With ``replace`` an existing ``target`` gives way, at the end; without, it is an InputError.
-    """
-    if target.exists() and not replace:
-        raise InputError(f"{target} exists already")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    folder = _beside(target)
-    folder.mkdir()
-    try:
-        yield folder
-        for file in [*folder.rglob("*"), folder]:
-            _sync(file)
-        if target.exists():
-            old = _beside(target)
-            os.replace(target, old)
-            os.replace(folder, target)
-            shutil.rmtree(old)
-        else:
-            os.replace(folder, target)
-        _sync(target.parent)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def locked(timeout: float = 10.0) -> Iterator[None]:
+def locked(timeout: float = 10.0) -> contextlib.AbstractContextManager[None]:
     """Hold the workspace's lock: one process at a time changes the registry.
 
     Raises:
         ClaudeFlowError: another process held it for ``timeout`` seconds.
     """
-    path = workspace() / ".lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    deadline = time.monotonic() + timeout
-    with path.open("w") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise ClaudeFlowError(
-                        f"{path}: another process holds this lock since {timeout:g} s: wait for it, or end it"
-                    ) from None
-                time.sleep(0.02)
-        yield
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _beside(path: Path) -> Path:
-    """A hidden name in the folder of ``path`` (so on its disk: a rename is atomic) that no one else uses."""
-    return path.with_name(f".{path.name[:80]}.{secrets.token_hex(6)}")
+    return files.locked(workspace() / ".lock", timeout)

@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from claude_flow import registry
+from claude_flow import files, registry
 from claude_flow.errors import InputError
 from claude_flow.values import did_you_mean, parse_json
 
@@ -75,7 +75,7 @@ def read() -> Settings:
 def write(settings: Settings) -> Path:
     """Keep ``settings`` for the workspace; returns the file."""
     with registry.locked():
-        registry.atomic_write(path(), json.dumps(asdict(settings), indent=2) + "\n")
+        files.atomic_write(path(), json.dumps(asdict(settings), indent=2) + "\n")
     return path()
 
 

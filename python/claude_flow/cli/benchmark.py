@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import click
 
-from claude_flow import registry
+from claude_flow import files, registry
 from claude_flow.cli import params
 from claude_flow.cli.command import Command
 from claude_flow.cli.output import Output, Table
@@ -84,7 +83,7 @@ def benchmark(
     from claude_flow.studies import protocols, suite
 
     place, name = Path(scenarios), registry.model_name(path)
-    with progress(output, f"benchmark {model}") as shown, tempfile.TemporaryDirectory() as scratch:
+    with progress(output, f"benchmark {model}") as shown, files.temporary_folder() as scratch:
         if place.exists() and scenarios != suite.NAME and not (place / "manifest.json").is_file():
             results = protocols.run(place, baselines, metrics, seeds=range(seeds), quick=quick, progress=shown)
             summaries = [report.summarize(result) for result in results]
@@ -95,7 +94,7 @@ def benchmark(
                 raise InputError(f"there is no dataset {scenarios!r}{near}")
             is_suite = scenarios == suite.NAME
             shown(0.0, "simulating" if is_suite else "reading")
-            data = suite.build(network, Path(scratch), _QUICK if quick else 1.0) if is_suite else None
+            data = suite.build(network, scratch, _QUICK if quick else 1.0) if is_suite else None
             result = evaluation.benchmark(
                 path,
                 data or registry.dataset_path(scenarios),
@@ -124,7 +123,7 @@ def show(output: Output, title: str, summaries: list[dict[str, Any]], html: Path
     from claude_flow.evaluate import report
 
     if html is not None:
-        registry.atomic_write(html, report.page(title, summaries))
+        files.atomic_write(html, report.page(title, summaries))
         output.note(f"{html} is written")
     tables: list[Table] = [table for summary in summaries for table in report.tables(summary)]
     output.result({"evaluations": summaries}, tables)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from claude_flow import registry
+from claude_flow import files, registry
 from claude_flow.cli import params
 from claude_flow.cli.command import Group
 from claude_flow.cli.output import Output, Table
@@ -181,7 +181,7 @@ def validate(
     checks = tuple(check for check, on in named.items() if on or (on is None and True not in named.values()))
     answer = validating.validate(registry.dataset_path(dataset), checks, seed=seed, rules=rules)
     if report is not None:
-        registry.atomic_write(report, reporting.page(answer))
+        files.atomic_write(report, reporting.page(answer))
         output.note(f"{report} is written")
     output.result(answer, _verdict(answer))
     if answer["errors"]:

@@ -29,8 +29,6 @@ __all__ = ["FORMATS", "Bar", "Output", "Table", "explain"]
 FORMATS = ("table", "json", "quiet")
 # Title, column names (all empty: no line for them), rows.
 Table = tuple[str, Sequence[str], Sequence[Sequence[Any]]]
-_EXTRA_OF = {"torch": "train", "tensorboard": "train", "pyarrow": "data", "hdrh": "bench", "matplotlib": "bench"}
-_EXTRA_OF |= {"lightgbm": "baselines", "scipy": "baselines", "sklearn": "baselines"}
 
 
 def explain(error: BaseException) -> tuple[str, int]:
@@ -53,9 +51,8 @@ def explain(error: BaseException) -> tuple[str, int]:
             message, code = "", 141
         case MemoryError():
             message, code = "out of memory", 1
-        case ModuleNotFoundError(name=str(name)) if name.partition(".")[0] in _EXTRA_OF:
-            module = name.partition(".")[0]
-            message, code = str(MissingExtra(module, _EXTRA_OF[module])), 1
+        case ModuleNotFoundError(name=str(name)) if name.partition(".")[0] == "torch":  # some files import it plainly
+            message, code = str(MissingExtra("torch", "train")), 1
         case OSError(strerror=str(reason)):
             where = f"{os.fspath(error.filename)}: " if error.filename else ""
             message, code = where + ("disk full" if error.errno == errno.ENOSPC else reason), 1

@@ -11,7 +11,7 @@ from claude_flow.cli import root
 from claude_flow.cli.command import Command
 from claude_flow.cli.output import Output
 from claude_flow.errors import ClaudeFlowError
-from claude_flow.registry import atomic_write
+from claude_flow.files import atomic_write
 
 __all__ = ["commands", "pages"]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from claude_flow.data.events import Record, column_types
 from claude_flow.data.tables import TABLES, read_table, schema
-from claude_flow.errors import InputError
+from claude_flow.errors import InputError, require
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -100,13 +100,13 @@ def load(folder: Path, kind: type[Record]) -> Frame:
 
 
 def _same(found: pa.DataType, wanted: pa.DataType) -> bool:
-    import pyarrow as pa
+    arrow = require("pyarrow", "data")
 
-    return bool(found == wanted or (pa.types.is_large_string(found) and pa.types.is_string(wanted)))
+    return bool(found == wanted or (arrow.types.is_large_string(found) and arrow.types.is_string(wanted)))
 
 
 def _column(name: str, plain: type, column: pa.ChunkedArray) -> Column:
-    import pyarrow as pa
+    arrow = require("pyarrow", "data")
 
     known = np.asarray(column.is_valid().to_numpy(), dtype=np.bool_)
     words: list[str] = []
@@ -117,7 +117,7 @@ def _column(name: str, plain: type, column: pa.ChunkedArray) -> Column:
         places = [chunk.indices.fill_null(0).to_numpy(zero_copy_only=False) for chunk in encoded.chunks]
         values = np.concatenate([*places, np.empty(0)]).astype(np.float64)
     elif plain is datetime:
-        values = _numbers(column.cast(pa.int64())) / 1e6
+        values = _numbers(column.cast(arrow.int64())) / 1e6
     else:
         values = _numbers(column)
     finite = np.isfinite(values)
@@ -126,6 +126,6 @@ def _column(name: str, plain: type, column: pa.ChunkedArray) -> Column:
 
 
 def _numbers(column: Any) -> NDArray[np.float64]:
-    import pyarrow as pa
+    arrow = require("pyarrow", "data")
 
-    return np.array(column.cast(pa.float64(), safe=False).fill_null(0.0).to_numpy(), dtype=np.float64)
+    return np.array(column.cast(arrow.float64(), safe=False).fill_null(0.0).to_numpy(), dtype=np.float64)

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-from claude_flow.errors import InputError, MissingExtra
+from claude_flow.errors import InputError, require
 
 __all__ = ["People"]
 
@@ -37,12 +37,8 @@ class People:
     """
 
     def __init__(self, model: str) -> None:
-        try:
-            import spacy
-            from presidio_analyzer import AnalyzerEngine
-            from presidio_analyzer.nlp_engine import SpacyNlpEngine
-        except ImportError as error:
-            raise MissingExtra("presidio-analyzer", "privacy") from error
+        spacy = require("spacy", "privacy")
+        presidio, engines = require("presidio_analyzer", "privacy"), require("presidio_analyzer.nlp_engine", "privacy")
         # Looked up here: Presidio would download a name that it does not know.
         if not (importlib.util.find_spec(model) if model.isidentifier() else Path(model, "config.cfg").is_file()):
             raise InputError(
@@ -56,8 +52,8 @@ class People:
         if not {"PERSON", "PER"} & set(labels.get("ner", ())):
             raise InputError(f"names model {model!r}: it marks no persons; its labels: {labels.get('ner', 'none')}")
         logging.getLogger("presidio-analyzer").setLevel(logging.ERROR)  # it lists what it has for other languages
-        engine = SpacyNlpEngine([{"lang_code": "en", "model_name": model}])
-        self._analyzer = AnalyzerEngine(nlp_engine=engine, supported_languages=["en"])
+        engine = engines.SpacyNlpEngine([{"lang_code": "en", "model_name": model}])
+        self._analyzer = presidio.AnalyzerEngine(nlp_engine=engine, supported_languages=["en"])
 
     def find(self, text: str) -> Iterator[tuple[str, str]]:
         """(kind, the characters found), the surest first."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from claude_flow import networks, registry
+from claude_flow import files, networks, registry
 from claude_flow.errors import InputError
 
 __all__ = ["Preprocessed", "preprocess"]
@@ -42,7 +42,7 @@ def preprocess(
         progress(done, row.name)
         target = registry.workspace() / "datasets" / f"preprocessed-{row.name}-data"
         try:
-            with registry.atomic_folder(target, replace=True) as folder:
+            with files.atomic_folder(target, replace=True) as folder:
                 manifest = row.prepare.preprocess(tables, folder, options)
         except InputError as error:
             result.skipped[row.name] = str(error)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from claude_flow.data.events import Run
 from claude_flow.data.tables import read_table, schema
-from claude_flow.errors import InputError, MissingExtra
+from claude_flow.errors import InputError, require
 
 __all__ = ["broken"]
 
@@ -25,21 +24,17 @@ def broken(folder: Path, rules: Path) -> Iterator[tuple[str | None, str, NDArray
         InputError: ``rules`` cannot be read, or is no pandera schema of a table.
         MissingExtra: pandera, or pandas or PyYAML, which it reads such files with, is not installed.
     """
-    try:
-        from pandera.errors import SchemaErrors
-        from pandera.io import pandas_io
-    except ImportError:
-        raise MissingExtra("pandera", "validate") from None
+    errors = require("pandera.errors", "validate")
+    reader = require("pandera.io.pandas_io", "validate")
     try:
         text = rules.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{rules}: cannot be read ({error})") from None
-    reader: Any = pandas_io
     try:
         runs = read_table(folder, "runs")
         table = schema(Run).empty_table() if runs is None else runs
         reader.from_yaml(text).validate(table.to_pandas(), lazy=True)
-    except SchemaErrors as error:
+    except errors.SchemaErrors as error:
         for (column, rule), cases in error.failure_cases.groupby(["column", "check"], dropna=False, sort=True):
             if rule == "column_in_dataframe":
                 for name in cases["failure_case"]:

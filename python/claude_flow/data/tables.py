@@ -12,9 +12,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from claude_flow import registry
+from claude_flow import files
 from claude_flow.data.events import Fold, Record, Run, Step, Task, column_types
-from claude_flow.errors import ClaudeFlowError, InputError, MissingExtra
+from claude_flow.errors import ClaudeFlowError, InputError, require
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -53,7 +53,7 @@ def writing(folder: Path) -> Iterator[DatasetWriter]:
     if folder.exists() and not _is_replaceable(folder):
         raise InputError(f"{folder} exists and is not a dataset of tables: choose another --output")
     try:
-        with registry.atomic_folder(folder, replace=True) as temporary:
+        with files.atomic_folder(folder, replace=True) as temporary:
             writer = DatasetWriter(temporary)
             try:
                 yield writer
@@ -192,15 +192,8 @@ def _is_replaceable(folder: Path) -> bool:
 
 
 def _arrow() -> Any:
-    try:
-        import pyarrow
-    except ImportError:
-        raise MissingExtra("pyarrow", "data") from None
-    return pyarrow
+    return require("pyarrow", "data")
 
 
 def _parquet() -> Any:
-    _arrow()
-    import pyarrow.parquet
-
-    return pyarrow.parquet
+    return require("pyarrow.parquet", "data")

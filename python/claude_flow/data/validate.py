@@ -21,7 +21,7 @@ from claude_flow.data.leakage import KNOWN_AFTER, measure
 from claude_flow.data.rules import broken
 from claude_flow.data.statistics import holm, kolmogorov_smirnov, total_variation
 from claude_flow.data.tables import read_manifest
-from claude_flow.errors import InputError, MissingExtra
+from claude_flow.errors import InputError, require
 
 __all__ = ["CHECKS", "SEVERITIES", "validate"]
 
@@ -383,10 +383,7 @@ def _counts(
 
 def _anomalies(runs: Frame, seed: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Runs that an isolation forest over the numbers of all runs singles out, most unusual first."""
-    try:
-        from sklearn.ensemble import IsolationForest
-    except ImportError:
-        raise MissingExtra("scikit-learn", "validate") from None
+    IsolationForest = require("sklearn.ensemble", "validate").IsolationForest
     columns = [c for c in runs.columns.values() if c.is_number and c.known.sum() >= max(_FEW_ROWS, runs.rows / 2)]
     columns = [c for c in columns if _varies(c)]
     if not columns:

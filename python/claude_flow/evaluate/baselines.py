@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from claude_flow.errors import MissingExtra
+from claude_flow.errors import require
 
 __all__ = ["REGRESSORS", "TABLES", "fit", "fit_chance", "fit_quantiles", "fit_table"]
 
@@ -86,26 +86,24 @@ def fit_chance(x: Array, y: Array, seed: int) -> Predict:
 
 
 def _forest(seed: int) -> Any:
-    from sklearn.ensemble import RandomForestRegressor
-
-    return RandomForestRegressor(_TREES, max_features=1 / 3, min_samples_leaf=2, random_state=seed, n_jobs=1)
+    ensemble = require("sklearn.ensemble", "baselines")
+    return ensemble.RandomForestRegressor(_TREES, max_features=1 / 3, min_samples_leaf=2, random_state=seed, n_jobs=1)
 
 
 def _filled(model: Any) -> Any:
-    from sklearn.impute import SimpleImputer
-    from sklearn.pipeline import make_pipeline
+    pipeline = require("sklearn.pipeline", "baselines")
+    return pipeline.make_pipeline(_imputer(), model)
 
-    return make_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), model)
+
+def _imputer() -> Any:
+    return require("sklearn.impute", "baselines").SimpleImputer(strategy="median", keep_empty_features=True)
 
 
 def _nearest(x: Array) -> tuple[Any, Predict]:
-    from sklearn.impute import SimpleImputer
-    from sklearn.neighbors import NearestNeighbors
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    scale = make_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler()).fit(x)
-    return NearestNeighbors(n_neighbors=min(_NEIGHBOURS, len(x))).fit(scale.transform(x)), scale.transform
+    scale = _filled(require("sklearn.preprocessing", "baselines").StandardScaler()).fit(x)
+    return require("sklearn.neighbors", "baselines").NearestNeighbors(n_neighbors=min(_NEIGHBOURS, len(x))).fit(
+        scale.transform(x)
+    ), scale.transform
 
 
 def _neighbours(x: Array, y: Array) -> Predict:
@@ -118,8 +116,4 @@ def _plain(model: Any) -> Predict:
 
 
 def _lightgbm() -> Any:
-    try:
-        import lightgbm
-    except ImportError as error:
-        raise MissingExtra("lightgbm", "baselines") from error
-    return lightgbm
+    return require("lightgbm", "baselines")

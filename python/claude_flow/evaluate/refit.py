@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from claude_flow import networks, registry
 from claude_flow.errors import InputError
 from claude_flow.evaluate import benchmark, judge
 from claude_flow.evaluate.result import Curve, Progress, Result
+from claude_flow.files import temporary_folder
 
 __all__ = ["cross_fold", "walk_forward"]
 
@@ -116,9 +116,9 @@ def _refit(
     result = Result(f"{network} validation", data.name, [], higher_is_better=kind.HIGHER & frozenset(wanted))
     result.notes.append(f"{name}: its architecture and configuration, trained anew for each of {len(parts)} parts")
     begin = time.monotonic()
-    with tempfile.TemporaryDirectory() as scratch:
+    with temporary_folder() as scratch:
         for place, (unit, manifest, tensors) in enumerate(parts):
-            folder = _derive(data, Path(scratch) / f"data-{place}", manifest, tensors)
+            folder = _derive(data, scratch / f"data-{place}", manifest, tensors)
 
             def epochs(epoch: int, of: int, share: float, values: dict[str, float]) -> None:
                 done = (epoch - 1 + share) / of
@@ -128,7 +128,7 @@ def _refit(
             if left is not None and left <= 0:
                 result.notes.append(f"the time budget ended after {place} of {len(parts)} parts")
                 break
-            run = Path(scratch) / f"run-{place}"
+            run = scratch / f"run-{place}"
             share = None if left is None else 0.8 * left / (len(parts) - place)
             fit(network, settings, folder, run, seed=seed, time_budget=share, distributed="off", progress=epochs)
             trained = {name: run / "model.safetensors"}

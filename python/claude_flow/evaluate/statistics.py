@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from claude_flow.errors import InputError
+from claude_flow.errors import InputError, require
 
 __all__ = [
     "Interval",
@@ -68,8 +68,7 @@ def interval(values: ArrayLike, level: float = 0.95) -> Interval:
     found = _finite(values)
     if len(found) < 2:
         return Interval(float(found.mean()) if len(found) else math.nan, math.nan, math.nan)
-    from scipy.stats import t
-
+    t = require("scipy.stats", "baselines").t
     half = float(t.ppf(0.5 + level / 2, len(found) - 1) * found.std(ddof=1) / math.sqrt(len(found)))
     mean = float(found.mean())
     return Interval(mean, mean - half, mean + half)
@@ -161,9 +160,7 @@ def wilcoxon(differences: ArrayLike) -> float:
     found = found[found != 0]
     if not len(found):
         return 1.0 if np.size(differences) else math.nan
-    from scipy.stats import wilcoxon as test
-
-    return float(test(found).pvalue)
+    return float(require("scipy.stats", "baselines").wilcoxon(found).pvalue)
 
 
 def corrected_t(differences: ArrayLike, test_share: float) -> float:
@@ -183,8 +180,7 @@ def corrected_t(differences: ArrayLike, test_share: float) -> float:
     deviation = float(found.std(ddof=1))
     if deviation == 0:
         return 1.0 if found[0] == 0 else 0.0
-    from scipy.stats import t
-
+    t = require("scipy.stats", "baselines").t
     spread = deviation * math.sqrt(1 / len(found) + test_share / (1 - test_share))
     return float(2 * t.sf(abs(found.mean()) / spread, len(found) - 1))
 
@@ -235,7 +231,7 @@ def power(differences: ArrayLike, *, alpha: float = 0.05, target: float = 0.8) -
     effect, deviation = float(found.mean()), float(found.std(ddof=1))
     if deviation == 0:
         return Power(len(found), effect, 0.0, 0.0, 2 if effect else None)
-    from scipy.optimize import brentq
+    brentq = require("scipy.optimize", "baselines").brentq
 
     def gap(size: float, units: int) -> float:
         return _power_of(size, units, alpha) - target
@@ -256,13 +252,12 @@ def _power_of(size: float, units: int, alpha: float) -> float:
     The noncentral t is a normal over the root of a chi-square: averaging over 1000 quantiles of the latter is within
     0.0005, and finite far out, where scipy's own series is not.
     """
-    from scipy.stats import chi2, norm, t
-
     if units < 2:
         return alpha
-    deviation = np.sqrt(chi2.ppf((np.arange(1000) + 0.5) / 1000, units - 1) / (units - 1))
-    limit, center = t.isf(alpha / 2, units - 1) * deviation, size * math.sqrt(units)
-    return float((norm.sf(limit - center) + norm.cdf(-limit - center)).mean())
+    stats = require("scipy.stats", "baselines")
+    deviation = np.sqrt(stats.chi2.ppf((np.arange(1000) + 0.5) / 1000, units - 1) / (units - 1))
+    limit, center = stats.t.isf(alpha / 2, units - 1) * deviation, size * math.sqrt(units)
+    return float((stats.norm.sf(limit - center) + stats.norm.cdf(-limit - center)).mean())
 
 
 # Scores of forecasts ------------------------------------------------------------------------------------------------

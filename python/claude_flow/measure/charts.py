@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from claude_flow import registry
-from claude_flow.errors import InputError
+from claude_flow import files
+from claude_flow.errors import InputError, require
 
 __all__ = ["Draw", "check", "latency", "load", "roofline", "svg", "write"]
 
@@ -20,25 +20,23 @@ _STYLE += "border-bottom:1px solid #ccc;text-align:left}"
 
 
 def check(path: Path | None) -> None:
-    """Refuse a file that cannot be drawn before anything is measured: :class:`InputError`, or ``ModuleNotFoundError``
+    """Refuse a file that cannot be drawn before anything is measured: :class:`InputError`, or :class:`MissingExtra`
     where matplotlib is not installed."""
     if path is None:
         return
     if path.suffix not in _KINDS:
         raise InputError(f"{path}: a chart is a file {', '.join(_KINDS[:-1])} or {_KINDS[-1]}")
-    import matplotlib  # noqa: F401
+    require("matplotlib", "bench")
 
 
 def write(path: Path, title: str, plots: Sequence[Draw], tables: Sequence[tuple[str, Sequence[str], Any]]) -> None:
     """Draw ``plots`` side by side; a page has ``tables`` (title, columns, rows) under them."""
-    from matplotlib.figure import Figure  # not pyplot, which would look for a screen
-
-    figure = Figure(figsize=(8 * len(plots), 5), layout="constrained")
+    figure = _figure((8 * len(plots), 5))
     figure.suptitle(title)
     for axes, draw in zip(figure.subplots(1, len(plots), squeeze=False)[0], plots, strict=True):
         draw(axes)
     if path.suffix != ".html":
-        registry.atomic_write(path, _render(figure, "png" if path.suffix == ".png" else "svg"))
+        files.atomic_write(path, _render(figure, "png" if path.suffix == ".png" else "svg"))
         return
     body = [f"<h1>{html.escape(title)}</h1>", _inline(figure)]
     for name, columns, rows in tables:
@@ -46,21 +44,23 @@ def write(path: Path, title: str, plots: Sequence[Draw], tables: Sequence[tuple[
         lines = ["".join(f"<td>{html.escape(_text(cell))}</td>" for cell in row) for row in rows]
         body.append(f"<h2>{html.escape(name)}</h2><table><tr>{head}</tr><tr>{'</tr><tr>'.join(lines)}</tr></table>")
     page = f"<!doctype html><meta charset=utf-8><title>{html.escape(title)}</title><style>{_STYLE}</style>"
-    registry.atomic_write(path, page + "\n".join(body) + "\n")
+    files.atomic_write(path, page + "\n".join(body) + "\n")
 
 
 def svg(plot: Draw, size: tuple[float, float] = (6, 4)) -> str:
     """One plot as an ``<svg>`` element to put into a page; ``size`` in inches."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=size, layout="constrained")
+    figure = _figure(size)
     plot(figure.subplots())
     return _inline(figure)
 
 
-def _render(figure: Any, kind: str) -> bytes:
-    from matplotlib import rc_context
+def _figure(size: tuple[float, float]) -> Any:
+    """A figure of so many inches; not by pyplot, which would look for a screen."""
+    return require("matplotlib.figure", "bench").Figure(figsize=size, layout="constrained")
 
+
+def _render(figure: Any, kind: str) -> bytes:
+    rc_context = require("matplotlib", "bench").rc_context
     drawn = io.BytesIO()
     with rc_context({"svg.hashsalt": "claude-flow"}):  # else every drawing of the same data differs
         figure.savefig(drawn, format=kind, dpi=120, metadata={"Date": None})

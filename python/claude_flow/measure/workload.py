@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from claude_flow import modelfile
-from claude_flow.errors import InputError
+from claude_flow.errors import InputError, require
 from claude_flow.measure.graph import Graph
 from claude_flow.model import Model
 
@@ -144,9 +144,7 @@ def benchmark(
 
 def _summary(times: list[float]) -> dict[str, float]:
     """Percentiles in milliseconds out of an HDR histogram."""
-    from hdrh.histogram import HdrHistogram
-
-    histogram = HdrHistogram(1, _HIGHEST, 3)
+    histogram = require("hdrh.histogram", "bench").HdrHistogram(1, _HIGHEST, 3)
     nanoseconds = np.clip(1e9 * np.asarray(times), 1, _HIGHEST).astype(np.int64)
     for value, count in zip(*np.unique(nanoseconds, return_counts=True), strict=True):
         histogram.record_value(int(value), int(count))

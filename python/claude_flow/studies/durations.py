@@ -13,7 +13,6 @@ have been best so far. The network's settings are those of the built-in configur
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,9 +24,10 @@ from claude_flow import registry
 from claude_flow.data.collect import collect
 from claude_flow.data.sources import claude_code
 from claude_flow.data.tables import read_table
-from claude_flow.errors import InputError, MissingExtra
+from claude_flow.errors import InputError, require
 from claude_flow.evaluate import statistics
 from claude_flow.evaluate.result import OURS, Curve, Progress, Result, Score
+from claude_flow.files import temporary_folder
 from claude_flow.networks.prediction import conformal
 from claude_flow.networks.prediction.features import QUANTILES
 from claude_flow.networks.prediction.history import KEYS, NO_TIME, NUMBERS, TARGETS, Runs, as_of
@@ -105,10 +105,10 @@ def run(path: Path, *, seeds: Sequence[int], quick: bool, progress: Progress) ->
 
 def _read(path: Path) -> tuple[Runs, Array]:
     """Runs with a time and a duration, in the order of their spawns, and each run's session."""
-    with tempfile.TemporaryDirectory() as folder:
-        collect([path], Path(folder) / "tables", quality_filter="none")
-        runs, _ = read_runs(Path(folder) / "tables")
-        table = read_table(Path(folder) / "tables", "runs")
+    with temporary_folder() as folder:
+        collect([path], folder / "tables", quality_filter="none")
+        runs, _ = read_runs(folder / "tables")
+        table = read_table(folder / "tables", "runs")
     assert table is not None
     known = np.flatnonzero((runs.decision != NO_TIME) & ~np.isnan(runs.numbers[:, 0]))
     if len(known) < 200:
@@ -231,10 +231,7 @@ def _network(runs: Runs, blocks: list[Array], seed: int, step: Callable[[float],
 
 def _boosted(runs: Runs, blocks: list[Array], step: Callable[[float], None]) -> Array:
     """LightGBM on the numbers of the network's open record, anchored as the network is."""
-    try:
-        import lightgbm
-    except ImportError as error:
-        raise MissingExtra("lightgbm", "baselines") from error
+    lightgbm = require("lightgbm", "baselines")
     from claude_flow.networks.prediction.features import Encoder
 
     history = as_of(runs, runs, 1)

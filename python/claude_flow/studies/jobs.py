@@ -24,7 +24,6 @@ forecast of anybody goes beyond what the training part shows to be the longest r
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -39,9 +38,10 @@ from claude_flow.data.collect import collect
 from claude_flow.data.events import Run
 from claude_flow.data.lines import Log
 from claude_flow.data.sources import swf
-from claude_flow.errors import InputError, MissingExtra
+from claude_flow.errors import InputError, require
 from claude_flow.evaluate import statistics
 from claude_flow.evaluate.result import OURS, Curve, Progress, Result, Score
+from claude_flow.files import temporary_folder
 from claude_flow.model import load
 from claude_flow.networks.prediction import conformal
 from claude_flow.networks.prediction.features import QUANTILES
@@ -118,12 +118,12 @@ def run(path: Path, *, seeds: Sequence[int], quick: bool, progress: Progress) ->
     """
     seeds = seeds[:1] if quick else seeds
     settings = _settings(quick)
-    with tempfile.TemporaryDirectory() as folder:
-        tensors = Path(folder) / "tensors"
+    with temporary_folder() as folder:
+        tensors = folder / "tensors"
         progress(0.0, f"read {path.name}")
         others = _company(path)
-        collect([path, *others], Path(folder) / "tables", quality_filter="none")
-        preprocess(Path(folder) / "tables", tensors, {"history": settings.sequence_length - 1})
+        collect([path, *others], folder / "tables", quality_filter="none")
+        preprocess(folder / "tables", tensors, {"history": settings.sequence_length - 1})
         log = _open(tensors, path, VALIDATION, 0, settings)
         test = log.rows("test")
         if len(test) < 2 * TENTHS:
@@ -139,7 +139,7 @@ def run(path: Path, *, seeds: Sequence[int], quick: bool, progress: Progress) ->
             result.rows["train, other logs"] = len(log.data.rows("train")) - len(log.rows("train"))
         for i, seed in enumerate(seeds):
             progress(0.05 + 0.65 * i / len(seeds), f"{OURS}, seed {seed}")
-            ours = _network(tensors, path, settings, seed, Path(folder) / f"run-{seed}")
+            ours = _network(tensors, path, settings, seed, folder / f"run-{seed}")
             _score(result, log, OURS, ours, seed)
             if not i:
                 _plot(result, log, OURS, ours)
@@ -258,10 +258,7 @@ def _possible(log: _Log, quantiles: Array) -> Array:
 
 def _boosted(log: _Log, rounds: int, progress: Progress) -> _Forms:
     """LightGBM by several names: refitted on training and validation, or calibrated on what it was not fitted on."""
-    try:
-        import lightgbm
-    except ImportError as error:
-        raise MissingExtra("lightgbm", "baselines") from error
+    lightgbm = require("lightgbm", "baselines")
 
     data, test = log.data, log.rows("test")
     anchor = data.anchors[:, 0]

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from claude_flow.errors import InputError
-from claude_flow.registry import atomic_write
+from claude_flow.files import atomic_write
 
 __all__ = ["Average", "Run", "load", "save"]
 

@@ -21,15 +21,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from claude_flow import __version__, networks
-from claude_flow.errors import ClaudeFlowError, InputError, MissingExtra
-from claude_flow.registry import atomic_write
+from claude_flow.errors import ClaudeFlowError, InputError, require
+from claude_flow.files import atomic_write
 from claude_flow.train.config import TrainingConfig, lower_is_better
 
-try:
-    import torch
-except ImportError as error:
-    raise MissingExtra("torch", "train") from error
-
+require("torch", "train")
+import torch
 from torch import Tensor, nn
 
 from claude_flow.train import attention, checkpoint, diagnose, rate
@@ -259,10 +256,7 @@ def _average_gradients(module: nn.Module, world: int) -> None:
 
 
 def _tensorboard(run_dir: Path) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise MissingExtra("tensorboard", "train") from error
+    SummaryWriter = require("torch.utils.tensorboard", "train").SummaryWriter
     return SummaryWriter(str(run_dir / "tensorboard"))
 
 

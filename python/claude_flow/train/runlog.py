@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from claude_flow.errors import InputError
-from claude_flow.registry import atomic_write
+from claude_flow.files import atomic_write
 
 __all__ = ["FILE", "RunLog", "Seen", "read"]
 

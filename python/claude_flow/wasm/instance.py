@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from claude_flow.errors import ClaudeFlowError
+from claude_flow.errors import ClaudeFlowError, require
 from claude_flow.wasm.modules import compiled
 
 __all__ = ["Instance"]
@@ -18,9 +18,7 @@ class Instance:
 
     def __init__(self, isa: str) -> None:
         engine, module = compiled(isa)
-        import wasmtime
-
-        self._wasmtime = wasmtime
+        self._wasmtime = wasmtime = require("wasmtime", "wasm")
         self._store = wasmtime.Store(engine)
         exports = wasmtime.Instance(self._store, module, []).exports(self._store)
         self._functions: dict[str, Any] = {e.name: exports[e.name] for e in module.exports}

@@ -15,8 +15,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from claude_flow.errors import ClaudeFlowError, InputError, MissingExtra
-from claude_flow.registry import atomic_write
+from claude_flow.errors import ClaudeFlowError, InputError, require
+from claude_flow.files import atomic_write
 
 if TYPE_CHECKING:
     import wasmtime
@@ -61,14 +61,11 @@ def cache_folder() -> Path:
 
 @lru_cache(maxsize=1)
 def _engine() -> wasmtime.Engine:
-    try:
-        import wasmtime
-    except ImportError:
-        raise MissingExtra("wasmtime", "wasm") from None
     # wasmtime's own modules may be gone when the interpreter clears this one: what is cached here goes before.
     atexit.register(compiled.cache_clear)
     atexit.register(_engine.cache_clear)
-    return wasmtime.Engine()
+    engine: wasmtime.Engine = require("wasmtime", "wasm").Engine()
+    return engine
 
 
 @lru_cache(maxsize=4)
@@ -80,8 +77,7 @@ def compiled(isa: str) -> tuple[wasmtime.Engine, wasmtime.Module]:
     """
     path = module_path(isa)
     engine = _engine()
-    import wasmtime
-
+    wasmtime = require("wasmtime", "wasm")
     binary = path.read_bytes()
     release = version("wasmtime")
     key = hashlib.sha256(f"{release} ".encode() + binary).hexdigest()[:32]

@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from claude_flow.errors import InputError, MissingExtra
+from claude_flow.errors import InputError, require
+from claude_flow.files import atomic_write
 from claude_flow.networks.coordination.features import WIDTH, Encoder
 from claude_flow.networks.coordination.scenarios import COMMANDS, scenarios
 from claude_flow.networks.scale import Scaler
-from claude_flow.registry import atomic_write
 
 __all__ = ["preprocess", "suite"]
 
@@ -68,10 +68,7 @@ def _rows(tables: Path | None, name: str, columns: tuple[str, ...] | None) -> li
     path = None if tables is None else tables / f"{name}.parquet"
     if path is None or not path.exists():
         return []
-    try:
-        import pyarrow.parquet as parquet
-    except ImportError as error:
-        raise MissingExtra("pyarrow", "data") from error
+    parquet = require("pyarrow.parquet", "data")
     rows: list[dict[str, Any]] = parquet.read_table(path, columns=list(columns) if columns else None).to_pylist()
     return rows
 

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from claude_flow.errors import InputError
+from claude_flow.files import atomic_write
 from claude_flow.networks.optimization.catalogue import RECOMMENDATIONS, TUNABLES, moved
 from claude_flow.networks.optimization.features import Encoder
 from claude_flow.networks.optimization.objective import sample_wishes, utility, with_instability
 from claude_flow.networks.optimization.simulator import simulate
 from claude_flow.networks.optimization.workloads import FAMILIES, VISIBLE, sample
-from claude_flow.registry import atomic_write
 
 __all__ = ["examples", "preprocess", "suite"]
 

@@ -16,13 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from claude_flow.errors import ClaudeFlowError, InputError, MissingExtra
+from claude_flow.errors import ClaudeFlowError, InputError, require
 from claude_flow.studies.knobs.encoder import KnobEncoder
 
-try:
-    import torch
-except ImportError as error:
-    raise MissingExtra("torch", "train") from error
+require("torch", "train")
+import torch
 
 from claude_flow.nets import OptimizationConfig, OptimizationNet
 
@@ -74,9 +72,8 @@ def targets(throughput: Array) -> Array:
     >>> targets(np.array([5.0, 900.0, 7.0])).round(2).tolist()
     [-1.03, 1.35, -0.33]
     """
-    from scipy.stats import norm, rankdata
-
-    parts = norm.ppf((rankdata(throughput) - 0.5) / len(throughput)), np.log(throughput)
+    stats = require("scipy.stats", "baselines")
+    parts = stats.norm.ppf((stats.rankdata(throughput) - 0.5) / len(throughput)), np.log(throughput)
     return _standardized(_standardized(parts[0]) + _standardized(parts[1]))
 
 
@@ -121,10 +118,7 @@ class Teacher:
     @classmethod
     def fit(cls, table: Array, wanted: Array, seed: int, recipe: Recipe) -> Teacher:
         """Grow it on the rows of :meth:`KnobEncoder.table` and their :func:`targets`."""
-        try:
-            from sklearn.ensemble import ExtraTreesRegressor
-        except ImportError as error:
-            raise MissingExtra("scikit-learn", "baselines") from error
+        ExtraTreesRegressor = require("sklearn.ensemble", "baselines").ExtraTreesRegressor
 
         known = ~np.isnan(table)
         middle = np.where(known, table, 0).sum(0) / np.maximum(known.sum(0), 1)

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from claude_flow.data.lines import Log
-from claude_flow.errors import InputError, MissingExtra
+from claude_flow.errors import InputError, require
 from claude_flow.evaluate.result import OURS, Curve, Progress, Result, Score
 from claude_flow.studies.knobs import configurations
 from claude_flow.studies.knobs.configurations import Configuration
@@ -115,8 +115,7 @@ def judge(scores: Array, throughput: Array, observed: int) -> dict[str, float]:
     >>> judge(np.array([3.0, 9.0, 1.0]), np.array([20.0, 50.0, 40.0]), observed=0)["regret@1"]
     0.0
     """
-    from scipy.stats import spearmanr
-
+    spearmanr = require("scipy.stats", "baselines").spearmanr
     others = np.arange(len(throughput)) != observed
     regret = _regrets(scores[others], throughput[others])
     found = {f"regret@{k}": float(regret[min(k, len(regret)) - 1]) for k in _DEPTHS}
@@ -221,10 +220,7 @@ def _encoded(train: list[Workload]) -> tuple[KnobEncoder, Array]:
 
 
 def _lightgbm(inputs: Array, wanted: Array, seed: int) -> Any:
-    try:
-        from lightgbm import LGBMRegressor
-    except ImportError as error:
-        raise MissingExtra("lightgbm", "baselines") from error
+    LGBMRegressor = require("lightgbm", "baselines").LGBMRegressor
     # Small trees on sampled rows and columns: over workloads held out in turn they rank better than the defaults
     # (100 trees of 31 leaves on everything) by 0.02 of Spearman's correlation.
     return LGBMRegressor(

@@ -30,14 +30,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from claude_flow import export
-from claude_flow.errors import InputError, MissingExtra
+from claude_flow.errors import InputError, require
 from claude_flow.studies.selection.encoder import STEP, FeatureEncoder
 
-try:
-    import torch
-except ImportError as error:
-    raise MissingExtra("torch", "train") from error
-
+require("torch", "train")
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -137,10 +134,7 @@ class _Forest:
 
 
 def _grow(inputs: NDArray[np.float32], regrets: Array, config: SelectionConfig, rng: np.random.Generator) -> _Forest:
-    try:
-        from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
-    except ImportError as error:
-        raise MissingExtra("scikit-learn", "baselines") from error
+    trees = require("sklearn.tree", "baselines")
     order = regrets.mean(axis=0).argsort(kind="stable")
     best = order[regrets[:, order].argmin(axis=1)]  # of equal ones the best on average
     stake = regrets[:, order[0]] + 0.05  # rows on which the best single algorithm loses nothing count a little
@@ -157,9 +151,9 @@ def _grow(inputs: NDArray[np.float32], regrets: Array, config: SelectionConfig, 
             "random_state": int(rng.integers(2**31)),
         }
         if tree % 2:
-            grown = DecisionTreeClassifier(**settings).fit(inputs[rows], best[rows], sample_weight=stake[rows])
+            grown = trees.DecisionTreeClassifier(**settings).fit(inputs[rows], best[rows], sample_weight=stake[rows])
         else:
-            grown = DecisionTreeRegressor(**settings).fit(inputs[rows], regrets[rows])
+            grown = trees.DecisionTreeRegressor(**settings).fit(inputs[rows], regrets[rows])
         nodes, ends = grown.tree_, grown.apply(inputs)
         places = np.zeros(nodes.node_count, np.int64)
         pending: list[tuple[int, _Path]] = [(0, [])]

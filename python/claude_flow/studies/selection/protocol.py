@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from claude_flow.data.events import Fold, Run, Task
 from claude_flow.data.lines import Log
 from claude_flow.data.sources import aslib
-from claude_flow.errors import InputError, MissingExtra
+from claude_flow.errors import InputError, require
 from claude_flow.evaluate.result import OURS, Progress, Result, Score
 
 __all__ = ["DATA", "Scenario", "detect", "npar10", "read", "run"]
@@ -213,10 +213,7 @@ def _filled(features: Array, test: Array) -> tuple[Array, Array]:
 
 def _regress(features: Array, values: Array, test: Array, seed: int) -> Array:
     """A regression forest's forecast of ``values`` for the test rows."""
-    try:
-        from sklearn.ensemble import RandomForestRegressor
-    except ImportError as error:
-        raise MissingExtra("scikit-learn", "baselines") from error
+    RandomForestRegressor = require("sklearn.ensemble", "baselines").RandomForestRegressor
     known, asked = _filled(features, test)
     forecast: Array = (
         RandomForestRegressor(_TREES, max_features=1 / 3, random_state=seed).fit(known, values).predict(asked)
@@ -238,10 +235,7 @@ def _forests(features: Array, costs: Array, test: Array, seed: int) -> Rows:
 
 def _classes(features: Array, costs: Array, test: Array, seed: int) -> Rows:
     """A forest that classifies instances by their best algorithm."""
-    try:
-        from sklearn.ensemble import RandomForestClassifier
-    except ImportError as error:
-        raise MissingExtra("scikit-learn", "baselines") from error
+    RandomForestClassifier = require("sklearn.ensemble", "baselines").RandomForestClassifier
     known, asked = _filled(features, test)
     forest = RandomForestClassifier(_TREES, max_features=1 / 3, random_state=seed)
     chosen: Rows = forest.fit(known, costs.argmin(axis=1)).predict(asked)

@@ -19,15 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from claude_flow.errors import ClaudeFlowError, MissingExtra
+from claude_flow.errors import ClaudeFlowError, require
 from claude_flow.networks.prediction.features import QUANTILES
 from claude_flow.studies.steps.encoder import LONGEST, Begun, StepEncoder
 
-try:
-    import torch
-except ImportError as error:
-    raise MissingExtra("torch", "train") from error
-
+require("torch", "train")
+import torch
 from torch import Tensor
 from torch.nn import functional
 

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from claude_flow.data.events import Run, Step, Task
 from claude_flow.data.lines import Log
 from claude_flow.data.sources import swebench_pro
-from claude_flow.errors import InputError, MissingExtra
+from claude_flow.errors import InputError, require
 from claude_flow.evaluate import statistics
 from claude_flow.evaluate.result import OURS, Progress, Result, Score
 from claude_flow.studies.steps.encoder import Begun, StepEncoder
@@ -280,10 +280,7 @@ def _repository_mean(train: Cut, seed: int) -> Callable[[list[Begun]], tuple[Arr
 
 def _lightgbm(train: Cut, seed: int, context: bool) -> Callable[[list[Begun]], tuple[Array, Array]]:
     """Boosted trees on how often each action and detail occurred; ``context`` adds agent, repository, task numbers."""
-    try:
-        from lightgbm import LGBMClassifier, LGBMRegressor
-    except ImportError as error:
-        raise MissingExtra("lightgbm", "baselines") from error
+    lightgbm = require("lightgbm", "baselines")
     encoder = StepEncoder.fit(train.begun)
 
     def inputs(begun: list[Begun]) -> Array:
@@ -308,9 +305,9 @@ def _lightgbm(train: Cut, seed: int, context: bool) -> Callable[[list[Begun]], t
         "verbose": -1,
     }
     x = inputs(train.begun)
-    length = LGBMRegressor(objective="l1", **settings).fit(x, np.log1p(train.remaining))
+    length = lightgbm.LGBMRegressor(objective="l1", **settings).fit(x, np.log1p(train.remaining))
     several = len(np.unique(train.failed)) > 1
-    failure = LGBMClassifier(**settings).fit(x, train.failed) if several else None
+    failure = lightgbm.LGBMClassifier(**settings).fit(x, train.failed) if several else None
 
     def forecast(begun: list[Begun]) -> tuple[Array, Array]:
         rows = inputs(begun)
