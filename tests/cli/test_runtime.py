@@ -89,6 +89,17 @@ def test_damaged_settings_are_named(run, model, environment, text):
     assert "runtime.json" in one_line(run("neural", "profile", "latency", "--model", model))
 
 
+def test_the_budget_of_the_environment_cuts_the_duration_and_says_so(run, model, environment):
+    pytest.importorskip("hdrh", reason="histograms need the extra: pip install 'claude-flow[bench]'")
+    words = ["--model", model, "--duration", "5m", "--concurrency-levels", "1", "--format", "json"]
+    budget = {**environment, "CLAUDE_FLOW_TIME_BUDGET": "300ms"}
+    done = run("neural", "runtime", "benchmark", *words, env=budget)
+    assert shown(done)["seconds"] == 0.3
+    assert done.stderr == "CLAUDE_FLOW_TIME_BUDGET cuts --duration from 300 s to 0.3 s\n"
+    budget["CLAUDE_FLOW_TIME_BUDGET"] = "soon"
+    assert "'soon' is not a duration" in one_line(run("neural", "runtime", "benchmark", *words, env=budget))
+
+
 def test_a_benchmark_covers_what_was_asked(run, model, tmp_path):
     pytest.importorskip("hdrh", reason="histograms need the extra: pip install 'claude-flow[bench]'")
     words = ["--model", model, "--duration", "600ms", "--concurrency-levels", "[1,3]", "--batch-size", "4"]

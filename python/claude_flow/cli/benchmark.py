@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from claude_flow import files, registry
-from claude_flow.cli import params
+from claude_flow.cli import options, params
 from claude_flow.cli.command import Command
 from claude_flow.cli.output import Output, Table
 from claude_flow.errors import InputError
@@ -35,14 +35,8 @@ claude-flow neural benchmark \\
         "claude-flow neural benchmark --model coordination-v3 --test-scenarios logs/aslib/SAT11-RAND",
     ],
 )
-@click.option("--model", required=True, metavar="MODEL", help="The model to judge.")
-@click.option(
-    "--baselines",
-    type=params.NAMES,
-    default=None,
-    show_default="all of the network's",
-    help="Baselines, and names or paths of other models.",
-)
+@options.model("The model to judge.")
+@options.baselines("Baselines, and names or paths of other models.", without="all of the network's")
 @click.option(
     "--test-scenarios",
     "scenarios",
@@ -52,12 +46,10 @@ claude-flow neural benchmark \\
     help="The simulated suite, a preprocessed dataset, or public data that there is a protocol for: an ASlib scenario, "
     "an SWF log, SWE-bench Pro runs, MySQL knobs, Claude Code sessions.",
 )
-@click.option(
-    "--metrics", type=params.NAMES, default=None, show_default="all of the network's", help="What to measure."
-)
+@options.metrics(without="all of the network's")
 @click.option("--seeds", type=click.IntRange(1, 100), default=3, show_default=True, help="Of what has a random part.")
 @params.switch("--quick", help="A smaller suite and a shorter protocol, to see that it runs.")
-@click.option("--html", type=click.Path(path_type=Path), help="Write the report with plots to this file .html too.")
+@options.html()
 @click.pass_obj
 def benchmark(
     output: Output,

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from claude_flow import files, registry
-from claude_flow.cli import params
+from claude_flow.cli import options, params
 from claude_flow.cli.command import Group
 from claude_flow.cli.output import Output, Table
 
 __all__ = ["group"]
-
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 group = Group("data", help="Collect a swarm's logs and prepare them for training.")
 
@@ -87,9 +84,7 @@ claude-flow neural data preprocess \\
     show_default=True,
     help="Refuse a source when more of its lines than this cannot be used.",
 )
-@click.option(
-    "--output", "name", type=params.NAME, default="swarm-training-data", show_default=True, help="The dataset's name."
-)
+@options.output("dataset", default="swarm-training-data")
 @click.pass_obj
 def collect(
     output: Output,
@@ -132,25 +127,14 @@ def collect(
     output.result({**manifest, "path": str(folder)}, _report(manifest))
 
 
-def _check(name: str, help: str) -> Callable[[_Function], _Function]:
-    """A switch that knows a third state, not named."""
-    return click.option(name, type=params.BOOLEAN, is_flag=False, flag_value="true", default=None, help=help)
-
-
 @group.command(
     "validate", examples=[_VALIDATE_EXAMPLE, "claude-flow neural data validate --dataset my-runs --report quality.html"]
 )
-@click.option(
-    "--dataset",
-    default="swarm-training-data",
-    show_default=True,
-    metavar="DATASET",
-    help="What `data collect` made.",
-)
-@_check("--completeness-check", help="What is unknown, constant, of one class only, or too little.")
-@_check("--consistency-check", help="Duplicates, impossible times and numbers, orphans, label leakage.")
-@_check("--anomaly-detection", help="Drift from older to newer runs, and runs unlike the others (isolation forest).")
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of --anomaly-detection.")
+@options.dataset("What `data collect` made.")
+@params.switch("--completeness-check", None, "What is unknown, constant, of one class only, or too little.")
+@params.switch("--consistency-check", None, "Duplicates, impossible times and numbers, orphans, label leakage.")
+@params.switch("--anomaly-detection", None, "Drift to newer runs, and runs unlike the others (isolation forest).")
+@options.seed("Of --anomaly-detection.")
 @click.option(
     "--rules",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -192,13 +176,7 @@ def validate(
     "preprocess",
     examples=[_PREPROCESS_EXAMPLE, "claude-flow neural data preprocess --dataset simulator --simulate 100000"],
 )
-@click.option(
-    "--dataset",
-    default="swarm-training-data",
-    show_default=True,
-    metavar="DATASET",
-    help="What `data collect` made, or simulator: swarms that are simulated on the spot.",
-)
+@options.dataset("What `data collect` made, or simulator: swarms that are simulated on the spot.")
 @click.option(
     "--normalization",
     type=click.Choice(["z-score", "robust", "quantile", "log", "none"]),
@@ -231,7 +209,7 @@ def validate(
     metavar="SWARMS",
     help=f"Add this many simulated swarms. [default: {_SIMULATED_SWARMS} with --dataset simulator, else none]",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the simulated swarms.")
+@options.seed("Of the simulated swarms.")
 @click.pass_obj
 def preprocess(
     output: Output,

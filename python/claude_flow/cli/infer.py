@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from claude_flow import registry
-from claude_flow.cli import params
+from claude_flow.cli import options, params
 from claude_flow.cli.command import Group
 from claude_flow.cli.output import Output
 from claude_flow.errors import InputError
@@ -26,23 +26,8 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 def _model_options(function: _Function) -> _Function:
     """Which model answers and how it runs; the same for every network."""
-    function = params.backend_option(params.isa_option(params.threads_option(function)))
-    return click.option(
-        "--model",
-        metavar="MODEL",
-        show_default="the workspace's newest of this network, else the built-in one",
-        help="A name, NAME/VERSION, or a path.",
-    )(function)
-
-
-_threshold_option = click.option(
-    "--confidence-threshold",
-    type=params.SHARE,
-    default=0.0,
-    show_default=True,
-    help="Withhold what is less sure than this.",
-)
-_explain_option = params.switch("--explain-decision", help="Name the inputs that decided.")
+    function = options.backend()(options.isa()(options.threads()(function)))
+    return options.model(without="the workspace's newest of this network, else the built-in one")(function)
 
 
 def _load(network: str, model: str | None, backend: str | None, isa: str, threads: int | None) -> Model:
@@ -92,8 +77,8 @@ claude-flow neural infer coordination \\
     required=True,
     help='The swarm: "current-agents", "pending-tasks", "system-state".',
 )
-@_threshold_option
-@_explain_option
+@options.confidence_threshold()
+@options.explain_decision()
 @_model_options
 @click.pass_obj
 def coordination(
@@ -146,8 +131,8 @@ claude-flow neural infer optimization \\
     help='What to improve: names, or weights such as {"reduce-latency": 3}.',
 )
 @click.option("--top", type=click.IntRange(1, 128), default=5, show_default=True, help="The most changes to name.")
-@_threshold_option
-@_explain_option
+@options.confidence_threshold()
+@options.explain_decision()
 @_model_options
 @click.pass_obj
 def optimization(
@@ -202,7 +187,7 @@ claude-flow neural infer prediction \\
 @click.option("--requested-time", type=params.DURATION, help="The time reserved for it, such as 2h.")
 @click.option("--processors", type=params.Number(0), help="The processors reserved for it.")
 @click.option("--decision-time", metavar="TIME", help="ISO 8601; only what was known then counts. Default: now.")
-@_explain_option
+@options.explain_decision()
 @_model_options
 @click.pass_obj
 def prediction(output: Output, /, explain_decision: bool, **options: Any) -> None:

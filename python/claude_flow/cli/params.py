@@ -1,11 +1,9 @@
-"""The parameter types of the command line: :mod:`claude_flow.values` for click, true|false switches, and the options
-that several groups of commands take."""
+"""The parameter types of the command line: :mod:`claude_flow.values` for click, and true|false switches."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -25,13 +23,7 @@ __all__ = [
     "Json",
     "Number",
     "Parsed",
-    "backend_option",
-    "chart_option",
-    "isa_option",
-    "model_option",
-    "precision_option",
     "switch",
-    "threads_option",
 ]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -96,40 +88,17 @@ def _kind_of(value: Any) -> str:
     return kinds.get(type(value), "a number")
 
 
-def switch(name: str, default: bool = False, help: str = "") -> Callable[[_Function], _Function]:
-    """An option that is written ``--name true``, ``--name false``, or ``--name`` alone for true."""
+def switch(name: str, default: bool | None = False, help: str = "") -> Callable[[_Function], _Function]:
+    """An option that is written ``--name true``, ``--name false``, or ``--name`` alone for true.
+
+    With the ``default`` None a command can tell whether it was named.
+    """
     return click.option(
         name,
         type=BOOLEAN,
         is_flag=False,
         flag_value="true",
-        default="true" if default else "false",
+        default=None if default is None else str(default).lower(),
         show_default=True,
         help=help,
     )
-
-
-model_option = click.option("--model", metavar="MODEL", required=True, help="A name, NAME/VERSION, or a path.")
-backend_option = click.option(
-    "--backend",
-    type=click.Choice(["native", "wasm", "torch"]),
-    show_default="the workspace's setting, else native",
-    help="The engine, the same as WebAssembly, or the reference.",
-)
-isa_option = click.option(
-    "--isa", default="auto", show_default=True, help="Instruction set of the engine, such as avx2."
-)
-precision_option = click.option(
-    "--precision",
-    type=click.Choice(["auto", "fp32", "int8"]),
-    default="auto",
-    show_default=True,
-    help="Arithmetic: what the file holds, or 8-bit integers.",
-)
-threads_option = click.option(
-    "--threads",
-    type=click.IntRange(1, 1024),
-    show_default="the workspace's setting, else 1",
-    help="Threads of the engine.",
-)
-chart_option = click.option("--chart", type=click.Path(path_type=Path), help="Draw it too: a file .html, .png or .svg.")

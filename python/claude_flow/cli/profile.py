@@ -7,23 +7,13 @@ from typing import Any
 
 import click
 
-from claude_flow.cli import params
+from claude_flow.cli import options, params
 from claude_flow.cli.command import Group
 from claude_flow.cli.output import Output, Table
 
 __all__ = ["group"]
 
 group = Group("profile", help="See where a model's time goes, and what this machine could do.")
-
-_duration_option = click.option(
-    "--duration",
-    type=params.DURATION,
-    default="3s",
-    show_default=True,
-    envvar="CLAUDE_FLOW_TIME_BUDGET",
-    show_envvar=True,
-    help="How long to measure.",
-)
 
 
 @group.command(
@@ -39,18 +29,18 @@ claude-flow neural profile computation \\
         "claude-flow neural profile computation --model optimization-v2 --batch 32 --chart roofline.html",
     ],
 )
-@params.model_option
+@options.model()
 @params.switch("--operation-breakdown", default=True, help="Show every op, not only the kinds of ops.")
 @params.switch("--memory-profiling", help="Show what takes memory.")
 @params.switch("--cache-analysis", help="Show what fits into which cache, and the machine's counters.")
 @params.switch("--optimization-suggestions", help="Say what would make it faster, from these numbers.")
 @click.option("--batch", type=click.IntRange(1, 4096), default=1, show_default=True, help="Items of a run.")
 @click.option("--tokens", type=click.IntRange(1), show_default="the most the model takes", help="Tokens of each item.")
-@_duration_option
-@params.threads_option
-@params.isa_option
-@params.precision_option
-@params.chart_option
+@options.duration("3s", "How long to measure.")
+@options.threads()
+@options.isa()
+@options.precision()
+@options.chart()
 @click.pass_obj
 def computation(
     output: Output,
@@ -178,7 +168,7 @@ claude-flow neural profile latency \\
         "claude-flow neural profile latency --model prediction-v2 --input-variations batch-sizes,lengths",
     ],
 )
-@params.model_option
+@options.model()
 @click.option(
     "--input-variations",
     type=params.NAMES,
@@ -190,11 +180,11 @@ claude-flow neural profile latency \\
     "--percentile-analysis", type=params.INTEGERS, default="50,90,95,99", show_default=True, help="Which percentiles."
 )
 @params.switch("--bottleneck-identification", help="Say which ops take most, and what the slow calls waited for.")
-@_duration_option
-@params.threads_option
-@params.isa_option
-@params.precision_option
-@params.chart_option
+@options.duration("3s", "How long to measure.")
+@options.threads()
+@options.isa()
+@options.precision()
+@options.chart()
 @click.pass_obj
 def latency(
     output: Output,

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from claude_flow import registry
-from claude_flow.cli import params
+from claude_flow.cli import options, params
 from claude_flow.cli.command import Group
 from claude_flow.cli.output import Output
 from claude_flow.errors import InputError
@@ -51,12 +51,7 @@ claude-flow neural runtime setup-acceleration \\
     help="Keep loaded models in a process; intelligent drops those used longest ago when 512 MiB are full.",
 )
 @click.option("--memory-mapping", type=params.BOOLEAN, help="Map model files instead of reading them whole.")
-@click.option(
-    "--model",
-    metavar="MODEL",
-    show_default="the workspace's newest, else a built-in one",
-    help="What to try the choices on.",
-)
+@options.model("What to try the choices on.", without="the workspace's newest, else a built-in one")
 @click.pass_obj
 def setup_acceleration(
     output: Output,
@@ -136,7 +131,7 @@ claude-flow neural runtime benchmark \\
         "claude-flow neural runtime benchmark --model optimization-v2 --duration 10s --chart latency.html",
     ],
 )
-@params.model_option
+@options.model()
 @click.option(
     "--workload-types",
     type=params.NAMES,
@@ -147,21 +142,13 @@ claude-flow neural runtime benchmark \\
 @click.option(
     "--concurrency-levels", type=params.INTEGERS, default="1,4", show_default=True, help="Numbers of clients at once."
 )
-@click.option(
-    "--duration",
-    type=params.DURATION,
-    default="30s",
-    show_default=True,
-    envvar="CLAUDE_FLOW_TIME_BUDGET",
-    show_envvar=True,
-    help="Of the whole benchmark, shared equally by its runs.",
-)
+@options.duration("30s", "Of the whole benchmark, shared equally by its runs.")
 @click.option("--batch-size", type=click.IntRange(1, 4096), default=32, show_default=True, help="Items of a batch.")
-@params.isa_option
-@params.precision_option
-@params.threads_option
-@params.backend_option
-@params.chart_option
+@options.isa()
+@options.precision()
+@options.threads()
+@options.backend()
+@options.chart()
 @click.pass_obj
 def benchmark(
     output: Output,

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from claude_flow import registry
-from claude_flow.cli import params
+from claude_flow.cli import options, params
 from claude_flow.cli.command import Command, Group
 from claude_flow.cli.curve import chart
 from claude_flow.cli.output import Output, Table
@@ -47,14 +47,8 @@ def _command(network: str, learns: str, examples: list[str]) -> Command:
         default=None,
         help="Training configuration, as JSON.",
     )
-    @click.option(
-        "--data",
-        metavar="DATASET",
-        default=f"preprocessed-{network}-data",
-        show_default=True,
-        help="What `data preprocess` made.",
-    )
-    @click.option("--output", "name", type=params.NAME, default=network, show_default=True, help="The model's name.")
+    @options.data("What `data preprocess` made.", default=f"preprocessed-{network}-data")
+    @options.output("model", default=network)
     @click.option(
         "--validation-split", type=params.SHARE, default=0.2, show_default=True, help="Share held out of training."
     )
@@ -73,14 +67,8 @@ def _command(network: str, learns: str, examples: list[str]) -> Command:
         show_default=True,
         help="auto: train together with the other processes of a torchrun.",
     )
-    @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Same seed, same weights.")
-    @click.option(
-        "--time-budget",
-        type=params.DURATION,
-        envvar="CLAUDE_FLOW_TIME_BUDGET",
-        show_envvar=True,
-        help="End at the best epoch so far after this time, such as 60s.",
-    )
+    @options.seed("Same seed, same weights.")
+    @options.time_budget("End at the best epoch so far after this time, such as 60s.")
     @click.option("--resume", is_flag=True, help="Continue the interrupted run of this name.")
     @click.option(
         "--device",

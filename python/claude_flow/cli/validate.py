@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from claude_flow import registry
-from claude_flow.cli import params
+from claude_flow.cli import options, params
 from claude_flow.cli.benchmark import check_page, progress, show
 from claude_flow.cli.command import Group
 from claude_flow.cli.output import Output
@@ -23,26 +23,18 @@ group = Group("validate", help="Train a model anew on folds or windows of its da
 
 def _shared(data: str, rules: list[str]) -> Callable[[_Function], _Function]:
     """The options of both commands; told nothing else, they use the dataset ``data`` and the baselines ``rules``."""
-    options = [
-        click.option("--model", required=True, metavar="MODEL", help="Whose architecture and configuration to train."),
-        click.option("--data", metavar="DATASET|PATH", show_default=data, default=None, help="What to train on."),
-        click.option("--metrics", type=params.NAMES, default=None, show_default="all", help="What to measure."),
-        click.option(
-            "--baselines", type=params.NAMES, default=rules, show_default=", ".join(rules), help="Judged beside it."
-        ),
-        click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of folds and training."),
-        click.option(
-            "--time-budget",
-            type=params.DURATION,
-            envvar="CLAUDE_FLOW_TIME_BUDGET",
-            show_envvar=True,
-            help="Divide this time among the parts; each ends at its best epoch.",
-        ),
-        click.option("--html", type=click.Path(path_type=Path), help="Write the report with plots to this file too."),
+    shared = [
+        options.model("Whose architecture and configuration to train."),
+        options.data("What to train on.", without=data, metavar="DATASET|PATH"),
+        options.metrics(),
+        options.baselines("Judged beside it.", default=rules),
+        options.seed("Of folds and training."),
+        options.time_budget("Divide this time among the parts; each ends at its best epoch."),
+        options.html(),
     ]
 
     def decorate(function: _Function) -> _Function:
-        for option in reversed(options):
+        for option in reversed(shared):
             function = option(function)
         return function
 

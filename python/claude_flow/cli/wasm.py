@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from claude_flow import registry
-from claude_flow.cli import params
+from claude_flow.cli import options, params
 from claude_flow.cli.command import Group
 from claude_flow.cli.output import Output, Table
 
@@ -28,17 +28,15 @@ claude-flow neural wasm profile-simd \\
         "claude-flow neural wasm profile-simd --model optimization-v2 --javascript emscripten --format json",
     ],
 )
-@params.model_option
+@options.model()
 @click.option(
     "--workload",
     metavar="NAME",
     show_default="typical-NETWORK-tasks of the model's network",
     help="typical-coordination-tasks and the like; typical-workload, batch-sizes, lengths, largest.",
 )
-@click.option("--metrics", type=params.NAMES, show_default="all of them", help="What to measure.")
-@click.option(
-    "--duration", type=params.DURATION, default="1s", show_default=True, help="How long, per module and host."
-)
+@options.metrics()
+@options.duration("1s", "How long, per module and host.")
 @click.option(
     "--javascript",
     metavar="FOLDER",
@@ -90,7 +88,7 @@ claude-flow neural wasm optimize-simd \\
         "claude-flow neural wasm optimize-simd --model coordination-v3 --target-architecture relaxed --output web",
     ],
 )
-@params.model_option
+@options.model()
 @click.option(
     "--target-architecture",
     metavar="WORD",
@@ -114,7 +112,7 @@ claude-flow neural wasm optimize-simd \\
     show_default=True,
     help="standard, or aggressive: choose the kernels by measuring them.",
 )
-@click.option("--output", "name", metavar="NAME", show_default="MODEL-simd", help="Name of the new model.")
+@options.output("new model", without="MODEL-simd")
 @click.pass_obj
 def optimize_simd(
     output: Output,
@@ -162,7 +160,7 @@ claude-flow neural wasm optimize-memory \\
   --garbage-collection "generational\"""",
     ],
 )
-@params.model_option
+@options.model()
 @click.option(
     "--memory-layout",
     metavar="WORD",
@@ -179,7 +177,7 @@ claude-flow neural wasm optimize-memory \\
     show_default=True,
     help="generational: tensors that nothing reads leave the file; none: they stay.",
 )
-@click.option("--output", "name", metavar="NAME", show_default="MODEL-memory", help="Name of the new model.")
+@options.output("new model", without="MODEL-memory")
 @click.pass_obj
 def optimize_memory(
     output: Output,
