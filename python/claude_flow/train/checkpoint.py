@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import nn
 
 from claude_flow.errors import InputError
 from claude_flow.files import atomic_write
+from claude_flow.train.hooks import Hook
 
 __all__ = ["Average", "Run", "load", "save"]
 
@@ -40,8 +42,10 @@ class Run:
     ``judged`` is the module that the validation split judges: the average, where weights are averaged.
     """
 
-    def __init__(self, module: nn.Module, optimizer: torch.optim.Optimizer, ema_decay: float) -> None:
-        self.module, self.optimizer = module, optimizer
+    def __init__(
+        self, module: nn.Module, optimizer: torch.optim.Optimizer, ema_decay: float, hooks: Sequence[Hook] = ()
+    ) -> None:
+        self.module, self.optimizer, self.hooks = module, optimizer, tuple(hooks)
         self.average = Average(module, ema_decay) if ema_decay else None
         self.epoch = self.step = self.stale = 0
         self.seconds = self.learning_rate = 0.0
@@ -63,6 +67,7 @@ class Run:
         state["module"] = copy.deepcopy(self.module.state_dict())
         state["optimizer"] = copy.deepcopy(self.optimizer.state_dict())
         state["average"] = copy.deepcopy(self.average.module.state_dict()) if self.average else {}
+        state["hooks"] = [copy.deepcopy(hook.state()) for hook in self.hooks]
         return state
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -73,6 +78,8 @@ class Run:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average:
             self.average.module.load_state_dict(state["average"])
+        for hook, kept in zip(self.hooks, state["hooks"], strict=True):
+            hook.restore(copy.deepcopy(kept))
 
 
 def save(path: Path, state: dict[str, Any], identity: dict[str, Any]) -> None:

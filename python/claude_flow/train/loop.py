@@ -8,12 +8,9 @@ import functools
 import hashlib
 import json
 import math
-import os
-import signal
 import subprocess
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,7 +26,8 @@ require("torch", "train")
 import torch
 from torch import Tensor, nn
 
-from claude_flow.train import attention, checkpoint, diagnose, rate
+from claude_flow.train import attention, checkpoint, diagnose, process, rate
+from claude_flow.train.hooks import Hook
 from claude_flow.train.runlog import RunLog
 
 __all__ = ["Data", "Progress", "find_learning_rate", "fit", "lower_is_better"]
@@ -94,6 +92,9 @@ def fit(
     resume: bool = False,
     device: str = "auto",
     progress: Progress | None = None,
+    start: Mapping[str, Tensor] | None = None,
+    trainable: Mapping[str, float] | None = None,
+    hooks: Sequence[Hook] = (),
 ) -> dict[str, Any]:
     """Train a network and write ``run_dir/model.safetensors`` and ``run_dir/card.json``; returns the card.
 
@@ -104,16 +105,30 @@ def fit(
     ``"auto"`` joins the process group when started by ``torchrun`` and otherwise trains in this process;
     ``"off"`` never joins. The same seed gives the same weights on the same CPU.
 
+    ``start``: weights by parameter name to begin with; a parameter that it lacks begins at random. ``trainable``:
+    beginnings of parameter names -> multiple of the learning rate; what no entry fits, or one of 0 (the longest that
+    fits counts), stays as it is; None trains everything. ``hooks`` vary the steps, see
+    :class:`claude_flow.train.hooks.Hook`; what they keep travels with the checkpoint.
+
     Raises :class:`InputError` for unusable data or options, :class:`ClaudeFlowError` when the loss or a gradient is
     not finite: the message names the cause, ``run_dir/bad_batch.safetensors`` holds the batch.
     """
     deadline = math.inf if time_budget is None else time.monotonic() + time_budget
     run_dir.mkdir(parents=True, exist_ok=True)
     setup = _prepare(network, config, data, validation_split, seed, device)
-    rank, world = _join(distributed)
-    run = checkpoint.Run(setup.module, rate.optimizer(setup.module, config), config.ema_decay)
+    rank, world = process.join(distributed)
+    if start is not None:
+        _begin_with(setup.module, start)
+    shares = _shares(setup.module, trainable)
+    run = checkpoint.Run(setup.module, rate.optimizer(setup.module, config, shares), config.ema_decay, hooks)
     identity = {"network": network, "config": config.source, "data": data_hash(data), "seed": seed}
     identity |= {"validation_split": validation_split}
+    if start is not None:
+        identity["start"] = _weights_hash(start)
+    if trainable is not None:
+        identity["trainable"] = dict(trainable)
+    if hooks:
+        identity["hooks"] = [hook.about for hook in hooks]
     if resume:
         run.restore(checkpoint.load(run_dir / "checkpoint.pt", identity))
     elif config.learning_rate is None:
@@ -137,7 +152,7 @@ def fit(
         log = RunLog(run_dir, run.epoch, **about, parameters=parameters, seed=seed, device=str(setup.place))
     loop = _Loop(setup, run, config, steps, rank, world, deadline, run_dir, log, progress)
     try:
-        with _interrupts(loop):
+        with process.interrupts(loop.interrupt):
             stopped = loop.epochs(identity, checkpoint_interval, _tensorboard(run_dir) if tensorboard and log else None)
         card = _finish(setup, run, config, identity, run_dir, stopped, rank)
     except BaseException as error:
@@ -188,10 +203,43 @@ def _prepare(
 ) -> _Setup:
     if not 0 < validation_split < 1:
         raise InputError(f"--validation-split must lie between 0 and 1, not {validation_split:g}")
-    place = _device(device)
+    place = process.device(device)
     source = networks.get(network).learn.Data.load(data, validation_split, seed, asdict(config))
     torch.manual_seed(seed)
     return _Setup(source, source.module(config.network).to(place), place, config.batch_size, seed)
+
+
+def _begin_with(module: nn.Module, start: Mapping[str, Tensor]) -> None:
+    """Copy ``start`` into the module; :class:`InputError` for a name or a shape that it does not have."""
+    own = module.state_dict()
+    for name, tensor in start.items():
+        if name not in own:
+            raise InputError(f"the weights to start from have {name!r}, which this network lacks")
+        if own[name].shape != tensor.shape:
+            shapes = f"{list(tensor.shape)}, not {list(own[name].shape)}"
+            raise InputError(f"the weights to start from do not fit this network: {name} is {shapes}")
+    module.load_state_dict({**own, **start})
+
+
+def _shares(module: nn.Module, trainable: Mapping[str, float] | None) -> dict[str, float] | None:
+    """Parameter name -> multiple of the learning rate; freezes what has none."""
+    if trainable is None:
+        return None
+    shares: dict[str, float] = {}
+    for name, parameter in module.named_parameters():
+        fits = [prefix for prefix in trainable if name == prefix or name.startswith(f"{prefix}.")]
+        shares[name] = trainable[max(fits, key=len)] if fits else 0.0
+        parameter.requires_grad_(shares[name] > 0)
+    if not any(shares.values()):
+        raise InputError(f"nothing is left to train: no parameter begins with {', '.join(trainable) or 'anything'}")
+    return shares
+
+
+def _weights_hash(weights: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        digest.update(name.encode() + b"\0" + weights[name].detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _find(setup: _Setup, config: TrainingConfig, progress: Callable[[float], None] | None = None) -> rate.Found:
@@ -201,58 +249,6 @@ def _find(setup: _Setup, config: TrainingConfig, progress: Callable[[float], Non
         return map(setup.moved, setup.epoch(number))
 
     return rate.find(setup.module, config, epochs, setup.source.loss, progress)
-
-
-@contextlib.contextmanager
-def _interrupts(loop: _Loop) -> Iterator[None]:
-    """Ctrl-C waits for the end of a step, a second one does not.
-
-    Raised in the middle of a backward pass it left torch's threads waiting for each other: 1 of 6 processes had not
-    ended after 20 s.
-    """
-
-    def note(number: int, frame: Any) -> None:
-        loop.interrupted = True
-        signal.signal(signal.SIGINT, before)
-
-    before = signal.getsignal(signal.SIGINT)
-    mine = threading.current_thread() is threading.main_thread() and before is signal.default_int_handler
-    if mine:
-        signal.signal(signal.SIGINT, note)
-    try:
-        yield
-    finally:
-        if mine:
-            signal.signal(signal.SIGINT, before)
-
-
-def _device(device: str) -> torch.device:
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if device not in ("cpu", "cuda"):
-        raise InputError(f"--device must be auto, cpu or cuda, not {device!r}")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: torch finds no CUDA device here; use --device auto or cpu")
-    return torch.device(device)
-
-
-def _join(distributed: str) -> tuple[int, int]:
-    """Rank and number of processes that train together: those that ``torchrun`` started, else this one alone."""
-    if distributed not in ("auto", "off"):
-        raise InputError(f"--distributed-training must be auto or off, not {distributed!r}")
-    if distributed == "off" or int(os.environ.get("WORLD_SIZE", "1")) < 2:
-        return 0, 1
-    if not torch.distributed.is_initialized():
-        torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    return torch.distributed.get_rank(), torch.distributed.get_world_size()
-
-
-def _average_gradients(module: nn.Module, world: int) -> None:
-    for parameter in module.parameters():
-        if parameter.grad is None:
-            parameter.grad = torch.zeros_like(parameter)
-        torch.distributed.all_reduce(parameter.grad)
-        parameter.grad /= world
 
 
 def _tensorboard(run_dir: Path) -> Any:
@@ -318,7 +314,7 @@ class _Loop:
 
     def epoch(self) -> bool:
         """One pass over the training split; False when the deadline cut it short."""
-        run, config, source = self.run, self.config, self.setup.source
+        run, config = self.run, self.config
         # Everything random in an epoch follows from (seed, epoch), so a resumed run repeats an uninterrupted one.
         torch.manual_seed(self.setup.seed * 1_000_003 + run.epoch)
         batches = self.setup.epoch(run.epoch)
@@ -329,20 +325,25 @@ class _Loop:
         for together in zip(*[batches] * self.world, strict=False):
             batch = self.setup.moved(together[self.rank])
             for group in run.optimizer.param_groups:
-                group["lr"] = rate.scheduled(config, run.learning_rate, run.step, self.steps * config.epochs)
-            loss = source.loss(run.module, batch)
+                base = rate.scheduled(config, run.learning_rate, run.step, self.steps * config.epochs)
+                group["lr"] = base * group["share"]
+            loss = self.loss(batch)
             if not torch.isfinite(loss):
-                cause = diagnose.loss_cause(run.module, batch, lambda: source.loss(run.module, batch))  # noqa: B023
+                cause = diagnose.loss_cause(run.module, batch, lambda: self.loss(batch))  # noqa: B023
                 raise self.failure(f"the loss became {loss.item()}", batch, cause)
             run.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             if self.world > 1:
-                _average_gradients(run.module, self.world)
+                process.average_gradients(run.module, self.world)
+            for hook in run.hooks:
+                hook.after_backward(run.module, run.step + 1)
             norm = nn.utils.clip_grad_norm_(run.module.parameters(), config.gradient_clipping)
             if not torch.isfinite(norm):
                 raise self.failure("the gradient is not finite", batch, diagnose.gradient_cause(run.module))
             run.optimizer.step()
             run.step += 1
+            for hook in run.hooks:
+                hook.after_step(run.module, run.step)
             if run.average:
                 run.average.update(run.module, run.step)
             batch_count += 1
@@ -357,6 +358,21 @@ class _Loop:
         )
         run.epoch += 1
         return True
+
+    def loss(self, batch: dict[str, Tensor]) -> Tensor:
+        """The loss of a training batch, as the hooks have it: the last one wraps all before it."""
+        module = self.run.module
+
+        def compute() -> Tensor:
+            return self.setup.source.loss(module, batch)
+
+        for hook in self.run.hooks:
+            compute = functools.partial(hook.loss, compute, module, batch)
+        return compute()
+
+    def interrupt(self) -> None:
+        """End after the step at hand."""
+        self.interrupted = True
 
     def tell(self, share: float, loss: float) -> None:
         """Report how far the epoch is."""
@@ -383,6 +399,8 @@ class _Loop:
         if config.monitor not in metrics:
             raise InputError(f"early-stopping.monitor {config.monitor!r}: this network has {', '.join(metrics)}")
         spread = attention.entropies(run.judged, lambda: source.loss(run.judged, self.sample))
+        for hook in run.hooks:
+            hook.epoch_end(run.module, run.epoch, metrics)
         run.history[-1] |= {"epoch": run.epoch, **metrics, **spread}
         if not math.isfinite(metrics[config.monitor]):
             raise InputError(
@@ -429,11 +447,12 @@ def _finish(
         held_out = source.metrics(run.module, split)
         metadata = source.metadata(run.module)
     followed = ("loss", "validation-loss", config.monitor)
-    card = {
+    card: dict[str, Any] = {
         "network": identity["network"],
         "config": config.source,
         "data": {"sha256": identity["data"], "validation_split": identity["validation_split"]},
         "seed": identity["seed"],
+        **{name: identity[name] for name in ("start", "trainable", "hooks") if name in identity},
         "commit": _commit(),
         "versions": {"claude-flow": __version__, "torch": torch.__version__, "numpy": np.__version__},
         "learning_rate": run.learning_rate,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,15 +21,21 @@ LOWEST, HIGHEST, STEPS = 1e-6, 1.0, 100
 _SMOOTHING = 0.9
 
 
-def optimizer(module: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
-    """The configured optimizer; its rate is set before every step."""
+def optimizer(
+    module: nn.Module, config: TrainingConfig, shares: Mapping[str, float] | None = None
+) -> torch.optim.Optimizer:
+    """The configured optimizer; its rate is set before every step, times a group's ``share``.
+
+    ``shares``: parameter name -> multiple of the learning rate, 0 = not trained; None = 1 for all.
+    """
     # Decay shrinks matrices only: biases, gains and the norms' scales keep their size (as in GPT-2 and since).
-    matrices = [p for p in module.parameters() if p.ndim >= 2]
-    rest = [p for p in module.parameters() if p.ndim < 2]
-    groups = [
-        {"params": matrices, "weight_decay": config.weight_decay},
-        {"params": rest, "weight_decay": 0.0},
-    ]
+    members: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in module.named_parameters():
+        share = 1.0 if shares is None else shares[name]
+        if share:
+            decay = config.weight_decay if parameter.ndim >= 2 else 0.0
+            members.setdefault((share, decay), []).append(parameter)
+    groups = [{"params": p, "weight_decay": decay, "share": share} for (share, decay), p in members.items()]
     if config.optimizer == "SGD":
         return torch.optim.SGD(groups, lr=LOWEST, momentum=0.9)
     return getattr(torch.optim, config.optimizer)(groups, lr=LOWEST)  # type: ignore[no-any-return]

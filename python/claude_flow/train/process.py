@@ -1,0 +1,73 @@
+"""How this process takes part in a run: its device, the processes beside it, its signals."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from claude_flow.errors import InputError
+
+__all__ = ["average_gradients", "device", "interrupts", "join"]
+
+
+def device(name: str) -> torch.device:
+    """The device ``name``: auto, cpu or cuda; :class:`InputError` for another, or one that is not here."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name not in ("cpu", "cuda"):
+        raise InputError(f"--device must be auto, cpu or cuda, not {name!r}")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: torch finds no CUDA device here; use --device auto or cpu")
+    return torch.device(name)
+
+
+def join(distributed: str) -> tuple[int, int]:
+    """Rank and number of processes that train together: those that ``torchrun`` started, else this one alone."""
+    if distributed not in ("auto", "off"):
+        raise InputError(f"--distributed-training must be auto or off, not {distributed!r}")
+    if distributed == "off" or int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        return 0, 1
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    return torch.distributed.get_rank(), torch.distributed.get_world_size()
+
+
+def average_gradients(module: nn.Module, world: int) -> None:
+    """The mean of every trainable parameter's gradient over ``world`` processes, in place."""
+    for parameter in module.parameters():
+        if not parameter.requires_grad:
+            continue
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        torch.distributed.all_reduce(parameter.grad)
+        parameter.grad /= world
+
+
+@contextlib.contextmanager
+def interrupts(note: Callable[[], None]) -> Iterator[None]:
+    """Ctrl-C calls ``note`` and waits for the end of a step, a second one does not.
+
+    Raised in the middle of a backward pass it left torch's threads waiting for each other: 1 of 6 processes had not
+    ended after 20 s.
+    """
+
+    def handle(number: int, frame: Any) -> None:
+        note()
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.getsignal(signal.SIGINT)
+    mine = threading.current_thread() is threading.main_thread() and before is signal.default_int_handler
+    if mine:
+        signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        if mine:
+            signal.signal(signal.SIGINT, before)

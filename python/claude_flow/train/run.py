@@ -1,0 +1,41 @@
+"""Train and store: the one way from a dataset to a model of the workspace, for every command and recipe."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from claude_flow import registry
+from claude_flow.train.config import TrainingConfig
+
+__all__ = ["Trained", "train"]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A new version of a model: its file, its folder of the run, its card."""
+
+    name: str
+    version: str
+    path: Path
+    run: Path
+    card: dict[str, Any]
+
+
+def train(network: str, config: TrainingConfig, data: Path, name: str, **options: Any) -> Trained | None:
+    """Train a network on the preprocessed ``data`` and store the best epoch as a new version of the model ``name``.
+
+    The run's folder is ``runs/NAME`` of the workspace. ``options`` are those of :func:`claude_flow.train.loop.fit`.
+    Returns None in all processes of a ``torchrun`` but the first, which alone stores the model. Raises what ``fit``
+    raises; nothing is stored then.
+    """
+    from claude_flow.train.loop import fit  # torch takes seconds to load
+
+    run = registry.runs_dir() / name
+    card = fit(network, config, data, run, **options)
+    if os.environ.get("RANK", "0") != "0":
+        return None
+    path = registry.add_model(name, None, run / "model.safetensors", card)
+    return Trained(name, path.parent.name, path, run, card)
