@@ -15,7 +15,7 @@ from claude_flow import layout, modelfile, networks, registry, runtime
 from claude_flow.errors import InputError
 from claude_flow.quantize import quantize
 
-__all__ = ["Decision", "Model", "load", "load_as"]
+__all__ = ["Decision", "Model", "load", "load_as", "load_for"]
 
 BACKENDS = ("native", "wasm", "torch")
 
@@ -157,6 +157,17 @@ def load(
     if threads is not None:
         settings = replace(settings, threads=threads)
     return load_as(registry.model_path(str(name)), settings, precision, isa)
+
+
+def load_for(network: str, name: str | Path | None = None, **options: Any) -> Model:
+    """As :func:`load`, a model of ``network``: ``name``, or by default the workspace's newest, else the built-in one.
+
+    Raises :class:`InputError` if ``name`` is a model of another network.
+    """
+    path = registry.newest_model(network) if name is None else registry.model_path(str(name))
+    model = load(path, **options)
+    networks.get(network).check(model)
+    return model
 
 
 def load_as(path: Path, settings: runtime.Settings, precision: str = "auto", isa: str = "auto") -> Model:

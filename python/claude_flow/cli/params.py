@@ -10,6 +10,7 @@ import click
 
 from claude_flow import values
 from claude_flow.errors import InputError
+from claude_flow.networks.network import Option
 
 __all__ = [
     "BOOLEAN",
@@ -23,6 +24,7 @@ __all__ = [
     "Json",
     "Number",
     "Parsed",
+    "of",
     "switch",
 ]
 
@@ -102,3 +104,41 @@ def switch(name: str, default: bool | None = False, help: str = "") -> Callable[
         show_default=True,
         help=help,
     )
+
+
+def _targets(text: str) -> Any:
+    return values.json_argument(text) if text.lstrip().startswith(("{", "@")) else list(values.names(text))
+
+
+def of(option: Option) -> click.Option:
+    """The click option of one that a network's ``answer`` module declares."""
+    low, high = option.limits or (-math.inf, math.inf)
+    kinds: dict[str, Any] = {
+        "object": Json(dict),
+        "text": click.STRING,
+        "share": SHARE,
+        "shares": SHARES,
+        "duration": DURATION,
+        "number": Number(low, high),
+        "targets": Parsed("targets", _targets),
+    }
+    if option.kind == "switch":
+        return _option(switch(f"--{option.name}", bool(option.default), option.help))
+    if option.kind == "count":
+        kinds["count"] = click.IntRange(int(low), int(high))
+    return click.Option(
+        [f"--{option.name}", option.key],
+        type=kinds[option.kind],
+        required=option.required,
+        default=option.default,
+        show_default=option.default is not None,
+        metavar=option.metavar,
+        help=option.help,
+    )
+
+
+def _option(decorate: Callable[[Any], Any]) -> click.Option:
+    """The option that a decorator would add to a command."""
+    function = decorate(lambda: None)
+    option: click.Option = function.__click_params__[0]
+    return option

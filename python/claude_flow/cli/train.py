@@ -2,43 +2,33 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import click
 
-from claude_flow import registry
+from claude_flow import networks, registry
 from claude_flow.cli import options, params
-from claude_flow.cli.command import Command, Group
+from claude_flow.cli.command import Command
 from claude_flow.cli.curve import chart
+from claude_flow.cli.networks import NetworkGroup
 from claude_flow.cli.output import Output, Table
 
 __all__ = ["group"]
 
-group = Group("train", help="Train a network on a preprocessed dataset.")
 
-_SPEC_EXAMPLE = """\
-claude-flow neural train coordination \\
-  --config "coordination-training-config.json" \\
-  --data "preprocessed-coordination-data" \\
-  --validation-split 0.2 \\
-  --checkpoint-interval 10 \\
-  --tensorboard-logging true \\
-  --distributed-training auto"""
-
-
-def _command(network: str, learns: str, examples: list[str]) -> Command:
-    """The command that trains ``network``: the same options and the same loop for each."""
+def _command(row: networks.Network) -> Command:
+    """The command that trains a network: the same options and the same loop for each."""
+    network = row.name
 
     @click.command(
         network,
         cls=Command,
-        examples=examples,
-        help=f"Train the {network} network: it learns {learns}.\n\n"
+        examples=row.train_examples,
+        help=f"Train the {network} network: it learns {row.question}.\n\n"
         "The best epoch on the validation split becomes a new version of the model, with a card that holds its scores "
         "on held-out data beside simple baselines. Ctrl-C keeps a checkpoint for --resume.",
-        short_help=f"Learn {learns}.",
+        short_help=f"Learn {row.question}.",
     )
     @click.option(
         "--config",
@@ -121,7 +111,7 @@ def _command(network: str, learns: str, examples: list[str]) -> Command:
             answer = {"suggested": found.suggested, "rates": found.rates, "losses": found.losses}
             output.result(answer, _rate_tables(network, answer))
             return
-        run = registry.runs_dir() / name
+        from claude_flow.train import run
 
         with output.progress(f"training {name}", settings.epochs, "epochs") as bar:
             judged: dict[str, float] = {}
@@ -131,11 +121,11 @@ def _command(network: str, learns: str, examples: list[str]) -> Command:
                 note = "  ".join(f"{key} {value:.4g}" for key, value in judged.items())
                 bar.update(epoch - 1 + share, epochs, note)
 
-            card = loop.fit(
+            trained = run.train(
                 network,
                 settings,
                 dataset,
-                run,
+                name,
                 validation_split=validation_split,
                 checkpoint_interval=checkpoint_interval,
                 tensorboard=tensorboard_logging,
@@ -146,11 +136,10 @@ def _command(network: str, learns: str, examples: list[str]) -> Command:
                 device=device,
                 progress=progress,
             )
-        if os.environ.get("RANK", "0") != "0":  # under torchrun, the first process alone keeps the model
+        if trained is None:  # under torchrun, the first process alone keeps the model
             return
-        model = registry.add_model(name, None, run / "model.safetensors", card)
-        version = model.parent.name
-        result = {"model": name, "version": version, "path": model, "run": run, "card": card}
+        version, model, card = trained.version, trained.path, trained.card
+        result = {"model": name, "version": version, "path": model, "run": trained.run, "card": card}
         output.result(result, _tables(f"{name} {version}", model, card))
 
     return train
@@ -189,30 +178,4 @@ def _tables(title: str, model: Path, card: dict[str, Any]) -> list[Table]:
     ]
 
 
-group.add_command(
-    _command(
-        "coordination",
-        "which agent should take which task",
-        [_SPEC_EXAMPLE, "claude-flow neural train coordination --time-budget 60s --output coordination-v3"],
-    )
-)
-group.add_command(
-    _command(
-        "optimization",
-        "which change removes a bottleneck",
-        [
-            "claude-flow neural train optimization --data preprocessed-optimization-data --time-budget 5m",
-            "claude-flow neural train optimization --find-learning-rate",
-        ],
-    )
-)
-group.add_command(
-    _command(
-        "prediction",
-        "when a task will be done, and how sure that is",
-        [
-            "claude-flow neural train prediction --seed 1 --time-budget 5m",
-            "claude-flow neural train prediction --resume",
-        ],
-    )
-)
+group = NetworkGroup("train", make=_command, help="Train a network on a preprocessed dataset.")

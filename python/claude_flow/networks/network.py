@@ -109,6 +109,13 @@ class Network:
         """What :meth:`claude_flow.model.Model.decide` asks, or None where outputs are the answer."""
         return self.part("head").Head(path, file) if self.has_head else None
 
+    def check(self, model: Any) -> None:
+        """Refuse a loaded model of another network: :class:`InputError`."""
+        if model.network != self.name:
+            raise InputError(
+                f"{model.path} is a {model.network} model: name a {self.name} model, or ask  infer {model.network}"
+            )
+
     def config(self, values: dict[str, Any] | None = None) -> Any:
         """The configuration with the given fields; :class:`InputError` for an unknown one.
 

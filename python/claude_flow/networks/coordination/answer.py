@@ -8,12 +8,45 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from claude_flow import registry
+from claude_flow import networks, registry
 from claude_flow.errors import InputError
 from claude_flow.model import Decision, Model
 from claude_flow.networks.coordination.features import GROUPS, Encoder, Swarm, parse_request
+from claude_flow.networks.network import Option
 
-__all__ = ["answer", "render"]
+__all__ = ["EXAMPLES", "HELP", "OPTIONS", "answer", "render"]
+
+HELP = """\
+Say which agent should take which task."""
+EXAMPLES = (
+    """\
+claude-flow neural infer coordination \\
+  --input '{
+    "current-agents": [
+      {"id":"arch-001","type":"architect","load":0.6,"capabilities":["design","analysis"]},
+      {"id":"code-001","type":"coder","load":0.8,"capabilities":["backend","apis"]}
+    ],
+    "pending-tasks": [
+      {"id":"task-001","type":"api-design","priority":"high","complexity":0.7},
+      {"id":"task-002","type":"implementation","priority":"medium","complexity":0.8}
+    ],
+    "system-state": {"memory-usage":0.65,"cpu-usage":0.45,"network-latency":25}
+  }' \\
+  --confidence-threshold 0.8 \\
+  --explain-decision true""",
+    "claude-flow neural infer coordination --input @swarm.json --format json",
+)
+OPTIONS = (
+    Option(
+        "input",
+        "object",
+        'The swarm: "current-agents", "pending-tasks", "system-state".',
+        part="request",
+        required=True,
+    ),
+    Option("confidence-threshold", "share", "Withhold what is less sure than this.", part="keyword", default=0.0),
+)
+
 
 CONFIDENCE = "probability that no other choice would have turned out better, calibrated on held-out episodes"
 _ALTERNATIVES = 3
@@ -37,8 +70,7 @@ def answer(model: Model, request: Any, *, confidence_threshold: float = 0.0, exp
     """
     if not 0 <= confidence_threshold <= 1:
         raise InputError(f"confidence-threshold must lie between 0 and 1, not {confidence_threshold:g}")
-    if model.network != "coordination":
-        raise InputError(f"{model.path} is a {model.network} model; this needs a coordination model")
+    networks.get("coordination").check(model)
     swarm = parse_request(request, int(model.config["max_tokens"]))
     x = Encoder.from_schema(model.features).swarm(swarm)
     decision = model.decide(x, len(swarm.agents), len(swarm.tasks))

@@ -8,13 +8,46 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from claude_flow import registry
+from claude_flow import networks, registry
 from claude_flow.errors import InputError
 from claude_flow.model import Model
+from claude_flow.networks.network import Option
 from claude_flow.networks.optimization.catalogue import RECOMMENDATIONS, moved
 from claude_flow.networks.optimization.features import GROUPS, Encoder, Reading
 
-__all__ = ["answer", "confidences", "render"]
+__all__ = ["EXAMPLES", "HELP", "OPTIONS", "answer", "confidences", "render"]
+
+HELP = """\
+Say what to change to remove the bottleneck.
+
+docs/optimization.md lists every metric, setting, limit and target. What is left out is unknown, never zero."""
+EXAMPLES = (
+    """\
+claude-flow neural infer optimization \\
+  --current-performance '{
+    "throughput": 45.2,
+    "latency": 120,
+    "error-rate": 0.02,
+    "resource-utilization": 0.78
+  }' \\
+  --constraints '{
+    "max-memory": "16GB",
+    "max-cpu": 0.9,
+    "budget": 1000
+  }' \\
+  --optimization-targets '["reduce-latency","improve-throughput"]'""",
+    "claude-flow neural infer optimization --current-performance @metrics.json --current-settings @settings.json",
+)
+OPTIONS = (
+    Option("current-performance", "object", "Metrics by name.", required=True),
+    Option("current-settings", "object", 'Settings by name, such as {"max-agents": 6}.'),
+    Option("workload", "object", 'The work by name, such as {"arrival-rate": 50}.'),
+    Option("constraints", "object", 'Limits by name, such as {"max-memory": "16GB"}.'),
+    Option("optimization-targets", "targets", 'What to improve: names, or weights such as {"reduce-latency": 3}.'),
+    Option("top", "count", "The most changes to name.", part="keyword", default=5, limits=(1, 128)),
+    Option("confidence-threshold", "share", "Withhold what is less sure than this.", part="keyword", default=0.0),
+)
+
 
 _REASONS = 4  # contributing inputs that an explanation names
 CONFIDENCE = (
@@ -49,8 +82,7 @@ def answer(
         raise InputError(f"top must lie between 1 and {len(RECOMMENDATIONS)}, not {top}")
     if not 0.0 <= confidence_threshold <= 1.0:
         raise InputError(f"confidence-threshold must lie between 0 and 1, not {confidence_threshold:g}")
-    if model.network != "optimization":
-        raise InputError(f"{model.path} is a {model.network} model; this needs an optimization model")
+    networks.get("optimization").check(model)
     encoder = Encoder.from_schema(model.features)
     reading = encoder.encode(request)
     scale = model.constant("scale")

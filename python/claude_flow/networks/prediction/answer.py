@@ -13,14 +13,52 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from claude_flow import registry
+from claude_flow import networks, registry
 from claude_flow.errors import InputError
 from claude_flow.model import Model
+from claude_flow.networks.network import Option
 from claude_flow.networks.prediction.features import QUANTILES, TARGETS, UNITS, WIDTH, Encoder, shifted, shifts, slots
 from claude_flow.networks.prediction.history import KEYS, SCOPES, Runs, as_of
 from claude_flow.values import did_you_mean, duration
 
-__all__ = ["FIELDS", "answer", "parse_request", "render"]
+__all__ = ["EXAMPLES", "FIELDS", "HELP", "OPTIONS", "answer", "parse_request", "render"]
+
+HELP = """\
+Say when a task will be done, and how sure that is."""
+EXAMPLES = (
+    """\
+claude-flow neural infer prediction \\
+  --task-description "implement authentication microservice" \\
+  --historical-context "similar-tasks-last-6-months" \\
+  --current-team-capacity '{
+    "available-agents": 4,
+    "average-productivity": 0.85,
+    "experience-level": "senior"
+  }' \\
+  --uncertainty-quantification true \\
+  --confidence-intervals "80%,95%\"""",
+    "claude-flow neural infer prediction --task-description 'fix a flaky test' --task-type bugfix --agent coder-1",
+)
+OPTIONS = (
+    Option("task-description", "text", "What is to be done, in words.", required=True),
+    Option(
+        "historical-context",
+        "text",
+        "The past runs to learn from: a dataset of tables, or similar-tasks-last-6-months for those in the "
+        "workspace's swarm-training-data.",
+        metavar="CONTEXT",
+    ),
+    Option("current-team-capacity", "object", 'The team, such as {"available-agents": 4}.'),
+    Option("uncertainty-quantification", "switch", "Give intervals beside the median.", default=True),
+    Option("confidence-intervals", "shares", "Their levels, up to 95%.", default="80%,95%"),
+    Option("task-type", "text", "The kind of task, as the history names it."),
+    Option("agent", "text", "Who would do it, as the history names them."),
+    Option("source", "text", "Whose log the task belongs to; by default that of the latest run."),
+    Option("requested-time", "duration", "The time reserved for it, such as 2h."),
+    Option("processors", "number", "The processors reserved for it.", limits=(0, float("inf"))),
+    Option("decision-time", "text", "ISO 8601; only what was known then counts. Default: now.", metavar="TIME"),
+)
+
 
 Array = NDArray[Any]
 
@@ -59,8 +97,7 @@ def answer(model: Model, request: Any, *, explain: bool = False) -> dict[str, An
     Returns a JSON-ready dictionary. A target that the model was not trained on is ``unavailable``, with the reason.
     Raises :class:`InputError` for a request that cannot be used.
     """
-    if model.network != "prediction":
-        raise InputError(f"{model.path} is a {model.network} model; this needs a prediction model")
+    networks.get("prediction").check(model)
     asked = parse_request(request)
     encoder, length, moves = _stored(model)
     past, used = _history(asked)
