@@ -14,11 +14,8 @@ from claude_flow.cli import options, params
 from claude_flow.cli.command import Command
 from claude_flow.cli.output import Output, Table
 from claude_flow.errors import InputError
-from claude_flow.values import did_you_mean
 
 __all__ = ["benchmark", "check_page", "progress", "show"]
-
-_QUICK = 0.15  # of the suite
 
 
 @click.command(
@@ -69,34 +66,12 @@ def benchmark(
     """
     check_page(html)
     path = registry.model_path(model)
-    from claude_flow.evaluate import benchmark as evaluation
-    from claude_flow.evaluate import report
-    from claude_flow.model import load
-    from claude_flow.studies import protocols, suite
+    from claude_flow.studies import judging
 
-    place, name = Path(scenarios), registry.model_name(path)
-    with progress(output, f"benchmark {model}") as shown, files.temporary_folder() as scratch:
-        if place.exists() and scenarios != suite.NAME and not (place / "manifest.json").is_file():
-            results = protocols.run(place, baselines, metrics, seeds=range(seeds), quick=quick, progress=shown)
-            summaries = [report.summarize(result) for result in results]
-        else:
-            network = load(path).network
-            evaluation.check(network, baselines, metrics)
-            if near := did_you_mean(scenarios, [suite.NAME]) if scenarios != suite.NAME else "":
-                raise InputError(f"there is no dataset {scenarios!r}{near}")
-            is_suite = scenarios == suite.NAME
-            shown(0.0, "simulating" if is_suite else "reading")
-            data = suite.build(network, scratch, _QUICK if quick else 1.0) if is_suite else None
-            result = evaluation.benchmark(
-                path,
-                data or registry.dataset_path(scenarios),
-                baselines=baselines,
-                measures=metrics,
-                seeds=range(seeds),
-                label=suite.NAME if is_suite else None,
-                progress=shown,
-            )
-            summaries = [report.summarize(result, reference=name)]
+    with progress(output, f"benchmark {model}") as shown:
+        summaries = judging.benchmark(
+            path, scenarios, baselines=baselines, measures=metrics, seeds=seeds, quick=quick, progress=shown
+        )
     show(output, f"Benchmark of {model}", summaries, html)
 
 

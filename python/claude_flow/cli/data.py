@@ -245,7 +245,7 @@ def preprocess(
     for folder in result.kept:
         output.warn(f"{folder} is left as it was: it comes from an earlier preprocessing")
     made, skipped = result.made, result.skipped
-    rows = [[network, made[network]["dataset"], _bytes(Path(made[network]["path"]))] for network in made]
+    rows = [[name, dataset["dataset"], _bytes(Path(dataset["path"]))] for name, dataset in result.made.items()]
     tables_ = [(f"preprocessed {dataset}", ["network", "dataset", "bytes"], rows)]
     if skipped:
         tables_.append(("left out", ["network", "why"], [[network, why] for network, why in skipped.items()]))

@@ -111,9 +111,9 @@ def setup_acceleration(
 def _any_model() -> Path:
     from claude_flow import networks
 
-    for network in networks.NETWORKS:
+    for row in networks.NETWORKS.values():
         try:
-            return registry.newest_model(network)
+            return registry.newest_model(row.name)
         except InputError:
             continue
     raise InputError("there is no model to try the choices on: train one with  claude-flow neural train coordination")

@@ -76,29 +76,19 @@ def cross_fold(
     of Nadeau and Bengio, with Holm's correction. A folder of an ASlib scenario is judged on its official folds.
     """
     check_page(html)
-    from claude_flow.evaluate import refit, report
-    from claude_flow.model import load
-    from claude_flow.studies import protocols
+    from claude_flow.studies import judging
 
-    path = registry.model_path(model)
     with progress(output, f"cross-validating {model}") as shown:
-        if data is not None and Path(data).exists() and not Path(data, "manifest.json").is_file():
-            results = protocols.run(Path(data), None, metrics, seeds=[seed], quick=False, progress=shown)
-            found = [report.summarize(result) for result in results]
-        else:
-            network = load(path).network
-            result = refit.cross_fold(
-                path,
-                registry.dataset_path(data or f"preprocessed-{network}-data"),
-                folds=folds,
-                baselines=baselines,
-                measures=metrics,
-                seed=seed,
-                time_budget=time_budget,
-                progress=shown,
-            )
-            name = registry.model_name(path)
-            found = [report.summarize(result, reference=name, test_share=1 / folds, parts=True)]
+        found = judging.cross_fold(
+            registry.model_path(model),
+            data,
+            folds=folds,
+            baselines=baselines,
+            measures=metrics,
+            seed=seed,
+            time_budget=time_budget,
+            progress=shown,
+        )
     if not statistical_significance:
         for summary in found:
             summary["tests"] = []

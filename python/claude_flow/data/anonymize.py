@@ -176,7 +176,7 @@ class Anonymizer:
         for match in _INTRODUCED.finditer(value):
             self._learn_person((match.group(match.lastindex or 0)).split())
         for match in _LOCAL_PART.finditer(value):
-            self._learn_person([part.capitalize() for part in match.groups()])
+            self._learn_person([part[:1].upper() + part[1:].lower() for part in match.groups()])
         result = self._replace(value, prose)
         if len(self._known) > 50_000:
             self._known.clear()

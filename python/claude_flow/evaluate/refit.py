@@ -105,8 +105,7 @@ def _refit(
             f"{others[0]}: a model that was trained elsewhere may know the test parts: name baselines only"
         )
     loaded = claude_flow.load(model)
-    if loaded.network != network:
-        raise InputError(f"{model} is a {loaded.network} model, but {data} is for {network}")
+    networks.get(network).check(loaded, f"{data} is for {network}")
     document = loaded.provenance.get("config") or {f"{network}-training": {}}
     from claude_flow.train import config
     from claude_flow.train.loop import fit  # torch takes seconds to load: after what can be wrong

@@ -78,7 +78,7 @@ def profile(
             raise InputError(f"unknown metric {metric!r}: it is one of {', '.join(METRICS)}")
     file = modelfile.read(path)
     work = work or f"typical-{file.network}-tasks"
-    typical = {f"typical-{network}-tasks": network for network in networks.NETWORKS}
+    typical = {f"typical-{name}-tasks": name for name in networks.NETWORKS}
     if work not in typical and work not in workload.VARIATIONS:
         known = ", ".join([*typical, *workload.VARIATIONS])
         raise InputError(f"unknown workload {work!r}: it is one of {known}")

@@ -18,8 +18,8 @@ class Option:
     """One thing that a request may say, as the command line, HTTP and MCP offer it.
 
     ``part`` says where it goes: ``"request"`` is the whole request, ``"field"`` a field of it by the option's name,
-    ``"keyword"`` an argument of the network's ``answer.answer``. ``kind`` is a word of :mod:`claude_flow.cli.options`:
-    object, text, share, shares, number, count, duration, switch, targets.
+    ``"keyword"`` an argument of the network's ``answer.answer``. ``kind`` is a word that
+    :func:`claude_flow.cli.params.of` knows: object, text, share, shares, number, count, duration, switch, targets.
     """
 
     name: str
@@ -109,12 +109,11 @@ class Network:
         """What :meth:`claude_flow.model.Model.decide` asks, or None where outputs are the answer."""
         return self.part("head").Head(path, file) if self.has_head else None
 
-    def check(self, model: Any) -> None:
-        """Refuse a loaded model of another network: :class:`InputError`."""
+    def check(self, model: Any, why: str = "") -> None:
+        """Refuse a loaded model of another network: :class:`InputError`; ``why`` says what the network is asked for."""
         if model.network != self.name:
-            raise InputError(
-                f"{model.path} is a {model.network} model: name a {self.name} model, or ask  infer {model.network}"
-            )
+            why = why or f"name a {self.name} model, or ask  infer {model.network}"
+            raise InputError(f"{model.path} is a {model.network} model: {why}")
 
     def config(self, values: dict[str, Any] | None = None) -> Any:
         """The configuration with the given fields; :class:`InputError` for an unknown one.

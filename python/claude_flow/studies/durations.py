@@ -53,7 +53,7 @@ _BOOSTING = {
     "deterministic": True,
 }
 _ROUNDS = 80
-_SHARES = np.linspace(0, 1, 21)  # of the network in its mixture with the shrunken mean
+_SHARES = np.linspace(0, 1, 21)  # of the network's forecast when mixed with the shrunken mean
 
 Array = NDArray[Any]
 

@@ -186,6 +186,10 @@ def parse(document: Any, network: str, where: str = "config") -> TrainingConfig:
             config.network.update(value)
         elif target:
             setattr(config, target, value)
+    try:
+        row.config(config.network)
+    except InputError as error:
+        raise InputError(f"{where}: {root}.{error}") from None
     return config
 
 

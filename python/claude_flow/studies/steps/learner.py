@@ -188,9 +188,9 @@ def _shown(tokens: list[NDArray[np.float32]], layers: int) -> list[NDArray[np.fl
 def _mean(networks: list[PredictionNet], tokens: list[NDArray[np.float32]]) -> Array:
     found = []
     with torch.no_grad():
-        for network in networks:
-            x, lengths = _padded(_shown(tokens, network.config.layers))
-            parts = [network(x[i : i + _CHUNK], lengths[i : i + _CHUNK]) for i in range(0, len(x), _CHUNK)]
+        for member in networks:
+            x, lengths = _padded(_shown(tokens, member.config.layers))
+            parts = [member(x[i : i + _CHUNK], lengths[i : i + _CHUNK]) for i in range(0, len(x), _CHUNK)]
             found.append(torch.cat(parts).numpy())
     mean: Array = np.mean(found, axis=0)
     return mean
