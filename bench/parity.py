@@ -78,7 +78,7 @@ Written by `python bench/parity.py`; do not edit. Python {platform.python_versio
 NumPy {np.__version__}, {platform.machine()}.
 
 The largest difference between the engine's output and torch's, divided by the largest output, at the guide's sizes with
-random weights. The tests demand at most 1e-5 over more shapes, with padding (`tests/python/test_parity.py`).
+random weights. The tests demand at most 1e-5 over more shapes, with padding (`tests/engine/test_parity.py`).
 
 {chr(10).join(parity)}
 

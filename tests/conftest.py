@@ -11,7 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from claude_flow import engine
+
 ROOT = Path(__file__).parents[1]
+ISAS = ("scalar", "sse41", "avx2", "avxvnni", "avx512", "avx512vnni")
+unknown = [word for word in engine.available() if word not in ISAS]
+assert not unknown, f"the engine has instruction sets that no test names: {unknown}"
 
 # A shell that runs the tests in the background makes them ignore Ctrl-C, and every process that they start with them:
 # the tests that send it need its usual effect.
@@ -25,6 +30,14 @@ def public_data() -> Path:
     if not path.is_dir():
         pytest.skip(f"the public data sets are not at {path} (set CLAUDE_FLOW_TEST_DATA)")
     return path
+
+
+@pytest.fixture(params=ISAS)
+def isa(request: pytest.FixtureRequest) -> str:
+    """Each instruction set in turn; one that this CPU lacks is skipped, never passed."""
+    if request.param not in engine.available():
+        pytest.skip(f"this CPU has no {request.param}")
+    return request.param
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,7 @@
 
 The one rule: a run enters the history of a task only when it had **ended** by the task's decision time (its
 submission, or its start where that is unknown). What is still running then has no duration, status or cost yet. All
-of this is sorted-array arithmetic, so 70 000 runs take seconds; ``tests/python/test_prediction_history.py``
+of this is sorted-array arithmetic, so 70 000 runs take seconds; ``tests/networks/prediction``
 compares it with a loop that does nothing clever.
 """
 

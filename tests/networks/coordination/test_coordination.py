@@ -24,7 +24,7 @@ from claude_flow.networks.coordination.prepare import preprocess
 from claude_flow.networks.scale import NORMALIZATIONS, Scaler
 from claude_flow.networks.text import hash_text
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SWARM = json.loads((ROOT / "docs/examples/swarm.json").read_text())
 
 

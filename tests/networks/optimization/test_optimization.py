@@ -144,5 +144,5 @@ def test_a_schema_survives_json_and_a_foreign_one_is_refused():
 
 
 def test_the_reference_page_is_current():
-    path = Path(__file__).parents[2] / "docs" / "optimization_reference.md"
+    path = Path(__file__).parents[3] / "docs" / "optimization_reference.md"
     assert path.read_text("utf-8") == page(), "python -m claude_flow.networks.optimization.reference > the page"

@@ -19,7 +19,7 @@ from claude_flow.networks.optimization.learn import hide, ranking_metrics
 from claude_flow.networks.optimization.rules import rule_scores
 
 COLUMNS = ("regret-at-1", "regret-at-5", "hit-at-5", "gain-at-1", "helpful-at-1", "spearman", "regret-at-1-whole")
-DOCS = Path(__file__).parents[2] / "docs" / "optimization.md"
+DOCS = Path(__file__).parents[3] / "docs" / "optimization.md"
 
 
 @pytest.fixture(scope="module")
