@@ -23,7 +23,7 @@ from typing import Any
 from claude_flow import files
 from claude_flow.errors import InputError
 from claude_flow.files import atomic_folder
-from claude_flow.values import did_you_mean, parse_json, valid_name
+from claude_flow.values import did_you_mean, read_json, valid_name
 
 __all__ = [
     "add_model",
@@ -116,7 +116,7 @@ def model_card(model: Path) -> dict[str, Any]:
     card = model.parent / _CARD
     if model.name != _MODEL or not card.is_file():
         return {}
-    found = parse_json(card.read_text("utf-8"), str(card))
+    found = read_json(card)
     return found if isinstance(found, dict) else {}
 
 

@@ -11,16 +11,15 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from claude_flow import files, registry
-from claude_flow.errors import InputError
-from claude_flow.values import did_you_mean, parse_json
+from claude_flow import files, registry, schema
+from claude_flow.values import read_json
 
 __all__ = ["CACHING", "Batcher", "Cache", "Pool", "Settings", "read", "write"]
 
@@ -37,11 +36,11 @@ class Settings:
     as one batch. ``caching``: "intelligent" keeps loaded models in the process until others need the room.
     ``memory_mapping``: map a model file instead of reading it whole."""
 
-    backend: str = "native"
-    threads: int = 1
-    batching: bool = False
-    caching: str = "off"
-    memory_mapping: bool = True
+    backend: Annotated[str, schema.Choice("native", "wasm", "torch")] = "native"
+    threads: Annotated[int, schema.Whole(1, 1024)] = 1
+    batching: Annotated[bool, schema.Flag()] = False
+    caching: Annotated[str, schema.Choice(*CACHING)] = "off"
+    memory_mapping: Annotated[bool, schema.Flag()] = True
 
 
 def path() -> Path:
@@ -52,24 +51,9 @@ def path() -> Path:
 def read() -> Settings:
     """The workspace's settings, or the defaults where it has none. Raises :class:`InputError` for a damaged file."""
     file = path()
-    try:
-        found = parse_json(file.read_text("utf-8"), str(file))
-    except FileNotFoundError:
+    if not file.exists():
         return Settings()
-    except UnicodeDecodeError:
-        raise InputError(f"{file}: not UTF-8 text; run  claude-flow neural runtime setup-acceleration") from None
-    if not isinstance(found, dict):
-        raise InputError(f"{file}: not an object; run  claude-flow neural runtime setup-acceleration")
-    kinds = {field.name: type(field.default) for field in fields(Settings)}
-    for name, value in found.items():
-        if name not in kinds:
-            raise InputError(f"{file}: unknown setting {name!r}{did_you_mean(name, kinds)}")
-        if type(value) is not kinds[name]:
-            raise InputError(f"{file}: {name} is {value!r}, not a {kinds[name].__name__}")
-    settings = Settings(**found)
-    if settings.caching not in CACHING or settings.threads < 1:
-        raise InputError(f"{file}: caching is one of {', '.join(CACHING)}, and threads at least 1")
-    return settings
+    return Settings(**schema.check(read_json(file), schema.record_of(Settings), f"{files.printable(file)}: settings"))
 
 
 def write(settings: Settings) -> Path:

@@ -12,8 +12,10 @@ import os
 import re
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, NoReturn
 
+from claude_flow import files
 from claude_flow.errors import InputError
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "names",
     "number",
     "parse_json",
+    "read_json",
     "share",
     "shares",
     "size",
@@ -82,6 +85,8 @@ def parse_json(text: str, where: str = "") -> Any:
     Traceback (most recent call last):
     claude_flow.errors.InputError: agents.json: line 1 column 10: NaN is not JSON: give a number or null
     """
+
+    text = text.removeprefix("\ufeff")  # a byte order mark, pasted along
 
     def constant(token: str) -> NoReturn:
         raise _Refused(f"{token} is not JSON: give a number or null", token)
@@ -142,6 +147,7 @@ def json_argument(text: str) -> Any:
     >>> json_argument('["accuracy", "latency"]')
     ['accuracy', 'latency']
     """
+    text = text.removeprefix("\ufeff")
     if text.startswith("@"):
         return _json_file(text[1:])
     if not text.lstrip().startswith(("{", "[")) and os.path.isfile(text):
@@ -154,20 +160,22 @@ def json_argument(text: str) -> Any:
         raise InputError(f"{_short(text)} is neither JSON nor a file ({error})") from None
 
 
-def _json_file(path: str) -> Any:
-    where = path if path.isprintable() else repr(path)
+def read_json(path: Path) -> Any:
+    """The JSON value of a file; :class:`InputError` with the file, line and column."""
+    return parse_json(files.read_text(path), files.printable(path))
+
+
+def _json_file(name: str) -> Any:
+    if name != "-":
+        return read_json(Path(name))
+    if sys.stdin is None:  # closed
+        raise InputError("-: there is no standard input")
     try:
-        if path == "-":
-            data = sys.stdin.buffer.read()
-        else:
-            with open(path, "rb") as file:
-                data = file.read()
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise InputError(f"{where}: {getattr(error, 'strerror', None) or error}") from None
-    try:
-        return parse_json(data.decode("utf-8-sig"), where)
-    except UnicodeDecodeError as error:
-        raise InputError(f"{where}: byte {error.start}: not UTF-8 text") from None
+        return parse_json(files.decoded(sys.stdin.buffer.read(), "-"), "-")
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"-: {getattr(error, 'strerror', None) or error}") from None
 
 
 # Scalars ------------------------------------------------------------------------------------------------

@@ -15,13 +15,21 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from claude_flow import schema
+
 __all__ = [
+    "COUNT",
+    "MOMENT",
+    "NUMBER",
+    "REAL",
     "STATUSES",
+    "TEXT",
     "Fold",
     "Record",
     "Run",
     "Step",
     "Task",
+    "column_kind",
     "column_types",
     "count",
     "moment",
@@ -209,3 +217,18 @@ def text(value: Any) -> str | None:
         return None
     short = value[:_LONGEST_TEXT]
     return short if short.isascii() else short.encode("utf-8", "replace").decode("utf-8")
+
+
+TEXT = schema.Read("a non-empty string", text)
+MOMENT = schema.Read("an ISO 8601 time", moment)
+COUNT = schema.Read("a whole number of at least 0", count)
+NUMBER = schema.Read("a number of at least 0", number)
+REAL = schema.Number(-1e300, 1e300)
+_KINDS: dict[type, schema.Kind] = {str: TEXT, int: COUNT, float: NUMBER, bool: schema.Flag(), datetime: MOMENT}
+
+
+def column_kind(kind: type[Record], name: str) -> schema.Kind:
+    """What a value of the column ``name`` may be in the project's own events."""
+    if name == "status":
+        return schema.Choice(*STATUSES)
+    return REAL if name == "utility" else _KINDS[column_types(kind)[name]]

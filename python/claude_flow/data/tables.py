@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from claude_flow import files
+from claude_flow.data import manifest
 from claude_flow.data.events import Fold, Record, Run, Step, Task, column_types
 from claude_flow.errors import ClaudeFlowError, InputError, require
+from claude_flow.schema import Anything, Table
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["DatasetWriter", "read_manifest", "read_table", "schema", "writing"]
+__all__ = ["DatasetWriter", "read_manifest", "read_parquet", "read_table", "schema", "writing"]
 
 TABLES: dict[type[Record], str] = {Run: "runs", Task: "tasks", Step: "steps", Fold: "folds"}
 _ROW_GROUP = 16_384
@@ -81,13 +83,13 @@ class DatasetWriter:
         """Rows written so far, per table."""
         return {name: table.rows for name, table in self._tables.items()}
 
-    def finish(self, manifest: dict[str, Any]) -> dict[str, Any]:
-        """Close the tables, describe them as ``tables`` in the manifest, write and return it."""
+    def finish(self, about: dict[str, Any]) -> dict[str, Any]:
+        """Close the tables, describe them as ``tables`` in the manifest ``about``, write and return it."""
         described = {name: {"rows": t.rows, "columns": t.close()} for name, t in self._tables.items()}
-        manifest = {**manifest, "tables": described}
-        content = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-        (self._folder / "manifest.json").write_text(content, encoding="utf-8")
-        return manifest
+        about = {**about, "tables": described}
+        content = json.dumps(about, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        (self._folder / manifest.FILE).write_text(content, encoding="utf-8")
+        return about
 
     def abandon(self) -> None:
         """Close what is open; the folder is about to be deleted, or is finished and this does nothing."""
@@ -97,13 +99,7 @@ class DatasetWriter:
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """Return the manifest of a dataset of tables. :raises InputError: the folder holds none."""
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        if manifest["kind"] == "tables" and manifest["format"] == 1 and isinstance(manifest["tables"], dict):
-            return dict(manifest)
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    raise InputError(f"{folder} is not a dataset of tables: make one with  claude-flow neural data collect")
+    return manifest.read(folder, "tables", {"tables": Table(Anything())})
 
 
 def read_table(folder: Path, name: str) -> pa.Table | None:
@@ -113,9 +109,13 @@ def read_table(folder: Path, name: str) -> pa.Table | None:
     """
     if name not in read_manifest(folder)["tables"]:
         return None
-    path = folder / f"{name}.parquet"
+    return read_parquet(folder / f"{name}.parquet")
+
+
+def read_parquet(path: Path, columns: tuple[str, ...] | None = None) -> pa.Table:
+    """Return a parquet file, or some columns of it, as far as it has them. :raises InputError: it cannot be read."""
     try:
-        return _parquet().read_table(path)
+        return _parquet().read_table(path, columns=list(columns) if columns else None)
     except (OSError, _arrow().ArrowException) as error:
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path}: cannot be read: {first_line}") from error

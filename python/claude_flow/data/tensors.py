@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,23 +56,33 @@ class Rows:
         return self[:] if dtype is None else self[:].astype(dtype)
 
 
-def read(path: Path) -> dict[str, Array]:
+_AGAIN = "make the data again with  claude-flow neural data preprocess"
+
+
+def read(path: Path, rows: Mapping[str, tuple[int, ...]] | None = None) -> dict[str, Array]:
     """The tensors of one shard as read-only views of the mapped file.
 
-    Raises :class:`InputError` for a file that is no safetensors file, cannot be read, or is cut short.
+    Args:
+        rows: tensors that it must have, and the shape of a row of each.
+
+    Raises:
+        InputError: it is no safetensors file, cannot be read, is cut short, or lacks one of ``rows``.
     """
     try:
         with safe_open(path, framework="numpy") as container:  # checks the header and every offset
             views = mapped(path)
-            return {n: views[n] if n in views else container.get_tensor(n) for n in container.keys()}  # noqa: SIM118
+            found = {n: views[n] if n in views else container.get_tensor(n) for n in container.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        message = f"{path}: cannot be read ({error}): make the data again with  claude-flow neural data preprocess"
-        raise InputError(message) from None
+        raise InputError(f"{path}: cannot be read ({error}): {_AGAIN}") from None
+    for name, shape in (rows or {}).items():
+        if name not in found or found[name].shape[1:] != shape:
+            raise InputError(f"{path}: it has no tensor {name!r} with rows of shape {list(shape)}: {_AGAIN}")
+    return found
 
 
-def shards(folder: Path, names: Sequence[str]) -> dict[str, Rows]:
-    """The tensors of several shards as one, by name; all shards hold the same names."""
-    parts = [read(folder / name) for name in names]
+def shards(folder: Path, names: Sequence[str], rows: Mapping[str, tuple[int, ...]] | None = None) -> dict[str, Rows]:
+    """The tensors of several shards as one, by name; all shards hold the same names and, of ``rows``, such rows."""
+    parts = [read(folder / name, rows) for name in names]
     if not parts or any(part.keys() != parts[0].keys() for part in parts):
-        raise InputError(f"{folder}: its shards do not fit together: make the data again with data preprocess")
+        raise InputError(f"{folder}: its shards do not fit together: {_AGAIN}")
     return {key: Rows([part[key] for part in parts]) for key in parts[0]}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from claude_flow import networks
+from claude_flow.data import manifest
 from claude_flow.errors import InputError
 from claude_flow.evaluate.result import Curve, Score
 from claude_flow.model import Model
@@ -107,14 +107,7 @@ def network_of(data: Path) -> str:
 
     :raises InputError: it is no preprocessed dataset.
     """
-    try:
-        manifest = json.loads((data / "manifest.json").read_text("utf-8"))
-        network = manifest["network"] if manifest["kind"] == "tensors" else ""
-    except (OSError, ValueError, KeyError, TypeError):
-        network = ""
-    if network not in networks.NETWORKS:
-        raise InputError(f"{data} is not a preprocessed dataset: make one with  claude-flow neural data preprocess")
-    return str(network)
+    return networks.get(manifest.read(data, "tensors", {})["network"]).name
 
 
 def choose(asked: Sequence[str] | None, known: Mapping[str, str], what: str) -> list[str]:

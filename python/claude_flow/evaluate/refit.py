@@ -14,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 import claude_flow
 from claude_flow import networks, registry
+from claude_flow.data import manifest as manifests
 from claude_flow.errors import InputError
 from claude_flow.evaluate import benchmark, judge
 from claude_flow.evaluate.result import Curve, Progress, Result
@@ -155,10 +156,10 @@ def _pooled(curves: list[Curve]) -> list[Curve]:
 def _derive(data: Path, folder: Path, manifest: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Path:
     """A dataset as ``data`` is, with other entries in its manifest and other tensors; shards stay where they are."""
     folder.mkdir()
-    found = json.loads((data / "manifest.json").read_text("utf-8"))
+    found = manifests.read(data, "tensors", {})
     if "shards" in found:
         found["shards"] = [str((data / shard).resolve()) for shard in found["shards"]]
-    (folder / "manifest.json").write_text(json.dumps({**found, **manifest}), "utf-8")
+    (folder / manifests.FILE).write_text(json.dumps({**found, **manifest}), "utf-8")
     if tensors:
         save_file({**load_file(data / "pools.safetensors"), **tensors}, folder / "pools.safetensors")
     return folder

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+from claude_flow import schema
 from claude_flow.errors import InputError
-from claude_flow.values import did_you_mean
 
 __all__ = ["Network", "Option"]
 
@@ -48,7 +48,10 @@ class Network:
     =========== ================================================================================= =====
     module      what generic code uses of it                                                      torch
     =========== ================================================================================= =====
-    ``config``  ``Config``: a frozen dataclass of sizes; the defaults are the guide's             no
+    ``config``  ``Config``: a frozen dataclass of sizes, each annotated with what it may be; the  no
+                defaults are the guide's. ``FIXED``: those that a training cannot change;
+                ``DATA``: a record of the training data's options; ``MEASURES``: names of what
+                the validation split is judged by
     ``net``     ``Net(config)``: the module, with ``config``; ``lower(program, config)`` writes    yes
                 its ops, ``stored(tensors, config)`` gives the tensors as the ops want them with
                 the configuration of the file, ``restored(tensors, config)`` goes back
@@ -115,20 +118,29 @@ class Network:
             why = why or f"name a {self.name} model, or ask  infer {model.network}"
             raise InputError(f"{model.path} is a {model.network} model: {why}")
 
+    @property
+    def sizes(self) -> schema.Record:
+        """What its configuration may say."""
+        return schema.record_of(self.part("config").Config)
+
+    @property
+    def trainable_sizes(self) -> schema.Record:
+        """The same for a training, which cannot change what the encoder dictates."""
+        config = self.part("config")
+        default, why = config.Config(), "that is how its inputs are encoded"
+        fixed = {name: schema.Fixed(_plain(getattr(default, name)), why) for name in config.FIXED}
+        return schema.Record({**self.sizes.fields, **fixed})
+
     def config(self, values: dict[str, Any] | None = None) -> Any:
-        """The configuration with the given fields; :class:`InputError` for an unknown one.
+        """The configuration with the given fields; :class:`InputError` for one that is unknown or out of range.
 
         >>> from claude_flow import networks
         >>> networks.get("optimization").config({"hidden": [64]}).hidden
         (64,)
         """
-        kind = self.part("config").Config
-        known = [field.name for field in fields(kind)]
-        values = dict(values or {})
-        unknown = sorted(set(values) - set(known))
-        if unknown:
-            near = did_you_mean(unknown[0], known)
-            raise InputError(
-                f"network.{unknown[0]}: no such field of {self.name}{near or '; it has ' + ', '.join(sorted(known))}"
-            )
-        return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+        checked = schema.check(dict(values or {}), self.sizes, "network")
+        return self.part("config").Config(**{k: tuple(v) if isinstance(v, list) else v for k, v in checked.items()})
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

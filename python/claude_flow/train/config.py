@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from claude_flow import networks
+from claude_flow import networks, schema
 from claude_flow.errors import InputError
-from claude_flow.values import parse_json
+from claude_flow.files import printable
+from claude_flow.values import read_json
 
 __all__ = ["TrainingConfig", "lower_is_better", "parse", "read"]
 
@@ -57,91 +56,104 @@ def lower_is_better(metric: str) -> bool:
     return any(word in metric for word in ("loss", "regret", "mae", "error", "brier", "width", "pinball"))
 
 
-def _number(low: float, high: float, *, open_low: bool = False) -> Callable[[Any], float]:
-    def check(value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise ValueError(f"a number, not {value!r}")
-        if value > high or value < low or (open_low and value == low):
-            raise ValueError(f"a number in {'(' if open_low else '['}{low:g}, {high:g}], not {value!r}")
-        return float(value)
-
-    return check
-
-
-def _integer(low: int, high: int) -> Callable[[Any], int]:
-    def check(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise ValueError(f"a whole number from {low} to {high}, not {value!r}")
-        return value
-
-    return check
-
-
-def _choice(*names: str) -> Callable[[Any], str]:
-    def check(value: Any) -> str:
-        if value not in names:
-            raise ValueError(f"one of {', '.join(names)}, not {value!r}")
-        return str(value)
-
-    return check
-
-
-def _rate(value: Any) -> float | None:
-    if value == "auto":
-        return None
-    try:
-        return _number(0, 10, open_low=True)(value)
-    except ValueError as error:
-        raise ValueError(f'{error}, or "auto"') from None
-
-
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"true or false, not {value!r}")
-    return value
-
-
-def _name(value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"a name, not {value!r}")
-    return value
-
-
-def _object(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError(f"an object, not {value!r}")
-    return {key.replace("-", "_"): v for key, v in value.items()}
-
-
-#: path in the JSON -> (field of TrainingConfig, or a field of the network after "network.", check)
-_FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    "model-architecture": ("", _name),
-    "optimizer": ("optimizer", _choice(*OPTIMIZERS)),
-    "learning-rate.initial": ("learning_rate", _rate),
-    "learning-rate.schedule": ("schedule", _choice(*SCHEDULES)),
-    "learning-rate.warmup-steps": ("warmup_steps", _integer(0, 10**9)),
-    "batch-size": ("batch_size", _integer(1, 1_000_000)),
-    "sequence-length": ("sequence_length", _integer(2, 128)),
-    "epochs": ("epochs", _integer(1, 1_000_000)),
-    "early-stopping.patience": ("patience", _integer(1, 1_000_000)),
-    "early-stopping.monitor": ("monitor", _name),
-    "ema-decay": ("ema_decay", _number(0, 0.99999)),
-    "gradient-clipping": ("gradient_clipping", _number(0, 1e9, open_low=True)),
-    "regularization.weight-decay": ("weight_decay", _number(0, 10)),
-    "regularization.dropout": ("network.dropout", _number(0, 0.95)),
-    "regularization.label-smoothing": ("label_smoothing", _number(0, 0.9)),
-    "regularization.layer-norm": ("network.layer_norm", _flag),
-    "attention-config.num-heads": ("network.heads", _integer(1, 256)),
-    "attention-config.attention-dropout": ("network.attention_dropout", _number(0, 0.95)),
-    "attention-config.scale-attention": ("network.scale_attention", _flag),
-    "network": ("network", _object),
-    "data": ("data", _object),
+#: path in the JSON -> field of TrainingConfig, or of the network's sizes after "network."
+_TARGETS = {
+    "optimizer": "optimizer",
+    "learning-rate.initial": "learning_rate",
+    "learning-rate.schedule": "schedule",
+    "learning-rate.warmup-steps": "warmup_steps",
+    "batch-size": "batch_size",
+    "sequence-length": "sequence_length",
+    "epochs": "epochs",
+    "early-stopping.patience": "patience",
+    "early-stopping.monitor": "monitor",
+    "ema-decay": "ema_decay",
+    "gradient-clipping": "gradient_clipping",
+    "regularization.weight-decay": "weight_decay",
+    "regularization.dropout": "network.dropout",
+    "regularization.label-smoothing": "label_smoothing",
+    "regularization.layer-norm": "network.layer_norm",
+    "attention-config.num-heads": "network.heads",
+    "attention-config.attention-dropout": "network.attention_dropout",
+    "attention-config.scale-attention": "network.scale_attention",
+    "network": "network",
+    "data": "data",
 }
-#: fields that some networks have no use for: those that have list them in their rows
-_OPTIONAL = frozenset({"regularization.label-smoothing", "regularization.layer-norm"}) | {
-    path for path in _FIELDS if path.startswith("attention-config.")
-}
-_SECTIONS = {path.split(".")[0] for path in _FIELDS if "." in path}
+
+
+def _fields(row: networks.Network) -> schema.Record:
+    """What a training configuration of the network may say."""
+
+    def optional(path: str, kind: schema.Kind) -> schema.Kind:
+        others = ", ".join(other.name for other in networks.NETWORKS.values() if path in other.training_fields)
+        return kind if path in row.training_fields else _Unused(f"{row.name} has no use for it, {others} has")
+
+    schedule: dict[str, schema.Kind] = {
+        "initial": schema.Either(schema.Number(0, 10, above=True), schema.Choice("auto")),
+        "schedule": schema.Choice(*SCHEDULES),
+        "warmup-steps": schema.Whole(0, 10**9),
+    }
+    attention: dict[str, schema.Kind] = {
+        "num-heads": schema.Whole(1, 256),
+        "attention-dropout": schema.Number(0, 0.95),
+        "scale-attention": schema.Flag(),
+    }
+    regularization: dict[str, schema.Kind] = {
+        "weight-decay": schema.Number(0, 10),
+        "dropout": schema.Number(0, 0.95),
+        "label-smoothing": optional("regularization.label-smoothing", schema.Number(0, 0.9)),
+        "layer-norm": optional("regularization.layer-norm", schema.Flag()),
+    }
+    return schema.Record(
+        {
+            "model-architecture": schema.Fixed(row.architecture, f"{row.name} is a {row.architecture}"),
+            "optimizer": schema.Choice(*OPTIMIZERS),
+            "learning-rate": schema.Record(schedule),
+            "batch-size": schema.Whole(1, 1_000_000),
+            "sequence-length": schema.Whole(2, 128),
+            "epochs": schema.Whole(1, 1_000_000),
+            "early-stopping": schema.Record(
+                {"patience": schema.Whole(1, 1_000_000), "monitor": _Monitor(row.part("config").MEASURES)}
+            ),
+            "ema-decay": schema.Number(0, 0.99999),
+            "gradient-clipping": schema.Number(0, 1e9, above=True),
+            "regularization": schema.Record(regularization),
+            "attention-config": schema.Record(
+                {name: optional(f"attention-config.{name}", kind) for name, kind in attention.items()}
+            ),
+            "network": row.trainable_sizes,
+            "data": row.part("config").DATA,
+        },
+        says="an object",
+    )
+
+
+@dataclass(frozen=True)
+class _Unused:
+    """A field that another network has a use for."""
+
+    says: str
+
+    def take(self, value: Any, path: str) -> Any:
+        raise InputError(f"{path}: {self.says}")
+
+
+@dataclass(frozen=True)
+class _Monitor:
+    """A measure of the validation split: one of these, or one of them for a part of the data, as part-measure or
+    part/measure; which parts there are, the data says."""
+
+    measures: tuple[str, ...]
+
+    @property
+    def says(self) -> str:
+        return f"one of {', '.join(f'validation-{name}' for name in self.measures)}"
+
+    def take(self, value: Any, path: str) -> str:
+        ends = tuple(f"{mark}{name}" for name in self.measures for mark in "-/")
+        if isinstance(value, str) and value.startswith("validation-") and value.endswith(ends):
+            return value
+        return schema.Choice(*(f"validation-{name}" for name in self.measures)).take(value, path)
 
 
 def parse(document: Any, network: str, where: str = "config") -> TrainingConfig:
@@ -156,59 +168,48 @@ def parse(document: Any, network: str, where: str = "config") -> TrainingConfig:
     >>> parse({"coordination-training": {"epoch": 3}}, "coordination")
     Traceback (most recent call last):
     ...
-    claude_flow.errors.InputError: config: coordination-training.epoch: no such field; did you mean epochs?
+    claude_flow.errors.InputError: config: coordination-training.epoch: no such field: did you mean epochs?
     """
     row = networks.get(network)
     root = f"{network}-training"
     if not isinstance(document, dict) or list(document) != [root] or not isinstance(document[root], dict):
         raise InputError(f'{where}: it must be one object under "{root}", as in the guide')
+    path = f"{where}: {root}"
+    given = schema.check(document[root], _fields(row), path)
     config = TrainingConfig(source=document, monitor="validation-loss")
-    if "early-stopping" not in document[root]:
+    if "early-stopping" not in given:
         config.patience = None
-    for path, value in _leaves(document[root]):
-        if path not in _FIELDS:
-            near = difflib.get_close_matches(path, [*_FIELDS, *_SECTIONS], 1)
-            hint = f"did you mean {near[0]}?" if near else f"known fields: {', '.join(_FIELDS)}"
-            raise InputError(f"{where}: {root}.{path}: no such field; {hint}")
-        target, check = _FIELDS[path]
-        if path in _OPTIONAL and path not in row.training_fields:
-            others = ", ".join(other.name for other in networks.NETWORKS.values() if path in other.training_fields)
-            raise InputError(f"{where}: {root}.{path}: {network} has no use for it, {others} has")
-        try:
-            value = check(value)
-        except ValueError as error:
-            raise InputError(f"{where}: {root}.{path} must be {error}") from None
-        if path == "model-architecture" and value != row.architecture:
-            raise InputError(f"{where}: {root}.{path}: {network} is a {row.architecture}, not a {value}")
-        if target.startswith("network."):
-            config.network.setdefault(target.removeprefix("network."), value)
+    for name, value in _leaves(given):
+        target = _TARGETS.get(name, "")
+        if target == "learning_rate" and value == "auto":
+            config.learning_rate = None
         elif target == "network":
-            config.network.update(value)
+            config.network |= value
+        elif target.startswith("network."):
+            config.network.setdefault(target.removeprefix("network."), value)
         elif target:
             setattr(config, target, value)
     try:
-        row.config(config.network)
+        sizes = row.config(config.network)
     except InputError as error:
-        raise InputError(f"{where}: {root}.{error}") from None
+        raise InputError(f"{path}.{error}") from None
+    longest = getattr(sizes, "max_tokens", config.sequence_length)
+    if config.sequence_length > longest:
+        if "sequence-length" in given:
+            raise InputError(f"{path}.sequence-length {config.sequence_length} is above network.max_tokens {longest}")
+        config.sequence_length = longest  # nothing was said of it: what the network takes
     return config
 
 
-def _leaves(document: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+def _leaves(given: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """The fields by path; the network's sizes and the data's options are one each."""
     leaves: list[tuple[str, Any]] = []
-    for key, value in document.items():
+    for key, value in given.items():
         path = f"{prefix}{key}"
-        if isinstance(value, dict) and (path in _SECTIONS or (value and path not in _FIELDS)):
-            leaves += _leaves(value, f"{path}.")
-        else:
-            leaves.append((path, value))
+        leaves += [(path, value)] if path in _TARGETS or not isinstance(value, dict) else _leaves(value, f"{path}.")
     return leaves
 
 
 def read(path: Path, network: str) -> TrainingConfig:
     """Read and :func:`parse` a JSON file; a malformed one raises :class:`InputError` with line and column."""
-    try:
-        return parse(parse_json(path.read_text(encoding="utf-8"), str(path)), network, str(path))
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    return parse(read_json(path), network, printable(path))

@@ -50,7 +50,7 @@ def _changed(path: str, value: Any) -> dict[str, Any]:
     ("request_", "words"),
     [
         ([], "input must be a JSON object"),
-        ({}, "input.current-agents must be a list"),
+        ({}, "input: current-agents is missing; it must be a list of agents"),
         (_changed("current-agents", []), "current-agents is empty"),
         (_changed("pending-tasks", []), "pending-tasks is empty"),
         (_changed("current-agents", {}), "current-agents must be a list"),

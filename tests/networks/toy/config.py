@@ -1,9 +1,16 @@
 """Sizes of the toy network."""
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from claude_flow.schema import Record, Whole
+
+FIXED = ("input_width",)
+DATA = Record({})
+MEASURES = ("loss", "mae")
 
 
 @dataclass(frozen=True)
 class Config:
-    input_width: int = 4
-    hidden: int = 8
+    input_width: Annotated[int, Whole(1, 1024)] = 4
+    hidden: Annotated[int, Whole(1, 1024)] = 8

@@ -7,21 +7,22 @@ describes a task.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
-from datetime import datetime
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from claude_flow import schema
 from claude_flow.data.events import (
-    STATUSES,
+    MOMENT,
+    NUMBER,
+    REAL,
+    TEXT,
     Record,
     Run,
     Step,
     Task,
+    column_kind,
     column_types,
-    count,
-    moment,
-    number,
     text,
 )
 from claude_flow.data.lines import Log, peek
@@ -31,6 +32,7 @@ from claude_flow.values import parse_json
 KIND = "jsonl"
 
 EVENTS = ("run", "start", "step", "end", "task")
+_FEATURES = schema.Table(schema.Either(REAL, schema.Fixed(None, "it is unknown")))
 _ENVELOPE = frozenset(("event", "time", "source"))
 
 
@@ -60,24 +62,23 @@ def read(path: Path, files: list[Path], log: Log) -> Iterator[Record]:
 def _records(event: dict[str, Any], open_runs: dict[str, tuple[Run, list[Step]]], log: Log) -> Iterator[Record]:
     kind = event.get("event")
     if kind == "run":
-        yield _updated(Run(run_id=_name(event, "run_id"), source=KIND), event, log)
+        yield _updated(Run(run_id=TEXT.take(event.get("run_id"), "run_id"), source=KIND), event, log)
     elif kind == "start":
-        run_id = _name(event, "run_id")
+        run_id = TEXT.take(event.get("run_id"), "run_id")
         if run_id in open_runs:
             raise ValueError("this run has started already")
-        run = Run(run_id=run_id, source=KIND, start=_time(event))
+        run = Run(run_id=run_id, source=KIND, start=MOMENT.take(event.get("time"), "time"))
         open_runs[run_id] = _updated(run, event, log), []
     elif kind == "step":
         run, steps = _opened(event, open_runs)
         seconds = event.get("seconds")
-        if seconds is not None and number(seconds) is None:
-            raise ValueError("seconds: a number of 0 or more is wanted")
-        action, detail = _name(event, "action"), text(event.get("detail"))
-        steps.append(Step(run_id=run.run_id, index=len(steps), action=action, detail=detail, seconds=number(seconds)))
+        seconds = None if seconds is None else NUMBER.take(seconds, "seconds")
+        action, detail = TEXT.take(event.get("action"), "action"), text(event.get("detail"))
+        steps.append(Step(run_id=run.run_id, index=len(steps), action=action, detail=detail, seconds=seconds))
     elif kind == "end":
         run, steps = _opened(event, open_runs)
         counted = run.steps if run.steps is not None or not steps else len(steps)
-        run = _updated(dataclasses.replace(run, end=_time(event), steps=counted), event, log)
+        run = _updated(dataclasses.replace(run, end=MOMENT.take(event.get("time"), "time"), steps=counted), event, log)
         if run.status is None:
             raise ValueError("status is missing")
         del open_runs[run.run_id]
@@ -98,12 +99,10 @@ def _updated(run: Run, event: dict[str, Any], log: Log) -> Run:
     fields = {}
     for name, value in event.items():
         if name in columns and name not in _ENVELOPE and value is not None:
-            fields[name] = _typed(name, columns[name], value)
+            fields[name] = column_kind(Run, name).take(value, name)
         elif name not in columns and name not in _ENVELOPE:
             log.notes[f"field {name[:40]}"] += 1
     run = dataclasses.replace(run, **fields)
-    if run.status is not None and run.status not in STATUSES:
-        raise ValueError(f"status: one of {', '.join(STATUSES)} is wanted")
     if run.duration_s is None and run.start is not None and run.end is not None and run.end >= run.start:
         run.duration_s = (run.end - run.start).total_seconds()
     if run.queue_s is None and run.submitted is not None and run.start is not None and run.start >= run.submitted:
@@ -111,64 +110,24 @@ def _updated(run: Run, event: dict[str, Any], log: Log) -> Run:
     return run
 
 
-def _typed(name: str, wanted: type, value: Any) -> Any:
-    if name == "utility":
-        return _real(name, value)
-    read: dict[type, tuple[Callable[[Any], Any], str]] = {
-        str: (text, "a text that is not empty"),
-        int: (count, "a whole number of 0 or more"),
-        float: (number, "a number of 0 or more"),
-        bool: (lambda given: given if isinstance(given, bool) else None, "true or false"),
-        datetime: (moment, "an ISO 8601 time"),
-    }
-    parse, kind = read[wanted]
-    if (result := parse(value)) is None:
-        raise ValueError(f"{name}: {kind} is wanted")
-    return result
-
-
-def _real(name: str, value: Any) -> float:
-    """A number of either sign."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e300:
-        raise ValueError(f"{name}: a number is wanted")
-    return float(value)
-
-
 def _task(event: dict[str, Any], log: Log) -> Task:
-    task = Task(task=_name(event, "task"))
+    task = Task(task=TEXT.take(event.get("task"), "task"))
     for name, value in event.items():
         if name == "features":
-            if not isinstance(value, dict):
-                raise ValueError("features: an object of numbers is wanted")
-            for feature, amount in value.items():
-                known = None if amount is None else _real(f"features.{feature[:40]}", amount)
-                task.features[_name({"features": feature}, "features")] = known
+            known = {} if value is None else schema.check(value, _FEATURES, "features")
+            task.features.update({TEXT.take(feature, "features"): amount for feature, amount in known.items()})
         elif name in column_types(Task):
-            setattr(task, name, None if value is None else _typed(name, column_types(Task)[name], value))
+            setattr(task, name, None if value is None else column_kind(Task, name).take(value, name))
         elif name not in _ENVELOPE:
             log.notes[f"field {name[:40]}"] += 1
     return task
 
 
 def _opened(event: dict[str, Any], open_runs: dict[str, tuple[Run, list[Step]]]) -> tuple[Run, list[Step]]:
-    run_id = _name(event, "run_id")
+    run_id = TEXT.take(event.get("run_id"), "run_id")
     if run_id not in open_runs:
         raise ValueError("no start of this run came before")
     return open_runs[run_id]
-
-
-def _name(event: dict[str, Any], field: str) -> str:
-    value = text(event.get(field))
-    if value is None:
-        raise ValueError(f"{field}: a text that is not empty is wanted")
-    return value
-
-
-def _time(event: dict[str, Any]) -> datetime:
-    value = moment(event.get("time"))
-    if value is None:
-        raise ValueError("time: an ISO 8601 time is wanted")
-    return value
 
 
 def _looks_right(path: Path) -> bool:

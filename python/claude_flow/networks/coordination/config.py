@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from claude_flow.errors import InputError
+from claude_flow.schema import Flag, List, Number, Record, Text, Whole
 
-__all__ = ["Config", "CoordinationConfig"]
+__all__ = ["DATA", "FIXED", "MEASURES", "Config", "CoordinationConfig"]
+
+#: fields that the encoder dictates: a training cannot change them
+FIXED = ("input_width", "commands")
+#: options of the training data
+DATA = Record({})
+#: what the validation split is judged by; also by kind of pool, such as measured-regret
+MEASURES = ("loss", "coordination-accuracy", "regret", "utility")
 
 
 @dataclass(frozen=True)
 class CoordinationConfig:
     """Sizes of :class:`CoordinationNet`; the defaults are the spec's."""
 
-    input_width: int = 512
-    width: int = 512
-    heads: int = 8
-    feed_forward: tuple[int, ...] = (512, 1024, 1024, 512)
-    output_width: int = 256
-    max_tokens: int = 128
-    commands: tuple[str, ...] = ("defer", "split", "escalate", "spawn")
-    dropout: float = 0.1
-    attention_dropout: float = 0.1
-    layer_norm: bool = True
-    scale_attention: bool = True
+    input_width: Annotated[int, Whole(1, 65_536)] = 512
+    width: Annotated[int, Whole(1, 65_536)] = 512
+    heads: Annotated[int, Whole(1, 256)] = 8
+    feed_forward: Annotated[tuple[int, ...], List(Whole(1, 65_536), "width", 1, 64)] = (512, 1024, 1024, 512)
+    output_width: Annotated[int, Whole(1, 65_536)] = 256
+    max_tokens: Annotated[int, Whole(1, 65_536)] = 128
+    commands: Annotated[tuple[str, ...], List(Text(), "name", 0, 256)] = ("defer", "split", "escalate", "spawn")
+    dropout: Annotated[float, Number(0, 0.95)] = 0.1
+    attention_dropout: Annotated[float, Number(0, 0.95)] = 0.1
+    layer_norm: Annotated[bool, Flag()] = True
+    scale_attention: Annotated[bool, Flag()] = True
 
     def __post_init__(self) -> None:
         if self.width % self.heads:

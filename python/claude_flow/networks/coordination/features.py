@@ -17,7 +17,6 @@ had the task, so the products of task and agent slots say how well such tasks we
 
 from __future__ import annotations
 
-import difflib
 import math
 import zlib
 from collections.abc import Mapping, Sequence
@@ -27,6 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from claude_flow import schema
 from claude_flow.errors import InputError
 from claude_flow.networks.scale import Scaler
 from claude_flow.networks.text import hash_text
@@ -253,26 +253,40 @@ def _put(token: NDArray[np.float32], name: str, known: str, value: float | None)
 
 # -- the request ------------------------------------------------------------------------------------------------------
 
-_RECORD_FIELDS = {"tasks": "count", "success-rate": "share", "swarm-success-rate": "share", "by-type": "by-type"}
-_FIELDS: dict[str, dict[str, str]] = {
-    "current-agents": {
-        "id": "id",
-        "type": "text",
-        "load": "share",
-        "capabilities": "texts",
-        "track-record": "record",
+_SHARE, _COUNT = schema.Number(0, 1), schema.Number(0)
+_OUTCOMES: dict[str, schema.Kind] = {"tasks": _COUNT, "success-rate": _SHARE, "swarm-success-rate": _SHARE}
+_PART = schema.Record(_OUTCOMES, required=("tasks", "success-rate"))
+_AGENT = schema.Record(
+    {
+        "id": schema.Text(),
+        "type": schema.Text(blank=True),
+        "load": _SHARE,
+        "capabilities": schema.List(schema.Text(blank=True)),
+        "track-record": schema.Record({**_OUTCOMES, "by-type": schema.Table(_PART)}, required=_PART.required),
     },
-    "pending-tasks": {
-        "id": "id",
-        "type": "text",
-        "description": "text",
-        "priority": "priority",
-        "complexity": "share",
-        "requires": "texts",
-        "features": "numbers",
+    required=("id",),
+)
+_TASK = schema.Record(
+    {
+        "id": schema.Text(),
+        "type": schema.Text(blank=True),
+        "description": schema.Text(blank=True),
+        "priority": schema.Either(schema.Choice(*PRIORITIES), _SHARE),
+        "complexity": _SHARE,
+        "requires": schema.List(schema.Text(blank=True)),
+        "features": schema.Table(schema.Number()),
     },
-    "system-state": {"memory-usage": "share", "cpu-usage": "share", "network-latency": "count"},
-}
+    required=("id",),
+)
+_REQUEST = schema.Record(
+    {
+        "current-agents": schema.List(_AGENT, "agent", least=1, unique="id"),
+        "pending-tasks": schema.List(_TASK, "task", least=1, unique="id"),
+        "system-state": schema.Record({"memory-usage": _SHARE, "cpu-usage": _SHARE, "network-latency": _COUNT}),
+    },
+    required=("current-agents", "pending-tasks"),
+    says="a JSON object with current-agents, pending-tasks, system-state",
+)
 
 
 def parse_request(request: Any, max_tokens: int = 128) -> Swarm:
@@ -286,86 +300,12 @@ def parse_request(request: Any, max_tokens: int = 128) -> Swarm:
     ...
     claude_flow.errors.InputError: input.current-agents is empty: name at least one agent
     """
-    if not isinstance(request, dict):
-        raise InputError(f"input must be a JSON object with {', '.join(_FIELDS)}, not {_shown(request)}")
-    _known("input", request, _FIELDS)
-    lists = {}
-    for name, noun in (("current-agents", "agent"), ("pending-tasks", "task")):
-        entries = request.get(name)
-        if not isinstance(entries, list):
-            raise InputError(f"input.{name} must be a list of {noun}s, not {_shown(entries)}")
-        if not entries:
-            raise InputError(f"input.{name} is empty: name at least one {noun}")
-        seen: dict[str, int] = {}
-        for i, entry in enumerate(entries):
-            where = f"input.{name}[{i}]"
-            _check(where, entry, _FIELDS[name])
-            if "id" not in entry:
-                raise InputError(f"{where}: id is missing; every {noun} needs one")
-            if entry["id"] in seen:
-                raise InputError(f"{where}.id: {entry['id']!r} is taken by {name}[{seen[entry['id']]}]; ids are unique")
-            seen[entry["id"]] = i
-        lists[name] = entries
-    state = request.get("system-state", {})
-    _check("input.system-state", state, _FIELDS["system-state"])
-    tokens = 1 + len(lists["current-agents"]) + len(lists["pending-tasks"])
+    checked = schema.check(request, _REQUEST, "input")
+    agents, tasks = checked["current-agents"], checked["pending-tasks"]
+    tokens = 1 + len(agents) + len(tasks)
     if tokens > max_tokens:
         raise InputError(
             f"input: {tokens - 1} agents and tasks and one state make {tokens} tokens, "
             f"but the network takes {max_tokens}: split the tasks into several requests"
         )
-    return Swarm(lists["current-agents"], lists["pending-tasks"], state)
-
-
-def _known(where: str, entry: Mapping[str, Any], fields: Mapping[str, Any]) -> None:
-    for key in entry:
-        if key not in fields:
-            near = difflib.get_close_matches(str(key), fields, 1)
-            hint = f"did you mean {near[0]}?" if near else f"known fields: {', '.join(fields)}"
-            raise InputError(f"{where}.{key}: no such field; {hint}")
-
-
-def _check(where: str, entry: Any, fields: Mapping[str, str]) -> None:
-    if not isinstance(entry, dict):
-        raise InputError(f"{where} must be an object with {', '.join(fields)}, not {_shown(entry)}")
-    _known(where, entry, fields)
-    for key, value in entry.items():
-        _check_value(f"{where}.{key}", value, fields[key])
-
-
-def _check_value(where: str, value: Any, kind: str) -> None:
-    # A bound, since isfinite() cannot take an integer beyond the floats; NaN fails it too, and sums stay finite.
-    number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= 1e30
-    if kind == "share":
-        if not number or not 0 <= value <= 1:
-            raise InputError(f"{where} must be a number from 0 to 1, not {_shown(value)}")
-    elif kind == "count":
-        if not number or value < 0:
-            raise InputError(f"{where} must be a number of at least 0, not {_shown(value)}")
-    elif kind == "priority":
-        if not (isinstance(value, str) and value in PRIORITIES) and not (number and 0 <= value <= 1):
-            raise InputError(f"{where} must be one of {', '.join(PRIORITIES)}, or 0 to 1, not {_shown(value)}")
-    elif kind in ("id", "text"):
-        if not isinstance(value, str) or (kind == "id" and not value):
-            raise InputError(f"{where} must be {'a non-empty' if kind == 'id' else 'a'} string, not {_shown(value)}")
-    elif kind == "texts":
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise InputError(f"{where} must be a list of strings, not {_shown(value)}")
-    elif kind == "record":
-        _check(where, value, _RECORD_FIELDS)
-        for field in ("tasks", "success-rate"):
-            if field not in value:
-                raise InputError(f"{where}: {field} is missing; a track record needs tasks and success-rate")
-    elif kind == "number":
-        if not number:
-            raise InputError(f"{where} must be a finite number, not {_shown(value)}")
-    else:  # "numbers" and "by-type" are objects with free keys
-        if not isinstance(value, dict):
-            raise InputError(f"{where} must be an object, not {_shown(value)}")
-        for key, item in value.items():
-            _check_value(f"{where}.{key}", item, "record" if kind == "by-type" else "number")
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else text[:37] + "..."
+    return Swarm(agents, tasks, checked.get("system-state", {}))

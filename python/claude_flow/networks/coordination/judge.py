@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file
 
 from claude_flow.errors import InputError
 from claude_flow.evaluate import baselines, statistics
 from claude_flow.evaluate.judge import COSTS, Marks, Part, Unavailable, cost
 from claude_flow.model import Model
+from claude_flow.networks.coordination import prepare
 from claude_flow.networks.coordination.features import BUCKETS, FEATURES, PAST, TEXT
 from claude_flow.networks.coordination.learn import Data, Episode, Pool, rule_scores
 
@@ -163,8 +162,7 @@ def _pairs(episode: Episode) -> Array:
 
 def folds(data: Path, count: int, seed: int) -> list[Part]:
     """``count`` parts: whole simulated swarms, blocks of a log in time, tasks of measured pools."""
-    manifest = json.loads((data / "manifest.json").read_text("utf-8"))
-    tensors = load_file(data / "pools.safetensors")
+    manifest, tensors = prepare.load(data)
     generator, first = np.random.default_rng([seed, 5]), 0
     fold = np.zeros(len(tensors["split"]), np.int64)
     swarms = [i for i, pool in enumerate(manifest["pools"]) if pool["mode"] == "simulated"]

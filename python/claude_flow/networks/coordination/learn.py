@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from claude_flow import nets
-from claude_flow.data.tensors import read
-from claude_flow.errors import InputError
+from claude_flow.networks.coordination import prepare
 from claude_flow.networks.coordination.features import FEATURES, NUMBERS, PAST, TEXT, Encoder, History
 from claude_flow.networks.coordination.prepare import TEST, TRAIN
 from claude_flow.networks.coordination.scenarios import COMMANDS
@@ -80,10 +78,7 @@ class Data:
 
     @classmethod
     def load(cls, path: Path, validation_split: float, seed: int, config: dict[str, Any]) -> Data:
-        manifest = json.loads((path / "manifest.json").read_text())
-        if manifest.get("network") != "coordination":
-            raise InputError(f"{path}: a data set for {manifest.get('network')}, not for coordination")
-        tensors = read(path / "pools.safetensors")  # views: what an episode shows is copied when it is made
+        manifest, tensors = prepare.load(path)  # views: what an episode shows is copied when it is made
         generator = np.random.default_rng([seed, 77])
         pools, agent, task, cell = [], 0, 0, 0
         simulated_train = simulated = 0

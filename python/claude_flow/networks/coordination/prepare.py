@@ -22,13 +22,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from claude_flow.errors import InputError, require
+from claude_flow import schema
+from claude_flow.data import manifest as manifests
+from claude_flow.data.tables import read_parquet
+from claude_flow.data.tensors import read
+from claude_flow.errors import InputError
 from claude_flow.files import atomic_write
 from claude_flow.networks.coordination.features import WIDTH, Encoder
 from claude_flow.networks.coordination.scenarios import COMMANDS, scenarios
 from claude_flow.networks.scale import Scaler
 
-__all__ = ["preprocess", "suite"]
+__all__ = ["load", "preprocess", "suite"]
 
 TEST_SHARE = 0.2
 TRAIN, TEST = 0, 1
@@ -68,9 +72,7 @@ def _rows(tables: Path | None, name: str, columns: tuple[str, ...] | None) -> li
     path = None if tables is None else tables / f"{name}.parquet"
     if path is None or not path.exists():
         return []
-    parquet = require("pyarrow.parquet", "data")
-    rows: list[dict[str, Any]] = parquet.read_table(path, columns=list(columns) if columns else None).to_pylist()
-    return rows
+    return [{**dict.fromkeys(columns or ()), **row} for row in read_parquet(path, columns).to_pylist()]
 
 
 def _utility(run: Mapping[str, Any]) -> float:
@@ -235,6 +237,47 @@ def preprocess(tables: Path | None, out: Path, options: Mapping[str, Any]) -> di
     atomic_write(out / "pools.safetensors", save(tensors))
     atomic_write(out / "manifest.json", json.dumps(manifest, indent=1) + "\n")
     return manifest
+
+
+_SIZE = schema.Whole(0, 2**31)
+_MANIFEST: dict[str, schema.Kind] = {
+    "schema": schema.Record({}, free=True),
+    "pools": schema.List(
+        schema.Record(
+            {
+                "name": schema.Text(blank=True),
+                "mode": schema.Choice("measured", "logged", "simulated"),
+                "agents": _SIZE,
+                "tasks": _SIZE,
+            },
+            required=("name", "mode", "agents", "tasks"),
+            free=True,
+        ),
+        "pool",
+        least=1,
+    ),
+}
+
+
+def load(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """A preprocessed folder: its manifest, and its tensors as views of the file.
+
+    Raises :class:`InputError` where it is damaged, or holds another network's data.
+    """
+    about, path = manifests.read(folder, "tensors", _MANIFEST, "coordination"), folder / "pools.safetensors"
+    rows = {"state": (WIDTH,), "agents": (WIDTH,), "tasks": (WIDTH,), "times": (2,), "split": (), "utility": ()}
+    tensors = read(path, rows)
+    agents, tasks = (sum(pool[part] for pool in about["pools"]) for part in ("agents", "tasks"))
+    cells = sum(pool["tasks"] * (pool["agents"] + len(COMMANDS)) for pool in about["pools"])
+    sizes = {"state": len(about["pools"]), "agents": agents, "utility": cells}
+    sizes |= dict.fromkeys(("tasks", "times", "split"), tasks)
+    for name, size in sizes.items():
+        if len(tensors[name]) != size:
+            raise InputError(
+                f"{path}: {name} has {len(tensors[name])} rows, but {manifests.FILE} counts {size}: "
+                "make the data again with  claude-flow neural data preprocess"
+            )
+    return about, tensors
 
 
 def suite(folder: Path, seed: int, share: float) -> tuple[Path | None, dict[str, Any]]:

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
-__all__ = ["Config", "OptimizationConfig"]
+from claude_flow.schema import List, Number, Record, Whole
+
+__all__ = ["DATA", "FIXED", "MEASURES", "Config", "OptimizationConfig"]
+
+#: fields that the encoder and the catalogue dictate: a training cannot change them
+FIXED = ("input_width", "output_width")
+#: options of the training data
+DATA = Record({})
+#: what the validation split is judged by
+MEASURES = (
+    *("loss", "regret-at-1", "regret-at-5", "hit-at-5", "gain-at-1", "helpful-at-1", "spearman"),
+    *("regret-at-1-whole", "spearman-whole"),
+)
 
 
 @dataclass(frozen=True)
 class OptimizationConfig:
     """Sizes of :class:`OptimizationNet`; the defaults are the spec's."""
 
-    input_width: int = 256
-    hidden: tuple[int, ...] = (256, 512, 1024, 1024, 512, 256)
-    output_width: int = 128
-    dropout: float = 0.2
+    input_width: Annotated[int, Whole(1, 65_536)] = 256
+    hidden: Annotated[tuple[int, ...], List(Whole(1, 65_536), "width", 1, 64)] = (256, 512, 1024, 1024, 512, 256)
+    output_width: Annotated[int, Whole(1, 65_536)] = 128
+    dropout: Annotated[float, Number(0, 0.95)] = 0.2
 
 
 Config = OptimizationConfig

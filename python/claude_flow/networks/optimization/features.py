@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from claude_flow import schema
 from claude_flow.errors import InputError
 from claude_flow.networks.optimization.catalogue import RECOMMENDATIONS, TUNABLES
-from claude_flow.values import did_you_mean, duration, size
+from claude_flow.values import duration, size
 
 __all__ = ["CONSTRAINTS", "FIELDS", "GROUPS", "GUARDED", "TARGETS", "WORKLOAD", "Encoder", "Field", "Reading"]
 
@@ -191,6 +192,7 @@ class Encoder:
         self.targets = targets
         self.width = 2 * len(fields) + len(targets)
         self._index = {field.path: i for i, field in enumerate(fields)}
+        self._request = _request(fields, targets)
 
     def schema(self) -> dict[str, Any]:
         """The layout as JSON-ready values; :meth:`from_schema` is the inverse.
@@ -252,18 +254,15 @@ class Encoder:
         Traceback (most recent call last):
         claude_flow.errors.InputError: current-performance.troughput: no such field: did you mean throughput?
         """
-        _object(request, "the request")
-        _known_keys(request, (*GROUPS, TARGETS_KEY), "")
+        if not isinstance(request, Mapping):
+            raise schema.refused("the request", self._request.says, request)
+        checked = schema.check(request, self._request)
         reading = Reading(np.zeros(self.width, dtype=np.float32))
-        if not _object(request.get(GROUPS[0], {}), GROUPS[0]):
+        if not checked.get(GROUPS[0]):
             raise InputError(f"{GROUPS[0]}: name at least one metric, such as latency or throughput")
         for group in GROUPS:
-            given = _object(request.get(group, {}), group)
-            names = [field.name for field in self.fields if field.group == group]
-            _known_keys(given, names, f"{group}.")
-            for name, raw in given.items():
+            for name, value in checked.get(group, {}).items():
                 field = self.fields[self._index[f"{group}.{name}"]]
-                value = _value(field, raw)
                 scaled = float(field.scaled(value))
                 reading.values[field.path] = value
                 reading.inputs[list(self.slots(field.path))] = scaled, 1.0
@@ -273,65 +272,31 @@ class Encoder:
                         f"{field.path}: {value:g} is outside the range {field.low:g} to {field.high:g} that the "
                         "network was trained on"
                     )
-        reading.targets = self._targets(request.get(TARGETS_KEY, list(DEFAULT_TARGETS)))
+        given = checked.get(TARGETS_KEY, list(DEFAULT_TARGETS))
+        weights = given if isinstance(given, dict) else dict.fromkeys(given, 1.0)
+        total = sum(weights.values())
+        if not total > 0.0:
+            raise InputError(f"{TARGETS_KEY}: give at least one of {', '.join(self.targets)}")
+        reading.targets = {name: weight / total for name, weight in weights.items() if weight > 0}
         for name, weight in reading.targets.items():
             reading.inputs[2 * len(self.fields) + self.targets.index(name)] = weight
         return reading
 
-    def _targets(self, given: Any) -> dict[str, float]:
-        """Weights by name, summing to 1."""
-        if isinstance(given, list):
-            if not all(isinstance(name, str) for name in given):
-                raise InputError(f"{TARGETS_KEY}: must be a list of names")
-            if len(set(given)) < len(given):
-                raise InputError(f"{TARGETS_KEY}: a name is given twice")
-            given = dict.fromkeys(given, 1.0)
-        _known_keys(_object(given, TARGETS_KEY, "a list of names or an object"), self.targets, f"{TARGETS_KEY}: ")
-        weights = {name: _number(raw, f"{TARGETS_KEY}.{name}") for name, raw in given.items()}
-        total = sum(weights.values())
-        if not 0.0 < total < math.inf:
-            raise InputError(f"{TARGETS_KEY}: give at least one of {', '.join(self.targets)}")
-        return {name: weight / total for name, weight in weights.items() if weight > 0}
+
+_KINDS: dict[str, schema.Kind] = {
+    "share": schema.Number(0, 1),
+    "number": schema.Number(0),
+    "seconds": schema.Parsed("a duration such as 2m", duration, schema.Number(0)),
+    "bytes": schema.Parsed("a size such as 16GB", lambda text: float(size(text)), schema.Number(0)),
+}
 
 
-def _object(value: Any, where: str, wanted: str = "an object") -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise InputError(f"{where}: must be {wanted}, not {type(value).__name__}")
-    return value
-
-
-def _known_keys(given: Mapping[str, Any], known: Any, where: str) -> None:
-    for name in given:
-        if name not in known:
-            hint = did_you_mean(str(name), known) or f": it is one of {', '.join(known)}"
-            plain = isinstance(name, str) and name.isprintable() and 0 < len(name) <= 40
-            raise InputError(f"{where}{name if plain else _short(name)}: no such field{hint}")
-
-
-def _number(raw: Any, where: str) -> float:
-    if isinstance(raw, bool) or not isinstance(raw, int | float):
-        raise InputError(f"{where}: must be a number, not {_short(raw)}")
-    try:
-        value = float(raw)
-    except OverflowError:
-        value = math.inf
-    if not math.isfinite(value) or value < 0:
-        raise InputError(f"{where}: must be 0 or more and finite, not {_short(raw)}")
-    return value
-
-
-def _value(field: Field, raw: Any) -> float:
-    if isinstance(raw, str) and field.kind in ("bytes", "seconds"):
-        try:
-            return float(size(raw) if field.kind == "bytes" else duration(raw))
-        except (InputError, OverflowError) as error:
-            raise InputError(f"{field.path}: {error}") from None
-    value = _number(raw, field.path)
-    if field.kind == "share" and value > 1.0:
-        raise InputError(f"{field.path}: must be a share between 0 and 1, not {value:g}")
-    return value
-
-
-def _short(raw: Any) -> str:
-    text = repr(raw)
-    return text if len(text) <= 40 else f"{text[:37]}..."
+def _request(fields: tuple[Field, ...], targets: tuple[str, ...]) -> schema.Record:
+    """What a request may say."""
+    groups: dict[str, schema.Kind] = {
+        group: schema.Record({f.name: _KINDS[f.kind] for f in fields if f.group == group}, says="an object")
+        for group in GROUPS
+    }
+    weights = schema.Record(dict.fromkeys(targets, schema.Number(0)), says="an object of weights")
+    names = schema.List(schema.Choice(*targets), "name", unique="")
+    return schema.Record({**groups, TARGETS_KEY: schema.Either(names, weights)})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,6 +12,7 @@ from claude_flow.errors import InputError
 from claude_flow.evaluate import baselines
 from claude_flow.evaluate.judge import COSTS, Marks, Part, cost
 from claude_flow.model import Model
+from claude_flow.networks.optimization import prepare
 from claude_flow.networks.optimization.learn import Data, hide, move_ranks
 from claude_flow.networks.optimization.rules import rule_scores
 
@@ -82,7 +82,7 @@ class Judge:
 
 def folds(data: Path, count: int, seed: int) -> list[Part]:
     """``count`` parts of whole families of work."""
-    families = json.loads((data / "manifest.json").read_text("utf-8"))["families"]
+    families = prepare.read_manifest(data)["families"]
     if not 2 <= count <= len(families) // 2:
         raise InputError(f"{data}: from 2 to {len(families) // 2} folds, for its {len(families)} families of work")
     order = np.random.default_rng([seed, 5]).permutation(len(families))

@@ -8,7 +8,6 @@ average.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 from claude_flow import nets
 from claude_flow.data.tensors import Rows, shards
 from claude_flow.errors import InputError
+from claude_flow.networks.optimization import prepare
 from claude_flow.networks.optimization.features import GROUPS, Encoder
 from claude_flow.networks.optimization.rules import rule_scores
 
@@ -119,10 +119,8 @@ class Data:
     @classmethod
     def load(cls, path: Path, validation_split: float, seed: int, config: dict[str, Any]) -> Data:
         """Read the shards; ``validation_split`` is the share of the families, chosen by ``seed``, to validate on."""
-        manifest = json.loads((path / "manifest.json").read_text("utf-8"))
-        if manifest.get("kind") != "tensors" or manifest.get("network") != "optimization":
-            raise InputError(f"{path}: not a preprocessed data set of optimization; run data preprocess")
-        stored = shards(path, manifest["shards"])
+        manifest = prepare.read_manifest(path)
+        stored = shards(path, manifest["shards"], {"family": (), "inputs": (256,), "utilities": (128,)})
         family = np.asarray(stored["family"])
         held_out = manifest["test_families"]
         rest = np.setdiff1d(np.arange(len(manifest["families"])), held_out)

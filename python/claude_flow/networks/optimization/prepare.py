@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
+from claude_flow import schema
+from claude_flow.data import manifest as manifests
 from claude_flow.errors import InputError
 from claude_flow.files import atomic_write
 from claude_flow.networks.optimization.catalogue import RECOMMENDATIONS, TUNABLES, moved
@@ -23,7 +25,7 @@ from claude_flow.networks.optimization.objective import sample_wishes, utility, 
 from claude_flow.networks.optimization.simulator import simulate
 from claude_flow.networks.optimization.workloads import FAMILIES, VISIBLE, sample
 
-__all__ = ["examples", "preprocess", "suite"]
+__all__ = ["examples", "preprocess", "read_manifest", "suite"]
 
 SHARD_ROWS = 10_000
 _ROUNDS_AFTER_A_MOVE = 12
@@ -94,6 +96,23 @@ def examples(seed: int | list[int], rows: int) -> dict[str, NDArray[Any]]:
     }
     inputs = Encoder().encode_columns(columns, weights)
     return {"inputs": inputs, "utilities": utilities, "family": family}
+
+
+_MANIFEST: dict[str, schema.Kind] = {
+    "schema": schema.Record({}, free=True),
+    "shards": schema.List(schema.Text(), "name", least=1),
+    "families": schema.List(schema.Text(), "name", least=2, unique=""),
+    "test_families": schema.List(schema.Whole(), "number", least=1, unique=""),
+}
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a preprocessed folder; :class:`InputError` where it is damaged, or another network's."""
+    found = manifests.read(folder, "tensors", _MANIFEST, "optimization")
+    count, held_out = len(found["families"]), found["test_families"]
+    if len(held_out) > count - 2 or max(held_out) >= count:
+        raise InputError(f"{folder}: its families of work leave none to train and validate on: make the data again")
+    return found
 
 
 def suite(folder: Path, seed: int, share: float) -> tuple[Path | None, dict[str, Any]]:

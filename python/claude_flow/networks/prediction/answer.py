@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from claude_flow import networks, registry
+from claude_flow import networks, registry, schema
 from claude_flow.errors import InputError
 from claude_flow.model import Model
 from claude_flow.networks.network import Option
 from claude_flow.networks.prediction.features import QUANTILES, TARGETS, UNITS, WIDTH, Encoder, shifted, shifts, slots
 from claude_flow.networks.prediction.history import KEYS, SCOPES, Runs, as_of
-from claude_flow.values import did_you_mean, duration
+from claude_flow.values import duration
 
 __all__ = ["EXAMPLES", "FIELDS", "HELP", "OPTIONS", "answer", "parse_request", "render"]
 
@@ -64,12 +64,6 @@ Array = NDArray[Any]
 
 DEFAULT_DATASET = "swarm-training-data"
 _SIMILAR = re.compile(r"similar-tasks-last-([0-9]+-[a-z]+)")
-FIELDS = (
-    *("task-description", "historical-context", "current-team-capacity", "uncertainty-quantification"),
-    *("confidence-intervals", "task-type", "agent", "project", "model", "source", "requested-time", "processors"),
-    "decision-time",
-)
-_CAPACITY = ("available-agents", "average-productivity", "experience-level")
 _EXPERIENCE = {"junior": 0, "mid": 1, "intermediate": 1, "senior": 2}
 _NORMAL = NormalDist()
 # Inputs that are blanked together when an answer is explained: name -> beginnings of slot names.
@@ -165,64 +159,61 @@ def _stored(model: Model) -> tuple[Encoder, int, dict[str, Any]]:
     return encoder, length, moves
 
 
+def _moment(text: str) -> int:
+    """Microseconds UTC."""
+    try:
+        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        raise InputError(f"{schema.shown(text)} is not ISO 8601 such as 2026-03-01T09:30:00Z") from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=timezone.utc)
+    return int(moment.timestamp() * 1e6)
+
+
+_CAPACITY = schema.Record(
+    {
+        "available-agents": schema.Number(1, 1e6),
+        "average-productivity": schema.Number(0.01, 100),
+        "experience-level": schema.Choice(*_EXPERIENCE),
+    }
+)
+_LEVEL = schema.Number(0, QUANTILES[-1] - QUANTILES[0] + 1e-9, above=True)  # what the network learned
+_REQUEST = schema.Record(
+    {
+        "task-description": schema.Text(),
+        "historical-context": schema.Text(),
+        "current-team-capacity": _CAPACITY,
+        "uncertainty-quantification": schema.Flag(),
+        "confidence-intervals": schema.List(_LEVEL, "share", least=1),
+        "task-type": schema.Text(),
+        "agent": schema.Text(),
+        "project": schema.Text(),
+        "model": schema.Text(),
+        "source": schema.Text(),
+        "requested-time": schema.Number(0, 1e12),
+        "processors": schema.Number(0, 1e12),
+        "decision-time": schema.Parsed("an ISO 8601 time", _moment),
+    },
+    required=("task-description",),
+    says='an object with "task-description"',
+)
+FIELDS = tuple(_REQUEST.fields)
+
+
 def parse_request(request: Any) -> dict[str, Any]:
-    """The request, checked, with defaults filled in."""
+    """The request, checked, with defaults filled in; null is as good as absent."""
     if not isinstance(request, Mapping):
-        raise InputError('the request must be an object with "task-description"')
-    for field in request:
-        if field not in FIELDS:
-            raise InputError(f"{field!r} is not a field of a prediction request{did_you_mean(str(field), FIELDS)}")
-    asked: dict[str, Any] = {"uncertainty-quantification": True, "confidence-intervals": (0.8, 0.95)}
-    asked |= {key: value for key, value in request.items() if value is not None}
-    description = asked.get("task-description")
-    if not isinstance(description, str) or not description.strip():
-        raise InputError("task-description must say in words what is to be done")
-    for field in ("historical-context", "task-type", "agent", "project", "model", "source", "decision-time"):
-        if not isinstance(asked.get(field, "-"), str) or not asked.get(field, "-"):
-            raise InputError(f"{field} must be a text, not {asked[field]!r}")
-    for field in ("requested-time", "processors"):
-        if field in asked:
-            asked[field] = _number(field, asked[field], 0, 1e12)
-    if not isinstance(asked["uncertainty-quantification"], bool):
-        raise InputError(
-            f"uncertainty-quantification must be true or false, not {asked['uncertainty-quantification']!r}"
-        )
-    levels = asked["confidence-intervals"]
-    if not isinstance(levels, list | tuple) or not levels:
-        raise InputError(f"confidence-intervals must be a list of shares such as [0.8, 0.95], not {levels!r}")
-    asked["confidence-intervals"] = [_number("confidence-intervals", level, 0, 1) for level in levels]
-    for level in asked["confidence-intervals"]:
-        if not 0 < level <= QUANTILES[-1] - QUANTILES[0] + 1e-9:
-            raise InputError(
-                f"confidence-intervals: {level:.4g} is outside what the network learned; use more than 0, at most 0.95"
-            )
-    capacity = asked.setdefault("current-team-capacity", {})
-    if not isinstance(capacity, Mapping):
-        raise InputError(f"current-team-capacity must be an object with {', '.join(_CAPACITY)}")
-    for field, value in capacity.items():
-        if field not in _CAPACITY:
-            raise InputError(f"current-team-capacity: no field {field!r}{did_you_mean(str(field), _CAPACITY)}")
-        if field == "experience-level":
-            if not isinstance(value, str) or value not in _EXPERIENCE:
-                raise InputError(f"experience-level must be one of {', '.join(_EXPERIENCE)}, not {value!r}")
-        else:
-            _number(
-                field, value, 1 if field == "available-agents" else 0.01, 1e6 if field == "available-agents" else 100
-            )
-    return asked
-
-
-def _number(field: str, value: Any, low: float, high: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise InputError(f"{field} must be a number from {low:g} to {high:g}, not {value!r}")
-    return float(value)
+        raise schema.refused("the request", _REQUEST.says, request)
+    checked = schema.check({key: value for key, value in request.items() if value is not None}, _REQUEST)
+    defaults = {"uncertainty-quantification": True, "confidence-intervals": [0.8, 0.95], "current-team-capacity": {}}
+    return {**defaults, **checked}
 
 
 def _history(asked: dict[str, Any]) -> tuple[Runs, dict[str, Any]]:
     """The runs that the request points at, and how they were found; none is said, never assumed."""
     context = asked.get("historical-context")
     nothing = Runs.from_columns({})
-    asked["decision"] = _moment(asked.get("decision-time"))
+    asked["decision"] = asked.get("decision-time", int(datetime.now(timezone.utc).timestamp() * 1e6))
     if context is None:
         return nothing, {"note": "no historical-context given: the model's prior alone answers"}
     similar = _SIMILAR.fullmatch(context)
@@ -351,19 +342,6 @@ def _quantile(values: Array, p: float) -> float:
     """A quantile between the seven: linear in the normal score of ``p``, so exact for a normal distribution."""
     scores = [_NORMAL.inv_cdf(q) for q in QUANTILES]
     return float(np.interp(_NORMAL.inv_cdf(min(max(p, QUANTILES[0]), QUANTILES[-1])), scores, values))
-
-
-def _moment(text: str | None) -> int:
-    """Microseconds UTC; now without a text."""
-    if text is None:
-        return int(datetime.now(timezone.utc).timestamp() * 1e6)
-    try:
-        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    except ValueError:
-        raise InputError(f"decision-time must be ISO 8601 such as 2026-03-01T09:30:00Z, not {text!r}") from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=timezone.utc)
-    return int(moment.timestamp() * 1e6)
 
 
 def _iso(micros: int) -> str:

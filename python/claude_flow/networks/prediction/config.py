@@ -3,8 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
-__all__ = ["Config", "PredictionConfig"]
+from claude_flow.schema import Number, Record, Whole
+
+__all__ = ["DATA", "FIXED", "MEASURES", "Config", "PredictionConfig"]
+
+#: fields that the encoder dictates: a training cannot change them
+FIXED = ("input_width", "targets", "quantiles")
+#: options of the training data: shares of the rows that are shown without their history, and without names
+DATA = Record({"forget": Number(0, 1), "anonymous": Number(0, 1)})
+#: what the validation split is judged by; also by source, such as kth-sp2/duration-mae-s
+MEASURES = (
+    *("loss", "duration-mae-log", "duration-mae-s", "duration-pinball", "failure-auc"),
+    *("duration-coverage-80", "duration-width-80", "duration-coverage-95", "duration-width-95"),
+    *("steps-mae-log", "cpu-mae-log", "memory-mae-log", "cost-mae-log", "tokens-mae-log", "retries-mae-log"),
+    "queue-mae-log",
+)
 
 
 @dataclass(frozen=True)
@@ -16,15 +31,15 @@ class PredictionConfig:
     open record beside what was read; ``members`` such networks are trained side by side and their outputs averaged.
     """
 
-    input_width: int = 128
-    width: int = 256
-    layers: int = 3
-    targets: int = 8
-    quantiles: int = 7
-    max_tokens: int = 128
-    dropout: float = 0.1
-    hidden: int = 0
-    members: int = 1
+    input_width: Annotated[int, Whole(1, 65_536)] = 128
+    width: Annotated[int, Whole(1, 65_536)] = 256
+    layers: Annotated[int, Whole(0, 64)] = 3
+    targets: Annotated[int, Whole(1, 1024)] = 8
+    quantiles: Annotated[int, Whole(1, 99)] = 7
+    max_tokens: Annotated[int, Whole(1, 65_536)] = 128
+    dropout: Annotated[float, Number(0, 0.95)] = 0.1
+    hidden: Annotated[int, Whole(0, 65_536)] = 0
+    members: Annotated[int, Whole(1, 64)] = 1
 
 
 Config = PredictionConfig

@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
+from claude_flow import schema
+from claude_flow.data import manifest as manifests
 from claude_flow.data.collect import collect
 from claude_flow.data.tables import read_manifest, read_table
 from claude_flow.data.tensors import read
@@ -23,6 +25,7 @@ from claude_flow.errors import InputError
 from claude_flow.networks.prediction import simulator
 from claude_flow.networks.prediction.features import Encoder
 from claude_flow.networks.prediction.history import KEYS, NO_TIME, TARGETS, History, Runs, as_of, source_names
+from claude_flow.networks.scale import NORMALIZATIONS
 
 __all__ = ["load", "preprocess", "read_runs", "split_rows", "suite"]
 
@@ -115,24 +118,37 @@ def preprocess(tables_dir: Path, out_dir: Path, options: Mapping[str, Any]) -> d
     return manifest
 
 
+_MANIFEST: dict[str, schema.Kind] = {
+    "schema": schema.Record(
+        {"normalization": schema.Choice(*NORMALIZATIONS), "describe": schema.Flag()},
+        required=("normalization", "describe"),
+        free=True,
+    ),
+    "shards": schema.List(schema.Text(), "name", least=1),
+    "split": schema.Record(  # a share at the end of every source, or a window in time
+        {"test": schema.Number(0, 1), "from": schema.Whole(-(2**62), 2**62), "to": schema.Whole(-(2**62), 2**62)},
+        free=True,
+    ),
+    "source-names": schema.Table(schema.Text(blank=True)),
+}
+
+
 def load(folder: Path) -> tuple[dict[str, Any], Runs, Array, History]:
     """A preprocessed folder: its manifest, the runs, the rows that are samples, and their history."""
+    manifest = manifests.read(folder, "tensors", _MANIFEST, "prediction")
     try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        if manifest["network"] != "prediction" or manifest["format"] != 1:
-            raise InputError(f"{folder} holds data for {manifest['network']}, not for prediction")
         parts: dict[str, list[dict[str, Array]]] = {"runs": [], "history": []}
         for shard in manifest["shards"]:
             parts[Path(shard).name.partition("-")[0]].append(read(folder / shard))
         whole = {k: {n: _joined([p[n] for p in v]) for n in v[0]} for k, v in parts.items()}
         samples = whole["history"].pop("task")
         return manifest, Runs(**whole["runs"]), samples, History(**whole["history"])
-    except InputError:
-        raise
-    except Exception as error:  # safetensors raises its own class, a damaged manifest anything
+    except (KeyError, IndexError, ValueError, TypeError) as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(
-            f"{folder} is not preprocessed data for prediction ({type(error).__name__}): "
-            "make it with  claude-flow neural data preprocess"
+            f"{folder}: its shards do not fit together ({type(error).__name__}): "
+            "make the data again with  claude-flow neural data preprocess"
         ) from error
 
 
