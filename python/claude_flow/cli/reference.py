@@ -1,4 +1,7 @@
-"""The pages of ``docs/cli``, from the commands themselves: ``python -m claude_flow.cli.reference [--check]``."""
+"""The pages of ``docs/cli`` from the commands themselves, and the list of layers in ``docs/architecture.md``.
+
+``python -m claude_flow.cli.reference [--check]``.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from claude_flow.cli import root
+from claude_flow.cli import layers, root
 from claude_flow.cli.command import Command
 from claude_flow.cli.output import Output
 from claude_flow.errors import ClaudeFlowError
@@ -16,6 +19,7 @@ from claude_flow.files import atomic_write
 __all__ = ["commands", "pages"]
 
 _HEAD = "<!-- Written by `python -m claude_flow.cli.reference` from the commands' own help. -->\n"
+_BEGIN, _END = "<!-- layers: from python/claude_flow/cli/layers.py -->\n\n", "\n<!-- end -->"
 _INDEX = """
 # The command line
 
@@ -75,6 +79,14 @@ def pages() -> dict[str, str]:
     return found
 
 
+def architecture(page: str) -> str:
+    """The page ``docs/architecture.md`` with the list of layers between its marks brought up to date."""
+    package = Path(__file__).parents[1]
+    present = {entry.stem for entry in package.iterdir() if entry.suffix == ".py" or (entry / "__init__.py").is_file()}
+    before, _, rest = page.partition(_BEGIN)
+    return f"{before}{_BEGIN}{layers.markdown(present)}\n{_END}{rest.partition(_END)[2]}" if rest else page
+
+
 @click.command(
     cls=Command,
     examples=["python -m claude_flow.cli.reference", "python -m claude_flow.cli.reference --check"],
@@ -86,6 +98,10 @@ def main(output: Output, check: bool, folder: Path) -> None:
     """Write the pages of the command line to FOLDER (docs/cli)."""
     wanted = pages()
     present = {file.name: file.read_text("utf-8") for file in folder.glob("*.md")}
+    above = "../architecture.md"
+    if (folder / above).is_file():
+        present[above] = (folder / above).read_text("utf-8")
+        wanted[above] = architecture(present[above])
     differing = sorted(name for name in wanted.keys() | present.keys() if wanted.get(name) != present.get(name))
     if check:
         if differing:
