@@ -32,7 +32,8 @@ import numpy as np
 import claude_flow
 from bench.environment import commit, environment
 from bench.report import table
-from claude_flow.evaluate import report, statistics
+from claude_flow import statistics
+from claude_flow.evaluate import report
 from claude_flow.evaluate.result import OURS
 from claude_flow.measure import charts
 from claude_flow.studies import protocols

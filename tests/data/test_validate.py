@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from claude_flow.data import statistics
+from claude_flow import statistics
 from claude_flow.data.events import Fold, Run, Step, Task, column_types
 from claude_flow.data.report import page
 from claude_flow.data.tables import schema, writing
@@ -210,7 +210,7 @@ def test_statistics_agree_with_scipy():
         assert statistics.spearman(one[:300], other) == pytest.approx(stats.spearmanr(one[:300], other).statistic)
         labels = other > shift
         area = stats.mannwhitneyu(one[:300][labels], one[:300][~labels]).statistic / (labels.sum() * (~labels).sum())
-        assert statistics.auc(one[:300], labels) == pytest.approx(area)
+        assert statistics.auc(labels, one[:300]) == pytest.approx(area)
 
 
 # Whatever the files hold -------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from claude_flow.data.frame import Column, Frame
-from claude_flow.data.statistics import auc, left_out_mean, ranks, spearman
+from claude_flow.statistics import auc, left_out_mean, ranks, spearman
 
 __all__ = ["KNOWN_AFTER", "measure"]
 
@@ -40,7 +40,7 @@ def measure(runs: Frame, tasks: Frame) -> Iterator[dict[str, Any]]:
             value = _tells(column, both, success.values[both] > 0)
             yield {**about, "label": "success", "measure": "AUC", "value": value, "rows": int(both.sum())}
         if _enough(success.known, success) and min(column.known.sum(), (~column.known).sum()) >= _FEWEST_OF_A_CLASS:
-            value = auc(column.known[success.known], success.values[success.known] > 0)
+            value = auc(success.values[success.known] > 0, column.known[success.known])
             about_known = {"label": "success", "measure": "AUC of being known", "rows": int(success.known.sum())}
             yield {**about, **about_known, "value": max(value, 1 - value)}
         both = column.known & duration.known
@@ -74,7 +74,7 @@ def _task_of(runs: Frame, tasks: Frame) -> NDArray[np.int64]:
 def _tells(column: Column, rows: _Mask, labels: NDArray[Any]) -> float:
     values = left_out_mean(column.codes()[rows], labels) if column.is_text else column.values[rows]
     if labels.dtype == np.bool_:
-        found = auc(values, labels)
+        found = auc(labels, values)
         return found if column.is_text else max(found, 1 - found)
     found = spearman(values, labels)
     return found if column.is_text else abs(found)

@@ -19,9 +19,9 @@ from claude_flow.data.events import STATUSES, Fold, Run, Step, Task
 from claude_flow.data.frame import Column, Frame, load
 from claude_flow.data.leakage import KNOWN_AFTER, measure
 from claude_flow.data.rules import broken
-from claude_flow.data.statistics import holm, kolmogorov_smirnov, total_variation
 from claude_flow.data.tables import read_manifest
 from claude_flow.errors import InputError, require
+from claude_flow.statistics import holm, kolmogorov_smirnov, total_variation
 
 __all__ = ["CHECKS", "SEVERITIES", "validate"]
 

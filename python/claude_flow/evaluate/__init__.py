@@ -2,5 +2,5 @@
 
 :mod:`claude_flow.studies.protocols` lists the protocols; each is a module with ``DATA`` (what it reads, one line),
 ``detect(path)`` and ``run(path, seeds=..., quick=..., progress=...)``, which returns a
-:class:`claude_flow.evaluate.result.Result`. :mod:`claude_flow.evaluate.statistics` compares contenders.
+:class:`claude_flow.evaluate.result.Result`. :mod:`claude_flow.statistics` compares contenders.
 """

@@ -25,8 +25,8 @@ from fractions import Fraction
 from html import escape
 from typing import Any
 
+from claude_flow import statistics
 from claude_flow.data.report import STYLE, table
-from claude_flow.evaluate import statistics
 from claude_flow.evaluate.result import OURS, Curve, Result, Score
 from claude_flow.measure import charts
 

@@ -33,13 +33,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from claude_flow import registry
+from claude_flow import registry, statistics
 from claude_flow.data.collect import collect
 from claude_flow.data.events import Run
 from claude_flow.data.lines import Log
 from claude_flow.data.sources import swf
 from claude_flow.errors import InputError, require
-from claude_flow.evaluate import statistics
 from claude_flow.evaluate.result import OURS, Curve, Progress, Result, Score
 from claude_flow.files import temporary_folder
 from claude_flow.model import load

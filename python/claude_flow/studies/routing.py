@@ -26,11 +26,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from claude_flow import statistics
 from claude_flow.data.events import Run, Task
 from claude_flow.data.lines import Log
 from claude_flow.data.sources import swebench_pro
 from claude_flow.errors import InputError
-from claude_flow.evaluate import statistics
 from claude_flow.evaluate.result import OURS, Progress, Result, Score
 from claude_flow.networks.text import hash_text
 

@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from claude_flow import statistics
 from claude_flow.errors import InputError
-from claude_flow.evaluate import baselines, statistics
+from claude_flow.evaluate import baselines
 from claude_flow.evaluate.judge import COSTS, Marks, Part, Unavailable, cost
 from claude_flow.model import Model
 from claude_flow.networks.prediction import prepare

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from claude_flow import nets
+from claude_flow import nets, statistics
 from claude_flow.errors import InputError
 from claude_flow.nets import PredictionNet
 from claude_flow.networks.prediction import prepare
@@ -210,7 +210,7 @@ class Data:
         for name, part in self._sources(rows):
             truth = self.targets[rows[part], _DURATION]
             found = interval_scores(truth, quantiles[part, _DURATION])
-            found["failure-auc"] = auc(self.tasks.failed[rows[part]], chances[part, _DURATION])
+            found["failure-auc"] = statistics.auc(self.tasks.failed[rows[part]], chances[part, _DURATION])
             scores |= {f"{name}{key}": value for key, value in found.items() if np.isfinite(value)}
         for i, target in enumerate(TARGETS):
             if i != _DURATION and self.encoder.trained()[i]:
@@ -251,7 +251,7 @@ class Data:
             for label, part in self._sources(rows):
                 use = rows[part][np.isfinite(quantiles[rows[part], 0])]
                 found = interval_scores(truth[use], quantiles[use])
-                found["failure-auc"] = auc(self.tasks.failed[use], rate[use])
+                found["failure-auc"] = statistics.auc(self.tasks.failed[use], rate[use])
                 scores |= {f"{label}{key}": value for key, value in found.items() if np.isfinite(value)}
             if scores:
                 result[name] = scores
@@ -361,22 +361,6 @@ def point_scores(truth: Array, point: Array) -> dict[str, float]:
         "duration-mae-log": float(np.abs(truth - point).mean()),
         "duration-mae-s": float(np.abs(np.expm1(truth) - np.expm1(point)).mean()),
     }
-
-
-def auc(truth: Array, score: Array) -> float:
-    """Area under the ROC curve (ties count half); NaN unless both classes occur.
-
-    >>> auc(np.array([0, 0, 1, 1, np.nan]), np.array([0.1, 0.4, 0.35, 0.8, 0.5]))
-    0.75
-    """
-    known = np.isfinite(truth)
-    positive = truth[known] > 0
-    if positive.all() or not positive.any():
-        return float("nan")
-    _, place, count = np.unique(score[known], return_inverse=True, return_counts=True)
-    rank = (np.cumsum(count) - (count - 1) / 2)[place]
-    pairs = positive.sum() * (~positive).sum()
-    return float((rank[positive].sum() - positive.sum() * (positive.sum() + 1) / 2) / pairs)
 
 
 def _weighted_mean(values: Tensor, weights: Tensor) -> Tensor:

@@ -24,11 +24,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from claude_flow import statistics
 from claude_flow.data.events import Run, Step, Task
 from claude_flow.data.lines import Log
 from claude_flow.data.sources import swebench_pro
 from claude_flow.errors import InputError, require
-from claude_flow.evaluate import statistics
 from claude_flow.evaluate.result import OURS, Progress, Result, Score
 from claude_flow.studies.steps.encoder import Begun, StepEncoder
 

@@ -1,4 +1,4 @@
-"""Statistics of a comparison: intervals, paired tests, correction for many tests, power; and scores of forecasts.
+"""Statistics: intervals, paired tests, correction for many tests, power; scores of forecasts; ranks and drift tests.
 
 NumPy alone where the definition is a line or two; scipy and statsmodels for distributions and power (the extra
 ``[baselines]``). Conformal calibration is in :mod:`claude_flow.networks.prediction.conformal`, which inference shares.
@@ -28,15 +28,21 @@ __all__ = [
     "coverage",
     "holm",
     "interval",
+    "kolmogorov_smirnov",
+    "left_out_mean",
     "mean",
     "permutation",
     "pinball",
     "power",
+    "ranks",
     "reliability",
+    "spearman",
+    "total_variation",
     "wilcoxon",
 ]
 
 Array = NDArray[np.float64]
+_DRAWS = 1999  # so the smallest p-value is 1/2000, below 0.01 also after correction over 20 columns
 _EXACT = 14  # paired differences up to this many are tested over all 2^n signs
 
 
@@ -346,6 +352,87 @@ def reliability(outcome: ArrayLike, probability: ArrayLike, bins: int = 10) -> R
     forecast, observed = (np.bincount(place, v, minlength=bins)[used] / rows[used] for v in (p, y))
     error = float((np.abs(forecast - observed) * rows[used]).sum() / len(y))
     return Reliability(forecast, observed, rows[used], error)
+
+
+# One column, or two samples of it ------------------------------------------------------------------------------------
+
+
+def ranks(values: NDArray[Any]) -> Array:
+    """Ranks from 1 on; equal values share the mean of theirs.
+
+    >>> ranks(np.array([3.0, 1.0, 3.0])).tolist()
+    [2.5, 1.0, 2.5]
+    """
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    shared = np.cumsum(counts) - (counts - 1) / 2
+    found: Array = shared[place]
+    return found
+
+
+def spearman(one: NDArray[Any], other: NDArray[Any]) -> float:
+    """The correlation of ranks; 0 where either side is constant.
+
+    >>> round(spearman(np.array([1, 2, 3]), np.array([1, 10, 100])), 6)
+    1.0
+    """
+    a, b = ranks(one) - (len(one) + 1) / 2, ranks(other) - (len(other) + 1) / 2
+    scale = float(np.sqrt((a @ a) * (b @ b)))
+    return float(a @ b) / scale if scale else 0.0
+
+
+def left_out_mean(codes: NDArray[np.int64], labels: NDArray[Any]) -> Array:
+    """For each row the mean label of the *other* rows of its category; the overall mean where there is none.
+
+    So a category of one row, an id, tells nothing of itself.
+
+    >>> left_out_mean(np.array([0, 0, 1]), np.array([1.0, 0.0, 1.0])).round(2).tolist()
+    [0.0, 1.0, 0.67]
+    """
+    _, place = np.unique(codes, return_inverse=True)
+    others = np.bincount(place)[place] - 1
+    rest = np.bincount(place, labels.astype(np.float64))[place] - labels
+    found: Array = np.where(others > 0, rest / np.maximum(others, 1), labels.mean())
+    return found
+
+
+def kolmogorov_smirnov(one: Array, other: Array) -> tuple[float, float]:
+    """The largest distance of the two empirical distributions, and its asymptotic p-value.
+
+    p = 2 Σ (-1)^(k-1) exp(-2 k² λ²) with λ = (√n + 0.12 + 0.11/√n) D, n = n₁n₂/(n₁+n₂) (Stephens 1970).
+
+    >>> kolmogorov_smirnov(np.arange(50.0), np.arange(50.0) + 100)[0]
+    1.0
+    """
+    everything = np.concatenate([one, other])
+    below = [np.searchsorted(np.sort(part), everything, side="right") / len(part) for part in (one, other)]
+    distance = float(np.abs(below[0] - below[1]).max())
+    root = np.sqrt(len(one) * len(other) / len(everything))
+    scaled = (root + 0.12 + 0.11 / root) * distance
+    if scaled < 0.2:  # the series does not converge there, and p differs from 1 by less than 1e-12
+        return distance, 1.0
+    k = np.arange(1, 101)
+    p = 2 * float(np.sum((-1.0) ** (k - 1) * np.exp(-2 * (k * scaled) ** 2)))
+    return distance, min(max(p, 0.0), 1.0)
+
+
+def total_variation(one: NDArray[np.int64], other: NDArray[np.int64], seed: int) -> tuple[float, float]:
+    """Half the summed difference of two tables of counts' shares, and the p-value of a permutation test.
+
+    ``one[c]`` and ``other[c]`` count category c. Shuffling the rows between the two samples draws the first
+    sample's counts from the multivariate hypergeometric distribution of the sums.
+
+    >>> total_variation(np.array([30, 0]), np.array([0, 30]), seed=0)
+    (1.0, 0.0005)
+    """
+    totals, size = one + other, int(one.sum())
+    drawn = np.random.default_rng(seed).multivariate_hypergeometric(totals, size, _DRAWS, method="marginals")
+
+    def distance(first: NDArray[np.int64]) -> Array:
+        apart: Array = np.abs(first / size - (totals - first) / int(other.sum())).sum(axis=-1) / 2
+        return apart
+
+    found = float(distance(one))
+    return found, float((1 + np.sum(distance(drawn) >= found - 1e-12)) / (1 + _DRAWS))
 
 
 def _finite(values: ArrayLike) -> Array:

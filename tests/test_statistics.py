@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from claude_flow import statistics
 from claude_flow.errors import InputError
-from claude_flow.evaluate import statistics
 from claude_flow.networks.prediction import conformal
 
 scipy_stats = pytest.importorskip(
