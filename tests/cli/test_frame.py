@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -16,7 +17,7 @@ import pytest
 
 from claude_flow import cli
 from claude_flow.cli import output, reference
-from claude_flow.cli.command import Command
+from claude_flow.cli.command import Command, Group
 from claude_flow.errors import ClaudeFlowError, InputError, MissingExtra
 
 HERE = Path(__file__).parent
@@ -34,15 +35,12 @@ def parses(line: str) -> click.Command:
     """Parse a command line down to its command, without running it; returns the command."""
     words = shlex.split(line.replace("\\\n", " "))
     assert words.pop(0) == "claude-flow"
-    command: click.Command = cli.root
-    context = click.Context(command, info_name="claude-flow", obj=output.Output())
-    while isinstance(command, click.Group) and words:
-        name, child, words = command.resolve_command(context, words)
+    context = cli.root.make_context("claude-flow", words, obj=output.Output())
+    while isinstance(context.command, click.Group):
+        name, child, rest = context.command.resolve_command(context, [*context._protected_args, *context.args])
         assert child is not None
-        command = child
-        context = click.Context(command, info_name=name, parent=context)
-    command.parse_args(context, words)
-    return command
+        context = child.make_context(name, rest, context)
+    return context.command
 
 
 # Every command ------------------------------------------------------------------------------------------------------
@@ -55,12 +53,19 @@ def test_help_says_what_it_does(context):
         assert not isinstance(param, click.Option) or param.help, f"{path(context)} {param.opts} has no help"
 
 
-def test_the_lazy_lines_of_help_are_the_groups_own():
-    context = click.Context(cli.root)
-    neural = cli.root.commands["neural"]
-    for name, (_, line) in cli.NEURAL.items():
-        assert neural.get_command(context, name).get_short_help_str(200) == line
-        assert neural.get_command(context, name).name == name
+def groups(group: Group) -> Iterator[Group]:
+    context = click.Context(group)
+    yield group
+    for name in group.list_commands(context):
+        if isinstance(member := group.get_command(context, name), Group):
+            yield from groups(member)
+
+
+@pytest.mark.parametrize("group", list(groups(cli.root)), ids=lambda group: group.name)
+def test_the_lazy_lines_of_help_are_the_commands_own(group):
+    for name, (_, line) in group.members.items():
+        member = group.get_command(click.Context(group), name)
+        assert (member.name, member.get_short_help_str(200)) == (name, line)
 
 
 @pytest.mark.parametrize("context", LEAVES, ids=path)
@@ -253,6 +258,13 @@ def test_a_piped_table_is_plain_text(fail):
 def test_json_is_json_alone_on_standard_output(fail):
     found = json.loads(fail("show", "--format", "json").stdout, parse_constant=lambda word: pytest.fail(word))
     assert found == {"rows": [["agent \x1b[31m\n[red]1", 1.23456, None], ["é", None, True]], "none": None}
+
+
+def test_the_environment_chooses_the_format_unless_an_option_does(fail, environment):
+    env = {**environment, "CLAUDE_FLOW_FORMAT": "json"}
+    assert "rows" in json.loads(fail("show", env=env).stdout)
+    assert fail("show", "--format", "table", env=env).stdout.startswith("Title\n")
+    assert "'yaml' is not one of" in one_line(fail("show", env={**env, "CLAUDE_FLOW_FORMAT": "yaml"}), 2)
 
 
 def test_quiet_is_quiet(fail):

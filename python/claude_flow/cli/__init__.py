@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import click
 
 from claude_flow import __version__
-from claude_flow.cli.command import Group, LazyGroup
+from claude_flow.cli.command import Group
 from claude_flow.cli.output import Output
 
 __all__ = ["NEURAL", "main", "root"]
@@ -45,7 +45,7 @@ def root() -> None:
 
 
 root.add_command(
-    LazyGroup("neural", members=NEURAL, help="Learn from a swarm's logs; assign, optimize and predict its work.")
+    Group("neural", members=NEURAL, help="Learn from a swarm's logs; assign, optimize and predict its work.")
 )
 
 

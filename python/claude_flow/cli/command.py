@@ -1,17 +1,21 @@
-"""What every command shares: ``--format``, ``--debug``, examples in its help, groups that load on demand."""
+"""What every command shares: ``--format``, ``--debug``, examples in its help; groups that load on demand, and
+names that are a command and a group at once."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from claude_flow.cli.output import FORMATS, Output
 from claude_flow.values import did_you_mean
 
-__all__ = ["Command", "Group", "LazyGroup"]
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+__all__ = ["Command", "Group"]
 
 
 def _set(context: click.Context, option: click.Parameter, value: Any) -> None:
@@ -27,10 +31,12 @@ class Command(click.Command):
     def __init__(self, *args: Any, examples: Sequence[str], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.examples = tuple(examples)
+        self.group: Group | None = None  # the group of the same name
         self.params += [
             click.Option(
                 ["--format"],
                 type=click.Choice(FORMATS),
+                envvar="CLAUDE_FLOW_FORMAT",
                 default=FORMATS[0],
                 show_default=True,
                 expose_value=False,
@@ -49,7 +55,9 @@ class Command(click.Command):
         ]
 
     def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the examples under the options, each as it would be typed."""
+        """Write the commands of the group of its name, then the examples, each as it would be typed."""
+        if self.group is not None:
+            self.group.format_commands(context, formatter)
         with formatter.section("Examples"):
             for index, example in enumerate(self.examples):
                 if index:
@@ -59,9 +67,39 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """A group whose commands are :class:`Command`, and that names near matches for an unknown one."""
+    """A group of :class:`Command`, some of which may load on demand; it names near matches for an unknown one.
+
+    ``members`` maps a name to ``module:attribute`` and the command's line of help. Such a member is imported when it is
+    called, and the group's help imports none.
+
+    The group's name may be a command too, made with :meth:`itself`: ``transfer --epochs 5`` beside ``transfer
+    cross-modal``. A first word that is an option, or none, means the command.
+    """
 
     command_class = Command
+
+    def __init__(self, *args: Any, members: Mapping[str, tuple[str, str]] | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.members = dict(members or {})
+        self.own: Command | None = None
+
+    def itself(self, *, examples: Sequence[str], **settings: Any) -> Callable[[Callable[..., Any]], Command]:
+        """A decorator: its function is what the group's name does as a command."""
+
+        def decorate(function: Callable[..., Any]) -> Command:
+            self.own = click.command(self.name, cls=Command, examples=examples, **settings)(function)
+            self.own.group = self
+            return self.own
+
+        return decorate
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """The context of the group, or of the command of its name."""
+        if self.own is not None and (args[0].startswith("-") if args else not extra.get("resilient_parsing")):
+            return self.own.make_context(info_name, args, parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
         """Without a command, show the help as an error: on standard error, exit code 2."""
@@ -79,31 +117,38 @@ class Group(click.Group):
             context.fail(f"there is no command {args[0]!r}{near}")
         return super().resolve_command(context, args)
 
-
-Group.group_class = Group
-
-
-class LazyGroup(Group):
-    """A group that imports a member (``name -> (module:attribute, line of help)``) when it is called."""
-
-    def __init__(self, *args: Any, members: Mapping[str, tuple[str, str]], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.members = members
-
     def list_commands(self, context: click.Context) -> list[str]:
-        """The members' names, in their order."""
-        return list(self.members)
+        """The names of all commands, in alphabetical order."""
+        return sorted({*self.commands, *self.members})
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        """Import and return the member ``name``."""
-        if name not in self.members:
-            return None
-        module, _, attribute = self.members[name][0].partition(":")
-        command: click.Command = getattr(import_module(module), attribute)
-        return command
+        """The command ``name``, imported if need be."""
+        if name in self.members and name not in self.commands:
+            module, _, attribute = self.members[name][0].partition(":")
+            self.add_command(getattr(import_module(module), attribute), name)
+        return super().get_command(context, name)
+
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """The group's line of help; where its name is a command, that one's."""
+        return super().get_short_help_str(limit) if self.own is None else self.own.get_short_help_str(limit)
+
+    def lines(self) -> dict[str, str]:
+        """The line of help of every command, in alphabetical order; none is imported for it."""
+        known = {name: command.get_short_help_str(200) for name, command in self.commands.items()}
+        return dict(sorted((known | {name: line for name, (_, line) in self.members.items()}).items()))
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the members by their lines of help, importing none."""
-        if self.members:
+        """List the commands by their lines of help."""
+        if lines := self.lines():
             with formatter.section("Commands"):
-                formatter.write_dl([(name, line) for name, (_, line) in self.members.items()])
+                formatter.write_dl(list(lines.items()))
+
+    def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The commands that begin with ``incomplete``, or the options."""
+        from click.shell_completion import CompletionItem
+
+        found = [CompletionItem(name, help=line) for name, line in self.lines().items() if name.startswith(incomplete)]
+        return found or click.Command.shell_complete(self.own or self, context, incomplete)
+
+
+Group.group_class = Group

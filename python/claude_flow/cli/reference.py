@@ -30,8 +30,11 @@ these pages.
 
 ## Every command
 
-- `--format table|json|quiet` chooses what goes to standard output. A table is drawn on a terminal and is plain aligned
-  text in a pipe; `NO_COLOR` is respected. Notes, progress and errors go to standard error.
+- `--format table|json|quiet`, else `$CLAUDE_FLOW_FORMAT`, chooses what goes to standard output. A table is drawn on a
+  terminal and is plain aligned text in a pipe; `NO_COLOR` is respected. Notes, progress and errors go to standard
+  error.
+- `$CLAUDE_FLOW_TIME_BUDGET`, such as `60s`, ends training at its best epoch so far, and cuts the time that a
+  measurement takes.
 - An error is one line. Exit codes: 0 done; 1 failed; 2 the input or the command line cannot be used; 130 interrupted
   (Ctrl-C); 141 the reader of standard output went away. `--debug` shows the traceback.
 - JSON options take the text itself, `@FILE`, `@-` for standard input, or the path of a file. Durations are `60s`,
@@ -52,7 +55,8 @@ these pages.
 
 def commands(command: click.Command = root, path: tuple[str, ...] = ("claude-flow",)) -> Iterator[click.Context]:
     """Every group and command of the tree, each as the context that its help is printed in."""
-    context = click.Context(command, info_name=" ".join(path), terminal_width=100, max_content_width=100)
+    itself = getattr(command, "own", None) or command  # of a name that is a group and a command at once
+    context = click.Context(itself, info_name=" ".join(path), terminal_width=100, max_content_width=100)
     context.help_option_names = ["--help"]
     yield context
     if isinstance(command, click.Group):
