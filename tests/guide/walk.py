@@ -54,7 +54,7 @@ def _no_wasm() -> str:
     return "" if modules.available() else "this package was built without Emscripten"
 
 
-_JUDGED = ("evaluations.0.scores.0.value", "evaluations.0.tests")
+_JUDGED = ("evaluations.0.scores.0.mean", "evaluations.0.tests")
 PROMISES = {
     "data collect": Promise(
         ["time_range.0", "tables.runs.rows", "filters.anonymized.user"],
