@@ -103,7 +103,7 @@ def test_generic_code_asks_no_name() -> None:
 def test_every_row_has_its_parts() -> None:
     for row in networks.NETWORKS.values():
         assert row.part("config").Config()
-        assert all(hasattr(row.net, name) for name in ("Net", "lower", "stored", "restored"))
+        assert all(hasattr(row.net, name) for name in ("Net", "layers", "lower", "stored", "restored"))
         assert all(hasattr(row.prepare, name) for name in ("preprocess", "suite"))
         assert hasattr(row.learn, "Data")
         assert hasattr(row.judge, "folds") or hasattr(row.judge, "windows")

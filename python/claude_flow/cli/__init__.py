@@ -30,6 +30,7 @@ NEURAL: dict[str, tuple[str, str]] = {
     "profile": ("claude_flow.cli.profile:group", "See where a model's time goes, and what this machine could do."),
     "runtime": ("claude_flow.cli.runtime:group", "Choose how models run here, and measure how fast they answer."),
     "train": ("claude_flow.cli.train:group", "Train a network on a preprocessed dataset."),
+    "transfer": ("claude_flow.cli.transfer:group", "Transfer what a model learned to another domain."),
     "validate": (
         "claude_flow.cli.validate:group",
         "Train a model anew on folds or windows of its data, and judge each.",

@@ -178,4 +178,13 @@ def _tables(title: str, model: Path, card: dict[str, Any]) -> list[Table]:
     ]
 
 
-group = NetworkGroup("train", make=_command, help="Train a network on a preprocessed dataset.")
+group = NetworkGroup(
+    "train",
+    make=_command,
+    help="Train a network on a preprocessed dataset.",
+    members={
+        "federated": ("claude_flow.cli.recipes:federated", "Train on data that stays with its owners."),
+        "incremental": ("claude_flow.cli.recipes:incremental", "Learn new data without forgetting what came before."),
+        "meta": ("claude_flow.cli.recipes:meta", "Learn weights from which few examples of a new project go far."),
+    },
+)

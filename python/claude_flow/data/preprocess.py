@@ -9,8 +9,9 @@ from typing import Any
 
 from claude_flow import files, networks, registry
 from claude_flow.errors import InputError
+from claude_flow.values import parse_json
 
-__all__ = ["Preprocessed", "preprocess"]
+__all__ = ["Preprocessed", "for_network", "preprocess"]
 
 
 @dataclass
@@ -54,3 +55,24 @@ def preprocess(
         reasons = "; ".join(f"{network}: {reason}" for network, reason in result.skipped.items())
         raise InputError(f"the dataset {tables or 'simulator'} can teach no network ({reasons})")
     return result
+
+
+def for_network(network: str, name: str) -> Path:
+    """The tensors of the dataset ``name`` for one network: itself, or preprocessed from its tables.
+
+    What is made from tables is kept as ``NAME-for-NETWORK`` of the workspace, and made anew each time.
+
+    Raises:
+        InputError: there is no such dataset, it holds another network's tensors, or its tables cannot teach this one.
+    """
+    row = networks.get(network)
+    folder = registry.dataset_path(name)
+    manifest = parse_json((folder / "manifest.json").read_text("utf-8"), str(folder / "manifest.json"))
+    if manifest.get("kind") == "tensors":
+        if manifest.get("network") != network:
+            raise InputError(f"{folder} holds data for {manifest.get('network')}, not for {network}")
+        return folder
+    target = registry.workspace() / "datasets" / f"{folder.name}-for-{network}"
+    with files.atomic_folder(target, replace=True) as made:
+        row.prepare.preprocess(folder, made, {})
+    return target

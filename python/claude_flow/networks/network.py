@@ -52,7 +52,8 @@ class Network:
                 defaults are the guide's. ``FIXED``: those that a training cannot change;
                 ``DATA``: a record of the training data's options; ``MEASURES``: names of what
                 the validation split is judged by
-    ``net``     ``Net(config)``: the module, with ``config``; ``lower(program, config)`` writes    yes
+    ``net``     ``Net(config)``: the module, with ``config``; ``layers(config)``: names of its     yes
+                layers -> beginnings of their parameters' names; ``lower(program, config)`` writes
                 its ops, ``stored(tensors, config)`` gives the tensors as the ops want them with
                 the configuration of the file, ``restored(tensors, config)`` goes back
     ``prepare`` ``preprocess(tables, folder, options)``: tensors to learn from, returns the       no

@@ -30,28 +30,36 @@ from claude_flow.train import attention, checkpoint, diagnose, process, rate
 from claude_flow.train.hooks import Hook
 from claude_flow.train.runlog import RunLog
 
-__all__ = ["Data", "Progress", "find_learning_rate", "fit", "lower_is_better"]
+__all__ = ["Data", "Learnable", "Progress", "find_learning_rate", "fit", "lower_is_better"]
 
 #: (epoch, epochs, share of the epoch done, latest values by name)
 Progress = Callable[[int, int, float, dict[str, float]], None]
 
 
-class Data(Protocol):
-    """What a network's training module provides: its data, its loss and how it is judged.
+class Learnable(Protocol):
+    """What the loop needs of data: batches, a loss, and how what was learned is judged.
 
-    ``test``, where the preprocessed data sets one apart, is never used for any choice; the card reports it.
+    ``test``, where the preprocessed data sets one apart, is never used for any choice; the card reports it. What a
+    recipe makes of data sets says in ``fingerprint`` what it is; a data set's is its hash.
     """
 
-    splits: tuple[str, ...]
-
-    @classmethod
-    def load(cls, path: Path, validation_split: float, seed: int, config: dict[str, Any]) -> Data: ...
+    @property
+    def splits(self) -> tuple[str, ...]: ...
     def module(self, config: dict[str, Any]) -> nn.Module: ...
     def batches(self, split: str, batch_size: int, generator: np.random.Generator) -> Iterator[dict[str, Tensor]]: ...
     def loss(self, module: nn.Module, batch: dict[str, Tensor]) -> Tensor: ...
     def metrics(self, module: nn.Module, split: str) -> dict[str, float]: ...
     def baselines(self, split: str) -> dict[str, dict[str, float]]: ...
     def metadata(self, module: nn.Module) -> dict[str, Any]: ...
+
+
+class Data(Learnable, Protocol):
+    """What a network's ``learn`` module provides: a preprocessed data set."""
+
+    @classmethod
+    def load(cls, path: Path, validation_split: float, seed: int, config: dict[str, Any]) -> Data: ...
+    def parts(self) -> dict[str, Data]:
+        """The data by what belongs together (projects, sites, families of work), by name, the largest first."""
 
 
 def _commit() -> str:
@@ -77,10 +85,15 @@ def data_hash(path: Path) -> str:
     return digest.hexdigest()
 
 
+def fingerprint(data: Path | Learnable) -> str:
+    """What tells one run's data from another's."""
+    return data_hash(data) if isinstance(data, Path) else str(getattr(data, "fingerprint", type(data).__name__))
+
+
 def fit(
     network: str,
     config: TrainingConfig,
-    data: Path,
+    data: Path | Learnable,
     run_dir: Path,
     *,
     validation_split: float = 0.2,
@@ -95,26 +108,27 @@ def fit(
     start: Mapping[str, Tensor] | None = None,
     trainable: Mapping[str, float] | None = None,
     hooks: Sequence[Hook] = (),
+    store: bool = True,
 ) -> dict[str, Any]:
     """Train a network and write ``run_dir/model.safetensors`` and ``run_dir/card.json``; returns the card.
 
-    ``data`` is a preprocessed data set. What happens goes to ``run_dir/metrics.jsonl`` as it happens (see
+    ``data`` is a preprocessed data set, or what a recipe made of some (``fingerprint`` then says what). What happens
+    goes to ``run_dir/metrics.jsonl`` as it happens (see
     :mod:`claude_flow.train.runlog`). Every ``checkpoint_interval`` epochs, at the end and when interrupted, the
     state goes to ``run_dir/checkpoint.pt``; ``resume`` continues there and ends with the same weights as a run that
-    was never interrupted. ``time_budget`` (seconds) ends the run at its best epoch so far; the first one counts as far
-    as it came, one step at least. ``distributed``: ``"auto"`` joins the process group when started by ``torchrun``
-    and otherwise trains in this process; ``"off"`` never joins. The same seed gives the same weights on the same CPU.
+    was never interrupted. ``time_budget`` (seconds) ends the run at its best epoch so far. ``distributed``:
+    ``"auto"`` joins the process group when started by ``torchrun`` and otherwise trains in this process;
+    ``"off"`` never joins. The same seed gives the same weights on the same CPU.
 
     ``start``: weights by parameter name to begin with; a parameter that it lacks begins at random. ``trainable``:
     beginnings of parameter names -> multiple of the learning rate; what no entry fits, or one of 0 (the longest that
     fits counts), stays as it is; None trains everything. ``hooks`` vary the steps, see
-    :class:`claude_flow.train.hooks.Hook`; what they keep travels with the checkpoint.
+    :class:`claude_flow.train.hooks.Hook`; what they keep travels with the checkpoint. ``store`` False writes no
+    model and no card, for a recipe whose hooks take what they want.
 
     Raises :class:`InputError` for unusable data or options, :class:`ClaudeFlowError` when the loss or a gradient is
     not finite: the message names the cause, ``run_dir/bad_batch.safetensors`` holds the batch.
     """
-    if time_budget is not None and time_budget <= 0:
-        raise ClaudeFlowError("the time budget ended before the first epoch: give it more time")
     deadline = math.inf if time_budget is None else time.monotonic() + time_budget
     run_dir.mkdir(parents=True, exist_ok=True)
     setup = _prepare(network, config, data, validation_split, seed, device)
@@ -123,7 +137,7 @@ def fit(
         _begin_with(setup.module, start)
     shares = _shares(setup.module, trainable)
     run = checkpoint.Run(setup.module, rate.optimizer(setup.module, config, shares), config.ema_decay, hooks)
-    identity = {"network": network, "config": config.source, "data": data_hash(data), "seed": seed}
+    identity = {"network": network, "config": config.source, "data": fingerprint(data), "seed": seed}
     identity |= {"validation_split": validation_split}
     if start is not None:
         identity["start"] = _weights_hash(start)
@@ -156,7 +170,7 @@ def fit(
     try:
         with process.interrupts(loop.interrupt):
             stopped = loop.epochs(identity, checkpoint_interval, _tensorboard(run_dir) if tensorboard and log else None)
-        card = _finish(setup, run, config, identity, run_dir, stopped, rank)
+        card = _finish(setup, run, config, identity, run_dir, stopped, rank if store else -1)
     except BaseException as error:
         if log:
             with contextlib.suppress(OSError):  # the disk may be what failed
@@ -186,7 +200,7 @@ def find_learning_rate(
 class _Setup:
     """Data, network and place of a run."""
 
-    source: Data
+    source: Learnable
     module: nn.Module
     place: torch.device
     batch_size: int
@@ -201,12 +215,16 @@ class _Setup:
 
 
 def _prepare(
-    network: str, config: TrainingConfig, data: Path, validation_split: float, seed: int, device: str
+    network: str, config: TrainingConfig, data: Path | Learnable, validation_split: float, seed: int, device: str
 ) -> _Setup:
     if not 0 < validation_split < 1:
         raise InputError(f"--validation-split must lie between 0 and 1, not {validation_split:g}")
     place = process.device(device)
-    source = networks.get(network).learn.Data.load(data, validation_split, seed, asdict(config))
+    source: Learnable
+    if isinstance(data, Path):
+        source = networks.get(network).learn.Data.load(data, validation_split, seed, asdict(config))
+    else:
+        source = data
     torch.manual_seed(seed)
     return _Setup(source, source.module(config.network).to(place), place, config.batch_size, seed)
 
@@ -282,9 +300,9 @@ class _Loop:
         try:
             while run.epoch < config.epochs:
                 started = time.monotonic()
-                whole = self.epoch()
+                finished = self.epoch()
                 run.seconds += time.monotonic() - started
-                if not whole and run.epoch > 1:
+                if not finished:
                     run.restore(snapshot)
                     stopped = "time budget used up"
                     break
@@ -292,9 +310,6 @@ class _Loop:
                 if writer:
                     for name, value in run.history[-1].items():
                         writer.add_scalar(name, value, run.epoch)
-                if not whole:  # any budget leaves a model; to resume means to begin anew
-                    stopped = "time budget used up in the first epoch"
-                    break
                 snapshot = run.state()
                 if self.interrupted:
                     raise KeyboardInterrupt
@@ -318,7 +333,7 @@ class _Loop:
         return stopped
 
     def epoch(self) -> bool:
-        """One pass over the training split, of one step or more; False when the deadline cut it short."""
+        """One pass over the training split; False when the deadline cut it short."""
         run, config = self.run, self.config
         # Everything random in an epoch follows from (seed, epoch), so a resumed run repeats an uninterrupted one.
         torch.manual_seed(self.setup.seed * 1_000_003 + run.epoch)
@@ -327,11 +342,7 @@ class _Loop:
         total_loss, batch_count = 0.0, 0
         # Each process takes its own of every `world` batches; an incomplete last group is left out, so all stay in
         # step.
-        whole = True
         for together in zip(*[batches] * self.world, strict=False):
-            if batch_count and time.monotonic() > self.deadline:
-                whole = False
-                break
             batch = self.setup.moved(together[self.rank])
             for group in run.optimizer.param_groups:
                 base = rate.scheduled(config, run.learning_rate, run.step, self.steps * config.epochs)
@@ -360,11 +371,13 @@ class _Loop:
             self.tell(batch_count / self.steps, total_loss / batch_count)
             if self.interrupted:
                 raise KeyboardInterrupt
+            if time.monotonic() > self.deadline:
+                return False
         run.history.append(
             {"loss": total_loss / max(1, batch_count), "learning-rate": run.optimizer.param_groups[0]["lr"]}
         )
         run.epoch += 1
-        return whole
+        return True
 
     def loss(self, batch: dict[str, Tensor]) -> Tensor:
         """The loss of a training batch, as the hooks have it: the last one wraps all before it."""
@@ -442,6 +455,8 @@ def _finish(
     stopped: str,
     rank: int,
 ) -> dict[str, Any]:
+    if run.best_epoch == 0:
+        raise ClaudeFlowError("the time budget ended before the first epoch did; give it more time or less data")
     from claude_flow import export
 
     source = setup.source

@@ -10,7 +10,7 @@ from typing import Any
 from claude_flow import registry
 from claude_flow.train.config import TrainingConfig
 
-__all__ = ["Trained", "train"]
+__all__ = ["Trained", "folder", "train"]
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,15 @@ class Trained:
     card: dict[str, Any]
 
 
-def train(network: str, config: TrainingConfig, data: Path, name: str, **options: Any) -> Trained | None:
-    """Train a network on the preprocessed ``data`` and store the best epoch as a new version of the model ``name``.
+def folder(name: str) -> Path:
+    """Where the run of the model ``name`` keeps its log and its checkpoint."""
+    return registry.runs_dir() / name
+
+
+def train(network: str, config: TrainingConfig, data: Any, name: str, **options: Any) -> Trained | None:
+    """Train a network and store the best epoch as a new version of the model ``name``.
+
+    ``data`` is a preprocessed dataset, or what a recipe made of some.
 
     The run's folder is ``runs/NAME`` of the workspace. ``options`` are those of :func:`claude_flow.train.loop.fit`.
     Returns None in all processes of a ``torchrun`` but the first, which alone stores the model. Raises what ``fit``
@@ -33,7 +40,7 @@ def train(network: str, config: TrainingConfig, data: Path, name: str, **options
     """
     from claude_flow.train.loop import fit  # torch takes seconds to load
 
-    run = registry.runs_dir() / name
+    run = folder(name)
     card = fit(network, config, data, run, **options)
     if os.environ.get("RANK", "0") != "0":
         return None

@@ -23,6 +23,10 @@ class Net(nn.Module):
         return y
 
 
+def layers(config: Config) -> dict[str, list[str]]:
+    return {"hidden": ["first"], "output": ["second"]}
+
+
 def lower(program: Lowering, config: Config) -> None:
     program.source = program.value(PER_ITEM, config.input_width)
     program.target = program.linear(program.linear(program.source, "first", activation=GELU), "second")

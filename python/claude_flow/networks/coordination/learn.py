@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ __all__ = ["Data", "Episode", "Pool", "rule_scores"]
 
 VALIDATION = 2
 _MOST_TASKS = 12
+_GROUPS = 10  # of simulated swarms
 #: Share of measured training episodes without texts and numbers: a few hundred tasks are soon learnt by heart.
 BLANKED = 0.5
 _TEXTS = range(TEXT.start, PAST.stop)
@@ -105,6 +107,21 @@ class Data:
             agent, task, cell = agent + agents, task + tasks, cell + tasks * columns
         most_tokens, smoothing = int(config.get("sequence_length", 128)), float(config.get("label_smoothing", 0.0))
         return cls(pools, Encoder.from_schema(manifest["schema"]), most_tokens, smoothing)
+
+    def parts(self) -> dict[str, Data]:
+        """The data by pool, the largest first; of simulated swarms ten groups."""
+        groups: dict[str, list[Pool]] = {}
+        simulated = [pool for pool in self._pools if pool.mode == "simulated"]
+        for pool in self._pools:
+            if pool.mode != "simulated":
+                groups.setdefault(pool.name, []).append(pool)
+        for place, pool in enumerate(simulated):
+            groups.setdefault(f"simulated-{place * _GROUPS // len(simulated)}", []).append(pool)
+        found = {}
+        for name, pools in sorted(groups.items(), key=lambda item: -sum(len(pool.tasks) for pool in item[1])):
+            found[name] = copy.copy(self)
+            found[name]._pools, found[name]._fixed = pools, {}
+        return found
 
     def module(self, config: dict[str, Any]) -> nn.Module:
         return nets.create("coordination", {**config, "commands": list(COMMANDS)})

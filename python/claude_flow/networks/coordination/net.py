@@ -15,7 +15,7 @@ from claude_flow.lowering import GELU, Lowering
 from claude_flow.networks.coordination.config import CoordinationConfig
 from claude_flow.program import PER_TOKEN, Op
 
-__all__ = ["CoordinationNet", "Net", "lower", "restored", "stored"]
+__all__ = ["CoordinationNet", "Net", "layers", "lower", "restored", "stored"]
 
 
 class _Block(nn.Module):
@@ -106,6 +106,12 @@ class CoordinationNet(nn.Module):
 
 
 Net = CoordinationNet
+
+
+def layers(config: Any) -> dict[str, list[str]]:
+    """Layer name -> beginnings of its parameters' names, from the input to the output."""
+    blocks = {f"attention-{i}": [f"blocks.{i}"] for i in range(len(config.feed_forward))}
+    return {"embedding": ["embedding"], **blocks, "output": ["norm", "head", "commands"]}
 
 
 def lower(program: Lowering, config: Any) -> None:

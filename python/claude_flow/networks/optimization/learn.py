@@ -8,6 +8,7 @@ average.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -104,6 +105,8 @@ class Data:
     def __init__(self, encoder: Encoder, parts: dict[str, tuple[Rows, Rows]], families: dict[str, list[str]]) -> None:
         self.encoder = encoder
         self.families = families
+        self._everything: tuple[Rows, Rows] = parts["train"]
+        self._families: dict[str, NDArray[np.intp]] = {}  # rows of everything by family
         self._train = parts["train"]  # stays in the files; what is judged every epoch is read once
         self._whole = {
             name: (np.asarray(inputs), np.asarray(utilities))
@@ -138,7 +141,10 @@ class Data:
                 "claude-flow neural data preprocess --dataset simulator --simulate 20000"
             )
         names = {name: [manifest["families"][i] for i in sorted(chosen)] for name, chosen in members.items()}
-        return cls(Encoder.from_schema(manifest["schema"]), parts, names)
+        data = cls(Encoder.from_schema(manifest["schema"]), parts, names)
+        data._everything = stored["inputs"], stored["utilities"]
+        data._families = {name: np.flatnonzero(family == i) for i, name in enumerate(manifest["families"])}
+        return data
 
     def whole(self, split: str) -> tuple[Floats, Floats]:
         """Inputs and utilities of a split, nothing hidden, in memory."""
@@ -152,6 +158,21 @@ class Data:
     def judged(self, split: str) -> tuple[Floats, Floats]:
         """Inputs as requests hide them, always in the same way, and utilities of validation or test."""
         return self._judged[split]
+
+    def parts(self) -> dict[str, Data]:
+        """The data by family of work, the largest first; each judges itself on a fifth of its own rows."""
+        found = {}
+        for name, rows in sorted(self._families.items(), key=lambda item: -len(item[1])):
+            inputs, utilities = self._everything
+            part = copy.copy(self)
+            late = np.arange(len(rows)) % 5 == 4
+            part._train = inputs.take(rows[~late]), utilities.take(rows[~late])
+            whole = inputs.take(rows[late])[:], utilities.take(rows[late])[:]
+            hidden = hide(self.encoder, whole[0], np.random.default_rng(7)), whole[1]
+            part._whole = dict.fromkeys(("validation", "test"), whole)
+            part._judged = dict.fromkeys(("validation", "test"), hidden)
+            found[name] = part
+        return found
 
     def module(self, config: dict[str, Any]) -> nn.Module:
         return nets.create("optimization", config)

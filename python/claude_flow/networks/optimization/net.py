@@ -56,6 +56,11 @@ class OptimizationNet(nn.Module):
 Net = OptimizationNet
 
 
+def layers(config: Any) -> dict[str, list[str]]:
+    """Layer name -> beginnings of its parameters' names, from the input to the output."""
+    return {**{f"layer-{i}": [f"layers.{i}"] for i in range(len(config.hidden))}, "output": ["head"]}
+
+
 def lower(program: Lowering, config: Any) -> None:
     """Write the ops of a network of this configuration."""
     program.source = h = program.value(PER_ITEM, config.input_width)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,19 @@ class Data:
                 )
         length = min(int(config.get("sequence_length", 128)) - 1, history.index.shape[1])
         return cls(manifest, runs, samples, history, split, length, options)
+
+    def parts(self) -> dict[str, Data]:
+        """The data by group of each source (project, session or user), the largest first."""
+        keys = self.tasks.keys[:, [KEYS.index("source"), KEYS.index("group")]]
+        names = self.manifest["source-names"]
+        found = {}
+        values, place, counts = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
+        for number in np.argsort(-counts, kind="stable"):
+            source, group = values[number]
+            part = copy.copy(self)
+            part.split = np.where(place.ravel() == number, self.split, -1)
+            found[f"{names.get(str(source), source)}/{group % 10**6}"] = part
+        return found
 
     def module(self, config: dict[str, Any]) -> nn.Module:
         """A network of the configured sizes."""

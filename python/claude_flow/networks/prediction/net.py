@@ -99,6 +99,17 @@ class PredictionNet(nn.Module):
 Net = PredictionNet
 
 
+def layers(config: Any) -> dict[str, list[str]]:
+    """Layer name -> beginnings of its parameters' names, from the input to the output; of all members together."""
+
+    def every(*parts: str) -> list[str]:
+        return [f"members.{member}.{part}" for member in range(config.members) for part in parts]
+
+    first = {f"lstm-{i}": every(f"lstm.{i}") for i in range(config.layers)} or {"embedding": every("embed")}
+    hidden = {"hidden": every("first", "second")} if config.hidden else {}
+    return {**first, "attention": every("keys", "attention"), **hidden, "output": every("head")}
+
+
 def lower(program: Lowering, config: Any) -> None:
     """Write the ops of a network of this configuration."""
     program.source = program.value(PER_TOKEN, config.input_width)

@@ -1,0 +1,217 @@
+"""A whole federation: who takes part, its rounds with checkpoints, and the model that is kept."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from claude_flow import export, files, networks, registry
+from claude_flow.data import preprocess
+from claude_flow.errors import InputError
+from claude_flow.train import config as training
+from claude_flow.train import run
+from claude_flow.train.recipes import federated, source
+from claude_flow.train.recipes.federated import Federation, Participant
+from claude_flow.train.recipes.privacy import Private, noise_for
+
+__all__ = ["train"]
+
+_SWARM = re.compile(r"swarm-[1-9]\d*")
+_HIDDEN = 0.2  # of every participant's data, to validate on
+
+
+def train(
+    *,
+    participants: Sequence[str],
+    network: str = "coordination",
+    data: str | None = None,
+    model: str | None = None,
+    aggregation_strategy: str = "weighted-average",
+    rounds: int = 50,
+    local_epochs: int = 5,
+    privacy_preserving: bool = False,
+    epsilon: float = 8.0,
+    clip: float = 1.0,
+    name: str | None = None,
+    seed: int = 0,
+    time_budget: float | None = None,
+    resume: bool = False,
+    progress: Callable[[int, int, dict[str, Any]], None] = lambda done, of, entry: None,
+) -> dict[str, Any]:
+    """Run a federation and store the best round; see ``claude-flow neural train federated --help``.
+
+    Raises :class:`InputError` for fewer than two participants, one of another network, or an unknown one.
+    """
+    deadline = math.inf if time_budget is None else time.monotonic() + time_budget
+    row = networks.get(network)
+    if model is not None:
+        start = source.read(registry.model_path(model))
+        if start.row.name != network:
+            raise InputError(f"{model} is a {start.row.name} model: name a {network} model, or --network")
+        config = start.config()
+    else:
+        start = None
+        config = training.parse({f"{network}-training": {}}, network)
+    members = _participants(row, participants, data, seed, config)
+    torch.manual_seed(seed)
+    module = members[0].data.module(config.network) if start is None else start.module
+    weights = {key: t.detach().clone() for key, t in module.state_dict().items()}
+    if config.learning_rate is None:
+        config.learning_rate = 1e-3
+
+    def secret(member: Participant) -> Private:
+        rate = min(1.0, config.batch_size / max(1, member.size))
+        steps = rounds * local_epochs * math.ceil(1 / rate)
+        delta = 1 / max(10, member.size) ** 1.1
+        noise = noise_for(epsilon, delta, rate, steps)
+        return Private(member.data.loss, noise=noise, clip=clip, sample_rate=rate, delta=delta, seed=seed)
+
+    name = name or f"{network}-federated"
+    checkpoint = run.folder(name) / "federation.pt"
+    about = {"network": network, "participants": list(participants), "strategy": aggregation_strategy, "seed": seed}
+    state = _read(checkpoint, about) if resume else {}
+    federation = Federation(
+        network,
+        config,
+        members,
+        aggregation_strategy,
+        local_epochs,
+        seed,
+        secret if privacy_preserving else None,
+        secure=privacy_preserving and aggregation_strategy not in federated.ROBUST,
+        state=state,
+    )
+    best, stopped = federation.run(
+        weights,
+        rounds,
+        deadline=deadline,
+        progress=progress,
+        save=lambda new: _write(checkpoint, new, about),
+    )
+    if not federation.history and not state:
+        raise InputError("the time budget ended before the first round did; give it more time")
+    module.load_state_dict(best)
+    module.eval()
+    return _store(row, module, federation, members, name, stopped, about)
+
+
+def _participants(
+    row: networks.Network, names: Sequence[str], data: str | None, seed: int, config: Any
+) -> list[Participant]:
+    if len(names) < 2:
+        raise InputError("a federation needs two participants at least: name more in --participants")
+    own = [name for name in names if not _SWARM.fullmatch(name) or _exists(name)]
+    found: dict[str, Any] = {}
+    if len(own) < len(names):
+        folder = preprocess.for_network(row.name, data or f"preprocessed-{row.name}-data")
+        parts = row.learn.Data.load(folder, _HIDDEN, seed, asdict(config)).parts()
+        usable = {key: part for key, part in parts.items() if _usable(part)}
+        swarms = [name for name in names if name not in own]
+        if len(usable) < len(swarms):
+            raise InputError(
+                f"{folder}: {len(usable)} of its projects, pools or families have enough to train and to validate on; "
+                f"{len(swarms)} are needed for {', '.join(swarms)}"
+            )
+        found |= dict(zip(swarms, usable.values(), strict=False))
+    for name in own:
+        folder = preprocess.for_network(row.name, name)
+        found[name] = row.learn.Data.load(folder, _HIDDEN, seed, asdict(config))
+    ordered = {name: found[name] for name in names}
+    return list(federated.participants(ordered, list(ordered), config.batch_size))
+
+
+def _exists(name: str) -> bool:
+    try:
+        return registry.dataset_path(name).exists()
+    except InputError:
+        return False
+
+
+def _usable(part: Any) -> bool:
+    return all(
+        next(part.batches(split, 1, np.random.default_rng(0)), None) is not None for split in ("train", "validation")
+    )
+
+
+def _store(
+    row: networks.Network,
+    module: Any,
+    federation: Federation,
+    members: list[Participant],
+    name: str,
+    stopped: str,
+    about: dict[str, Any],
+) -> dict[str, Any]:
+    """Judge and keep the best round's model; what is returned is the command's JSON."""
+    with torch.no_grad():
+        scores: dict[str, list[float]] = {}
+        for member in members:
+            split = "test" if "test" in member.data.splits else "validation"
+            for key, value in member.data.metrics(module, split).items():
+                scores.setdefault(key, []).append(value)
+        metadata = members[0].data.metadata(module)
+    held_out = {key: float(np.nanmean(v)) for key, v in scores.items() if np.isfinite(v).any()}
+    absent: dict[str, list[str]] = {}
+    suspects: dict[str, int] = {}
+    for entry in federation.history:
+        for who, reason in entry["absent"].items():
+            absent.setdefault(who, []).append(reason)
+        for who in entry["suspects"]:
+            suspects[who] = suspects.get(who, 0) + 1
+    card = {
+        **about,
+        "config": federation.config.source,
+        "rounds": federation.history[-1]["round"] if federation.history else 0,
+        "stopped": stopped,
+        "participants": {member.name: member.size for member in members},
+        "privacy": {"epsilon": federation.epsilon, "secure_aggregation": federation.secure},
+        "held_out": {"split": "each participant's own", "metrics": held_out},
+        "absent": absent,
+        "suspects": suspects,
+    }
+    metadata.pop("card", None)
+    file = run.folder(name) / "model.safetensors"
+    export.save(module, file, metadata={**metadata, "provenance": card})
+    path = registry.add_model(name, None, file, card)
+    return {
+        "model": name,
+        "version": path.parent.name,
+        "path": path,
+        "stopped": stopped,
+        "rounds": federation.history,
+        "participants": card["participants"],
+        "losses": federation.history[-1]["losses"] if federation.history else {},
+        "epsilon": federation.epsilon,
+        "held_out": held_out,
+        "absent": absent,
+        "suspects": suspects,
+    }
+
+
+def _write(path: Path, state: dict[str, Any], about: dict[str, Any]) -> None:
+    buffer = io.BytesIO()
+    adam = {key: torch.from_numpy(np.asarray(value)) for key, value in state["adam"].items()}
+    torch.save({**state, "adam": adam, "about": about}, buffer)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.atomic_write(path, buffer.getvalue())
+
+
+def _read(path: Path, about: dict[str, Any]) -> dict[str, Any]:
+    if not path.exists():
+        raise InputError(f"{path.parent}: nothing to resume, it has no federation; leave out --resume to start")
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for a damaged file
+        raise InputError(f"{path}: the checkpoint cannot be read ({error}); start again without --resume") from None
+    if state.pop("about") != about:
+        raise InputError(f"{path}: cannot resume, the federation was another one; start a new one")
+    return state

@@ -1,0 +1,200 @@
+"""Transfer, incremental, meta and federated learning on small simulated data, through the commands."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from claude_flow import cli, registry
+from claude_flow.errors import ClaudeFlowError, InputError
+from claude_flow.train.recipes import federated, memory, source
+from claude_flow.train.recipes.privacy import masked_sum
+
+Neural = Callable[..., tuple[int, Any, str]]
+
+
+@pytest.fixture
+def neural(workspace: Path, capsys: pytest.CaptureFixture[str]) -> Neural:
+    """``neural("transfer", …)`` gives exit code, JSON and standard error."""
+
+    def run(*words: str) -> tuple[int, Any, str]:
+        capsys.readouterr()
+        code = cli.main(["neural", *words, "--format", "json"])
+        out, error = capsys.readouterr()
+        return code, json.loads(out) if code == 0 else None, error
+
+    return run
+
+
+def _weights(name: str) -> dict[str, np.ndarray[Any, Any]]:
+    return load_file(registry.model_path(name))
+
+
+# Transfer -------------------------------------------------------------------------------------------------
+
+
+def test_transfer_trains_the_named_layers_alone_and_shows_its_rivals(neural: Neural) -> None:
+    words = ("transfer", "--source-model", "base", "--target-domain", "october", "--output", "moved")
+    layers = ("--freeze-layers", "layer-0", "--fine-tune-layers", "layer-1,output")
+    code, answer, error = neural(*words, *layers, "--learning-rate", "0.001", "--epochs", "2")
+    assert code == 0, error
+    assert set(answer["held_out"]) == {"transfer", "source", "scratch", "fine-tune-all"}
+    before, after = _weights("base"), _weights("moved")
+    changed = {name for name in before if not np.array_equal(before[name], after[name])}
+    assert changed == {name for name in before if name.startswith(("layers.1", "head"))}
+
+
+def test_transfer_lists_layers_and_refuses_wrong_ones(neural: Neural) -> None:
+    code, answer, _ = neural("transfer", "--source-model", "base", "--list-layers")
+    assert code == 0
+    assert list(answer["layers"]) == ["layer-0", "layer-1", "output"]
+    for layers, word in (
+        (("--freeze-layers", "layer-9"), "did you mean layer-"),
+        (("--freeze-layers", "output", "--fine-tune-layers", "output"), "at once"),
+        (("--freeze-layers", "layer-0,layer-1,output"), "leave one"),
+    ):
+        code, _, error = neural("transfer", "--source-model", "base", "--target-domain", "october", *layers)
+        assert code == 2
+        assert word in error
+        assert error.count("\n") == 1
+
+
+def test_layers_of_every_shipped_network_cover_all_weights() -> None:
+    for name in ("coordination-v3", "coordination-v2", "optimization-v2", "prediction-v2"):
+        model = source.read(registry.model_path(name))
+        prefixes = [prefix for layer in model.layers.values() for prefix in layer]
+        for parameter, _ in model.module.named_parameters():
+            assert sum(parameter == p or parameter.startswith(f"{p}.") for p in prefixes) == 1, parameter
+
+
+# Incremental ----------------------------------------------------------------------------------------------
+
+
+def test_incremental_reports_every_period_beside_plain_fine_tuning(neural: Neural) -> None:
+    words = ("train", "incremental", "--model", "base", "--new-data", "october", "--epochs", "1", "--output", "grown")
+    code, answer, error = neural(*words, "--forgetting-prevention", "elastic-weight-consolidation")
+    assert code == 0, error
+    assert answer["periods"] == ["before", "october"]
+    assert np.array(answer["this"]["matrix"]).shape == (2, 2)
+    assert answer["this"]["forgetting"] <= answer["fine-tuning"]["forgetting"] + 0.05
+    assert registry.model_card(registry.model_path("grown"))["hooks"][0]["name"] == "elastic-weight-consolidation"
+
+
+def test_episodic_memory_never_leaves_a_gradient_against_a_memory() -> None:
+    torch.manual_seed(0)
+    module = torch.nn.Linear(5, 1)
+    loss = lambda m, batch: (m(batch["x"]) - batch["y"]).square().mean()  # noqa: E731
+    memories = [[{"x": torch.randn(8, 5), "y": torch.randn(8, 1)}] for _ in range(3)]
+    hook = memory.EpisodicMemory(memories, loss)
+    for step in range(20):
+        loss(module, {"x": torch.randn(8, 5), "y": 5 * torch.randn(8, 1)}).backward()
+        hook.after_backward(module, step)
+        gradient = torch.cat([p.grad.flatten() for p in module.parameters()])
+        for period in memories:
+            own = torch.autograd.grad(loss(module, period[0]), list(module.parameters()))
+            assert float(torch.cat([g.flatten() for g in own]) @ gradient) >= -1e-3
+        module.zero_grad()
+    assert hook.projected > 0
+
+
+def test_elastic_weights_hold_what_mattered() -> None:
+    module = torch.nn.Linear(2, 1, bias=False)
+    before = {"weight": module.weight.detach().clone()}
+    hook = memory.ElasticWeights(before, {"weight": torch.tensor([[2.0, 0.0]])}, strength=10.0)
+    with torch.no_grad():
+        module.weight += 1.0
+    assert float(hook.loss(lambda: torch.zeros(()), module, {})) == pytest.approx(0.5 * 10 * 2.0 / 2)
+
+
+# Meta -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("algorithm", ["maml", "anil", "reptile"])
+def test_meta_learning_stands_beside_joint_training(neural: Neural, algorithm: str) -> None:
+    words = ("train", "meta", "--base-model", "base", "--meta-algorithm", algorithm, "--outer-steps", "10")
+    code, answer, error = neural(*words, "--inner-steps", "2", "--examples", "10")
+    assert code == 0, error
+    assert set(answer["held_out_tasks"]) == {"this", "joint", "source"}
+    assert all(np.isfinite(list(scores.values())).all() for scores in answer["held_out_tasks"].values())
+
+
+# Federated ------------------------------------------------------------------------------------------------
+
+
+def test_a_federation_averages_and_resumes_exactly(neural: Neural) -> None:
+    words = ("train", "federated", "--network", "optimization", "--model", "base", "--local-epochs", "1")
+    three = ("--participants", '["swarm-1","swarm-2","swarm-3"]')
+    code, whole, error = neural(*words, *three, "--rounds", "3", "--output", "whole")
+    assert code == 0, error
+    assert set(whole["participants"]) == {"swarm-1", "swarm-2", "swarm-3"}
+    code, _, error = neural(*words, *three, "--rounds", "2", "--output", "parts")
+    assert code == 0, error
+    code, _, error = neural(*words, *three, "--rounds", "3", "--output", "parts", "--resume")
+    assert code == 0, error
+    assert all(np.array_equal(t, _weights("parts")[name]) for name, t in _weights("whole").items())
+
+
+def test_privacy_reports_its_epsilon(neural: Neural) -> None:
+    pytest.importorskip("opacus", reason="needs the extra: pip install 'claude-flow[federated]'")
+    words = ("train", "federated", "--network", "optimization", "--model", "base", "--local-epochs", "1")
+    code, answer, error = neural(
+        *words, "--participants", "swarm-1,swarm-2", "--rounds", "1", "--privacy-preserving", "true"
+    )
+    assert code == 0, error
+    assert all(0 < value <= 8.0 for value in answer["epsilon"].values())
+
+
+def test_a_federation_refuses_what_it_cannot_use(neural: Neural) -> None:
+    base = ("train", "federated", "--network", "optimization", "--rounds", "1")
+    for words, word in (
+        (("--participants", "october"), "two participants"),
+        (("--participants", "swarm-1,nobody"), "nobody"),
+        (("--participants", "swarm-1,swarm-2", "--model", "coordination-v2"), "coordination model"),
+    ):
+        code, _, error = neural(*base, *words)
+        assert code == 2, error
+        assert word in error
+
+
+def test_robust_strategies_bear_poison_and_name_it() -> None:
+    generator = np.random.default_rng(0)
+    honest = generator.normal(0.1, 0.01, (4, 50))
+    updates = np.concatenate([honest, -100 * np.ones((1, 50))])
+    for strategy in ("median", "trimmed-mean"):
+        assert np.abs(federated.aggregate(updates, [1] * 5, strategy) - 0.1).max() < 0.05
+    assert np.abs(federated.aggregate(updates, [1] * 5, "weighted-average") - 0.1).min() > 1
+    assert federated.suspects(updates, ["a", "b", "c", "d", "liar"]) == ["liar"]
+
+
+def test_masks_cancel_and_hide() -> None:
+    updates = np.random.default_rng(1).normal(size=(4, 100))
+    assert np.abs(masked_sum(updates, [1, 2, 3, 4], 7) - np.array([0.1, 0.2, 0.3, 0.4]) @ updates).max() < 1e-8
+
+
+def test_a_participant_that_fails_is_survived_and_all_failing_is_an_error(workspace: Path) -> None:
+    model = source.read(registry.model_path("base"))
+    config = model.config(epochs=1)
+    data = model.row.learn.Data.load(workspace / "datasets/october", 0.2, 0, vars(config))
+    parts = list(data.parts().values())
+
+    class Broken:
+        def __getattr__(self, name: str) -> Any:
+            if name == "batches":
+                raise ClaudeFlowError("its disk is full")
+            return getattr(parts[1], name)
+
+    members = [federated.Participant("good", parts[0], 10), federated.Participant("bad", Broken(), 10)]
+    federation = federated.Federation("optimization", config, members, local_epochs=1)
+    federation.run(model.weights, 1)
+    assert federation.history[0]["absent"] == {"bad": "its disk is full"}
+    with pytest.raises(ClaudeFlowError, match="no participant finished"):
+        federated.Federation("optimization", config, [members[1]] * 2, local_epochs=1).run(model.weights, 1)
+    with pytest.raises(InputError, match="secure aggregation"):
+        federated.Federation("optimization", config, members, "median", secure=True)
