@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 NEURAL := OMP_NUM_THREADS=1 CLAUDE_FLOW_HOME=build/models/home $(BIN)/claude-flow neural
 SOURCES := CMakeLists.txt pyproject.toml $(shell find cpp python/claude_flow -type f -not -name '*.pyc' -not -name '*.so')
 
-.PHONY: demo test wasm lint docs tour bench evaluate models clean
+.PHONY: demo test wasm lint docs guide tour bench evaluate models clean
 
 demo: $(VENV)/.installed  ## print assignments for the guide's example swarm, by the model that ships with the package
 	$(BIN)/claude-flow neural infer coordination --input docs/examples/swarm.json --explain-decision true
@@ -68,6 +68,9 @@ $(VENV)/.peers: $(VENV)/.tools
 
 docs: $(VENV)/.tools  ## regenerate the pages of docs/ that come from the code
 	$(BIN)/python -m claude_flow.cli.reference
+
+guide: $(VENV)/.tools  ## run the guide's commands, word for word and in order, on a made-up swarm (3 minutes): which work, and which are to come
+	$(BIN)/python -m tests.guide.walk
 
 tour: $(VENV)/.tools  ## run the README's tour and paste its output: make tour DATA=folder of the public data sets
 	$(BIN)/python docs/tour.py $(DATA)

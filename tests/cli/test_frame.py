@@ -14,17 +14,17 @@ from pathlib import Path
 
 import click
 import pytest
+from tests.guide import walk
 
 from claude_flow import cli
 from claude_flow.cli import output, reference
 from claude_flow.cli.command import Command, Group
 from claude_flow.errors import ClaudeFlowError, InputError, MissingExtra
 
-HERE = Path(__file__).parent
-SPEC_LINES = [f"claude-flow {rest}" for rest in (HERE / "spec_lines.sh").read_text("utf-8").split("\nclaude-flow ")[1:]]
+GUIDE_LINES = [line for line in walk.lines() if walk.is_registered(line)]
 CONTEXTS = list(reference.commands())
 LEAVES = [context for context in CONTEXTS if isinstance(context.command, Command)]
-DOCS = HERE.parents[1] / "docs" / "cli"
+DOCS = Path(__file__).parents[2] / "docs" / "cli"
 
 
 def path(context: click.Context) -> str:
@@ -80,9 +80,10 @@ def test_examples_parse(context, tmp_path, monkeypatch):
         assert example.replace("\n", "\n  ") in context.get_help()
 
 
-@pytest.mark.parametrize("line", SPEC_LINES, ids=lambda line: " ".join(line.split()[2:5]))
-def test_the_specifications_lines_parse(line):
-    assert isinstance(parses(line), Command)
+@pytest.mark.parametrize("line", GUIDE_LINES, ids=lambda line: line.name)
+def test_the_guides_lines_parse(line, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert isinstance(parses(line.text), Command)
 
 
 def test_the_docs_are_those_of_the_commands(tmp_path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import shlex
 import struct
 import subprocess
 from pathlib import Path
@@ -13,10 +12,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.guide import walk
 
 from claude_flow import cli, registry
 
-SPEC = (Path(__file__).parent / "spec_lines.sh").read_text("utf-8")
 SWARM = {
     "current-agents": [{"id": "a", "type": "coder"}, {"id": "b", "type": "tester"}],
     "pending-tasks": [{"id": "t", "type": "implementation"}],
@@ -24,10 +23,8 @@ SWARM = {
 
 
 def spec_words(network: str) -> list[str]:
-    """The words after ``claude-flow`` of the specification's line for ``network``."""
-    _, found, rest = SPEC.partition(f"\nclaude-flow neural infer {network} ")
-    assert found
-    return ["neural", "infer", network, *shlex.split(rest.partition("\nclaude-flow ")[0].replace("\\\n", " "))]
+    """The words after ``claude-flow`` of the guide's line for ``network``."""
+    return next(line.words[1:] for line in walk.lines() if line.name == f"infer {network}")
 
 
 @pytest.fixture

@@ -179,6 +179,17 @@ def test_the_time_budget_ends_at_the_best_epoch(data: Path, tmp_path: Path) -> N
     assert not (tmp_path / "none/model.safetensors").exists()
 
 
+def test_a_budget_that_ends_in_the_first_epoch_leaves_what_was_learned_by_then(data: Path, tmp_path: Path) -> None:
+    card = loop.fit("coordination", _config(), data, tmp_path / "run", time_budget=1e-6)
+    assert (card["stopped"], card["epochs"]) == ("time budget used up in the first epoch", 1)
+    assert np.isfinite(card["held_out"]["metrics"]["loss"])
+    whole = loop.fit("coordination", _config(epochs=1), data, tmp_path / "whole")
+    assert whole["history"]["loss"][0] != card["history"]["loss"][0]
+    loop.fit("coordination", _config(epochs=1), data, tmp_path / "again", time_budget=1e-6)
+    resumed = loop.fit("coordination", _config(epochs=1), data, tmp_path / "again", resume=True)
+    assert resumed["history"]["loss"][0] == whole["history"]["loss"][0]
+
+
 def test_early_stopping_counts_epochs_without_improvement(data: Path, tmp_path: Path) -> None:
     config = _config(epochs=50, **{"early-stopping": {"patience": 2, "monitor": "validation-regret"}})
     config.learning_rate = 1e-30  # nothing can improve

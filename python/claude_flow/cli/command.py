@@ -132,22 +132,26 @@ class Group(click.Group):
         """The group's line of help; where its name is a command, that one's."""
         return super().get_short_help_str(limit) if self.own is None else self.own.get_short_help_str(limit)
 
-    def lines(self) -> dict[str, str]:
-        """The line of help of every command, in alphabetical order; none is imported for it."""
-        known = {name: command.get_short_help_str(200) for name, command in self.commands.items()}
-        return dict(sorted((known | {name: line for name, (_, line) in self.members.items()}).items()))
+    def lines(self, context: click.Context) -> list[tuple[str, str]]:
+        """Every command's name and line of help; no member is imported for it."""
+        found = []
+        for name in self.list_commands(context):
+            command = None if name in self.members else self.get_command(context, name)
+            found.append((name, command.get_short_help_str(200) if command else self.members[name][1]))
+        return found
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands by their lines of help."""
-        if lines := self.lines():
+        if lines := self.lines(context):
             with formatter.section("Commands"):
-                formatter.write_dl(list(lines.items()))
+                formatter.write_dl(lines)
 
     def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem]:
         """The commands that begin with ``incomplete``, or the options."""
         from click.shell_completion import CompletionItem
 
-        found = [CompletionItem(name, help=line) for name, line in self.lines().items() if name.startswith(incomplete)]
+        lines = self.lines(context)
+        found = [CompletionItem(name, help=line) for name, line in lines if name.startswith(incomplete)]
         return found or click.Command.shell_complete(self.own or self, context, incomplete)
 
 

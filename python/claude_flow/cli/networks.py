@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import click
@@ -18,7 +19,7 @@ class NetworkGroup(Group):
 
     def __init__(self, *args: Any, make: Callable[[networks.Network], click.Command], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._make = make
+        self._make = cache(make)
 
     def list_commands(self, context: click.Context) -> list[str]:
         """The networks in their order, then the group's own commands."""

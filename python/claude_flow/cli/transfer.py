@@ -73,7 +73,9 @@ def transfer(
     time_budget: float | None,
     resume: bool,
 ) -> None:
-    """Transfer what a model learned to another domain: freeze some layers, fine-tune the others.
+    """Transfer what a model learned to another domain.
+
+    Some layers stay as they are, the others are fine-tuned.
 
     The best epoch on the target's validation part becomes a version of a model of the workspace. Beside it stand, on
     the target's held-out part, the source as it is, a model trained from scratch, and one with all layers fine-tuned.
