@@ -12,7 +12,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, NoReturn
 
 from claude_flow import files
@@ -27,6 +27,7 @@ __all__ = [
     "names",
     "number",
     "parse_json",
+    "plain",
     "read_json",
     "share",
     "shares",
@@ -118,6 +119,23 @@ def parse_json(text: str, where: str = "") -> Any:
     line = text.count("\n", 0, offset) + 1
     column = offset - text.rfind("\n", 0, offset)
     raise InputError(_at(where, f"line {line} column {column}: {reason}"))
+
+
+def plain(value: Any) -> Any:
+    """``value`` in the types of JSON; a float that is not finite becomes None.
+
+    >>> plain({"share": float("nan"), "model": Path("m"), 1: (2, 3)})
+    {'share': None, 'model': 'm', '1': [2, 3]}
+    """
+    if hasattr(value, "tolist"):  # numpy, which this module must not import
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return str(value) if isinstance(value, PurePath) else value
 
 
 def _offset_of(text: str, token: str) -> int:

@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.guide import walk
 
-from claude_flow import cli, registry
+from claude_flow import cli, networks, registry, requests
+from claude_flow.model import load_for
 
 SWARM = {
     "current-agents": [{"id": "a", "type": "coder"}, {"id": "b", "type": "tester"}],
@@ -245,7 +246,7 @@ def places(value: object, path: tuple[object, ...] = ()) -> list[tuple[object, .
 
 
 @st.composite
-def requests(draw: st.DrawFn, template: dict[str, object]) -> object:
+def varied(draw: st.DrawFn, template: dict[str, object]) -> object:
     """A request of the specification with a value or two replaced, dropped, doubled or renamed."""
     request = json.loads(json.dumps(template))
     for _ in range(draw(st.integers(1, 2))):
@@ -283,13 +284,13 @@ SPEC_SWARM = json.loads(spec_words("coordination")[4])
 
 
 @FUZZ
-@given(request=requests(SPEC_SWARM))
+@given(request=varied(SPEC_SWARM))
 def test_fuzz_coordination(small_models, request):
     fuzz({"--input": request}, ["neural", "infer", "coordination"], small_models["coordination"])
 
 
 @FUZZ
-@given(capacity=requests(json.loads(spec_words("prediction")[8])), words=st.text(max_size=20))
+@given(capacity=varied(json.loads(spec_words("prediction")[8])), words=st.text(max_size=20))
 def test_fuzz_prediction(small_models, capacity, words):
     start = ["neural", "infer", "prediction", f"--task-description={words}"]
     fuzz({"--current-team-capacity": capacity}, start, small_models["prediction"])
@@ -297,9 +298,46 @@ def test_fuzz_prediction(small_models, capacity, words):
 
 @FUZZ
 @given(
-    performance=requests(json.loads(spec_words("optimization")[4])),
-    constraints=requests(json.loads(spec_words("optimization")[6])),
+    performance=varied(json.loads(spec_words("optimization")[4])),
+    constraints=varied(json.loads(spec_words("optimization")[6])),
 )
 def test_fuzz_optimization(small_models, performance, constraints):
     options = {"--current-performance": performance, "--constraints": constraints}
     fuzz(options, ["neural", "infer", "optimization"], small_models["optimization"])
+
+
+def test_where_there_is_a_workspace_requests_are_logged_and_can_be_saved(run, models, environment, tmp_path):
+    swarm = ["--input", json.dumps(SWARM), "--model", "coordination-v9"]
+    task = ["--task-description", "fix it", "--confidence-intervals", "80%", "--requested-time", "2h"]
+    saved = ["--save-request", "asked.jsonl"]
+    said = run("neural", "infer", "coordination", *swarm, *saved, "--format", "json")
+    assert said.returncode == run("neural", "infer", "prediction", *task, *saved).returncode == 0, said.stderr
+    assert run("neural", "infer", "coordination", *swarm, "--log-request", "false").returncode == 0
+    off = {**environment, "CLAUDE_FLOW_LOG_REQUESTS": "false"}
+    assert run("neural", "infer", "coordination", *swarm, env=off).returncode == 0
+    assert run("neural", "infer", "coordination", "--input", "{}").returncode == 2  # no answer, nothing to log
+
+    first, second = requests.logged()
+    assert (first.network, first.input, first.model) == ("coordination", SWARM, "coordination-v9")
+    assert first.answer == json.loads(said.stdout)
+    assert second.input["task-description"] == "fix it"
+    again = [request for _, request in requests.read(tmp_path / "asked.jsonl")]
+    assert [(request.network, request.input) for request in again] == [
+        (request.network, request.input) for request in (first, second)
+    ]
+    answers = networks.get("prediction").answer  # what was saved can be asked again
+    assert answers.answer(load_for("prediction"), again[1].input)["task"] == "fix it"
+
+
+def test_without_a_workspace_nothing_is_written(run, small_models, environment):
+    words = ["--input", json.dumps(SWARM), "--model", str(small_models["coordination"])]
+    assert run("neural", "infer", "coordination", *words).returncode == 0
+    assert not Path(environment["CLAUDE_FLOW_HOME"]).exists()
+
+
+def test_a_log_that_cannot_be_written_does_not_cost_the_answer(run, models, environment):
+    Path(environment["CLAUDE_FLOW_HOME"], "requests").write_text("a file in its place")
+    done = run("neural", "infer", "coordination", "--input", json.dumps(SWARM))
+    assert done.returncode == 0
+    assert "Assignments" in done.stdout
+    assert done.stderr.startswith("warning: the request was not logged: ")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,6 +13,7 @@ from claude_flow.cli import options, params
 from claude_flow.cli.command import Command
 from claude_flow.cli.networks import NetworkGroup
 from claude_flow.cli.output import Output
+from claude_flow.errors import ClaudeFlowError
 
 __all__ = ["group"]
 
@@ -25,6 +28,19 @@ def _command(row: networks.Network) -> Command:
     @options.backend()
     @options.isa()
     @options.threads()
+    @click.option(
+        "--save-request",
+        metavar="FILE",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Append the request to this file, for `infer batch`.",
+    )
+    @params.switch(
+        "--log-request",
+        None,
+        "Keep request and answer in the workspace's requests/.",
+        without="true where there is a workspace",
+        envvar="CLAUDE_FLOW_LOG_REQUESTS",
+    )
     @click.pass_obj
     def infer(
         output: Output,
@@ -34,14 +50,26 @@ def _command(row: networks.Network) -> Command:
         backend: str | None,
         isa: str,
         threads: int | None,
+        save_request: Path | None,
+        log_request: bool | None,
         **given: Any,
     ) -> None:
+        from claude_flow import requests
         from claude_flow.model import load_for
 
         loaded = load_for(row.name, model, backend=backend, isa=isa, threads=threads)
         request, keywords = split(row, given)
+        begin = time.perf_counter()
         answer = answers.answer(loaded, request, explain=explain_decision, **keywords)
+        seconds = time.perf_counter() - begin
         output.result(answer, answers.render(answer))
+        if save_request:
+            requests.append(save_request, requests.Request("", row.name, request, model))
+        if requests.is_kept(log_request):
+            try:
+                requests.keep(row.name, request, model, seconds, answer)
+            except (OSError, ClaudeFlowError) as error:  # it was answered all the same
+                output.warn(f"the request was not logged: {error}")
 
     infer.params[:0] = [params.of(option) for option in answers.OPTIONS]
     return infer

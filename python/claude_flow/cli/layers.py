@@ -30,7 +30,7 @@ class Part(NamedTuple):
 
 _GROUND = "errors values files schema statistics registry"
 _FILE = f"{_GROUND} program lowering layout modelfile quantize"
-_RUN = f"{_FILE} _core engine ops model runtime wasm nets export networks"
+_RUN = f"{_FILE} _core engine ops model runtime wasm nets export networks requests"
 _LEARN = f"{_RUN} data train evaluate measure report"
 
 PYTHON: dict[str, Part] = {
@@ -58,9 +58,10 @@ PYTHON: dict[str, Part] = {
     "nets": Part("the networks in torch at the guide's sizes", f"{_GROUND} networks"),
     "export": Part("a torch module to a model file", f"{_FILE} nets networks"),
     "networks": Part("one folder per network, one row each", f"{_RUN} data evaluate"),
+    "requests": Part("requests as lines: files of them, and the workspace's log", f"{_GROUND} networks"),
     "data": Part(
         "logs to tables to tensors",
-        f"{_GROUND} modelfile networks report",
+        f"{_GROUND} modelfile networks requests report",
         "pyarrow pandera spacy presidio_analyzer sklearn",
     ),
     "train": Part("the one training loop, and the recipes on it", _LEARN, "tensorboard"),

@@ -14,12 +14,12 @@ import os
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 import click
 
 from claude_flow.errors import ClaudeFlowError, MissingExtra
+from claude_flow.values import plain
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -93,7 +93,7 @@ class Output:
         becomes null.
         """
         if self.format == "json":
-            print(json.dumps(_plain(value), indent=2, ensure_ascii=False))
+            print(json.dumps(plain(value), indent=2, ensure_ascii=False))
         elif self.is_interactive:
             _print_rich(tables)
         elif self.format == "table":
@@ -258,16 +258,3 @@ def _print_rich(tables: Sequence[Table]) -> None:
         for cells in zip(*(cells for _, cells, _ in columns), strict=True):
             shown.add_row(*map(Text, cells))
         console.print(shown)
-
-
-def _plain(value: Any) -> Any:
-    """``value`` in the types of JSON."""
-    if hasattr(value, "tolist"):  # numpy, which this module must not import
-        value = value.tolist()
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return str(value) if isinstance(value, PurePath) else value

@@ -90,10 +90,12 @@ def _kind_of(value: Any) -> str:
     return kinds.get(type(value), "a number")
 
 
-def switch(name: str, default: bool | None = False, help: str = "") -> Callable[[_Function], _Function]:
+def switch(
+    name: str, default: bool | None = False, help: str = "", *, without: str = "", envvar: str | None = None
+) -> Callable[[_Function], _Function]:
     """An option that is written ``--name true``, ``--name false``, or ``--name`` alone for true.
 
-    With the ``default`` None a command can tell whether it was named.
+    With the ``default`` None a command can tell whether it was named; ``without`` says what that means.
     """
     return click.option(
         name,
@@ -101,7 +103,9 @@ def switch(name: str, default: bool | None = False, help: str = "") -> Callable[
         is_flag=False,
         flag_value="true",
         default=None if default is None else str(default).lower(),
-        show_default=True,
+        show_default=without or True,
+        envvar=envvar,
+        show_envvar=True,
         help=help,
     )
 

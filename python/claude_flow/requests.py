@@ -1,0 +1,151 @@
+"""Requests as lines: files of them, and the workspace's log of what was asked and answered.
+
+One JSON object a line; ``id`` is by default the line's number, ``model`` by default the newest of the network::
+
+    {"id": "r1", "network": "coordination", "input": {"current-agents": [...], ...}, "model": "coordination-v3"}
+
+``input`` is what ``infer NETWORK`` takes: for coordination the swarm, for the others their options by name. A line of
+the log, ``requests/*.jsonl`` in the workspace, also has the ``time`` (UTC), the ``seconds`` that it took, and the
+``answer`` as ``infer --format json`` prints it. So the log is a file of requests too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from claude_flow import networks, registry, schema
+from claude_flow.errors import InputError
+from claude_flow.files import decoded, locked, printable
+from claude_flow.values import parse_json, plain
+
+__all__ = ["Request", "append", "is_kept", "keep", "log_files", "logged", "parse", "read"]
+
+#: the log: a new file begins when one is full, and the oldest goes when there are this many
+_FILE_BYTES, _FILES = 32 << 20, 8
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request, and what the log knows of it."""
+
+    id: str
+    network: str
+    input: Any
+    model: str | None = None
+    time: str | None = None
+    seconds: float | None = None
+    answer: dict[str, Any] | None = None
+
+    def line(self) -> dict[str, Any]:
+        """The object of its line: what is known."""
+        return {name: value for name, value in vars(self).items() if value is not None and value != ""}
+
+
+def parse(line: str, number: int, where: str) -> Request:
+    """The request of a line; ``where`` (a file) and the line's ``number`` lead every message.
+
+    Raises:
+        InputError: it is no request.
+
+    >>> parse('{"network": "prediction", "input": {"task-description": "fix it"}}', 3, "asked.jsonl").id
+    '3'
+    >>> parse('{"network": "predictoin", "input": {}}', 3, "asked.jsonl")
+    Traceback (most recent call last):
+    claude_flow.errors.InputError: asked.jsonl:3: network must be ... did you mean prediction?
+    """
+    place = f"{where}:{number}:"
+    record = schema.Record(
+        {
+            "id": schema.Either(schema.Text(), schema.Whole()),
+            "network": schema.Choice(*networks.NETWORKS),
+            "input": schema.Table(schema.Anything()),
+            "model": schema.Text(),
+            "time": schema.Text(),
+            "seconds": schema.Number(0),
+            "answer": schema.Table(schema.Anything()),
+        },
+        required=("network", "input"),
+    )
+    found = schema.check(parse_json(line, place[:-1]), record, place)
+    return Request(**{**found, "id": str(found.get("id", number))})
+
+
+def read(path: Path) -> Iterator[tuple[int, Request | InputError]]:
+    """The number and the request of every line that is not empty, or what is wrong with it.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    where = printable(path)
+    try:
+        with path.open("rb") as file:
+            for number, data in enumerate(file, 1):
+                if data := data.strip():
+                    try:
+                        yield number, parse(decoded(data, f"{where}:{number}"), number, where)
+                    except InputError as error:
+                        yield number, error
+    except OSError as error:
+        raise InputError(f"{where}: {error.strerror or error}") from None
+
+
+def append(path: Path, *requests: Request) -> None:
+    """Add lines to a file, made if need be; other processes may do so at the same time.
+
+    What a process that was killed left of a line keeps to itself: the next line begins on a new one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path.with_name(f".{path.name}.lock")):
+        _append(path, requests)
+
+
+def _append(path: Path, requests: tuple[Request, ...]) -> None:
+    text = "".join(json.dumps(plain(request.line()), allow_nan=False) + "\n" for request in requests)
+    with path.open("ab+") as file:
+        if file.tell() and (file.seek(-1, 2), file.read(1))[1] != b"\n":
+            text = "\n" + text
+        file.write(text.encode("utf-8"))
+
+
+# The log of the workspace ---------------------------------------------------------------------------------
+
+
+def is_kept(asked: bool | None) -> bool:
+    """Whether a request goes to the log: as ``asked``, else where there is a workspace. To ask makes none."""
+    return registry.workspace().is_dir() if asked is None else asked
+
+
+def keep(network: str, request: Any, model: str | None, seconds: float, answer: dict[str, Any]) -> None:
+    """Add a request and its answer to the log; about the last 256 MiB of it stay."""
+    folder = registry.workspace() / "requests"
+    folder.mkdir(parents=True, exist_ok=True)
+    now = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    with locked(folder / ".lock"):
+        files = log_files() or [folder / f"{1:06}.jsonl"]
+        if files[-1].exists() and files[-1].stat().st_size >= _FILE_BYTES:
+            files.append(folder / f"{int(files[-1].stem) + 1:06}.jsonl")
+        _append(files[-1], (Request("", network, request, model, now, round(seconds, 6), answer),))
+        for old in files[:-_FILES]:
+            old.unlink()
+
+
+def log_files() -> list[Path]:
+    """The files of the log, oldest first."""
+    found = (registry.workspace() / "requests").glob("*.jsonl")
+    return sorted(file for file in found if file.stem.isdecimal() and len(file.stem) == 6)
+
+
+def logged(network: str | None = None) -> Iterator[Request]:
+    """The requests of the log, oldest first; of one network, or all. Lines that were cut off are left out.
+
+    Their ids are unique in the log: the file's number and the line's.
+    """
+    for file in log_files():
+        for number, request in read(file):
+            if isinstance(request, Request) and network in (None, request.network):
+                yield replace(request, id=f"{file.stem}-{number}")
