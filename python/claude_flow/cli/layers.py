@@ -64,7 +64,7 @@ PYTHON: dict[str, Part] = {
         f"{_GROUND} modelfile networks requests report",
         "pyarrow pandera spacy presidio_analyzer sklearn",
     ),
-    "train": Part("the one training loop, and the recipes on it", _LEARN, "tensorboard"),
+    "train": Part("the one training loop, and the recipes on it", _LEARN, "tensorboard scipy opacus"),
     "compress": Part("smaller models: quantized, pruned, distilled", _LEARN),
     "search": Part("architecture search", _LEARN, "optuna"),
     "insight": Part("explanations and debugging", _LEARN, "captum sklearn"),

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from claude_flow.errors import InputError
+from claude_flow.errors import InputError, require
 
 __all__ = ["ElasticWeights", "EpisodicMemory", "Replay", "importance"]
 
@@ -81,7 +81,7 @@ class EpisodicMemory(Hook):
 
     def after_backward(self, module: nn.Module, step: int) -> None:
         """Project the gradient in place."""
-        from scipy.optimize import nnls
+        nnls = require("scipy.optimize", "train").nnls
 
         parameters = [p for p in module.parameters() if p.grad is not None]
         if not parameters:
