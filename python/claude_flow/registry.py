@@ -27,6 +27,7 @@ from claude_flow.values import did_you_mean, read_json, valid_name
 
 __all__ = [
     "add_model",
+    "built_in_configs",
     "config_path",
     "dataset_path",
     "locked",
@@ -150,6 +151,11 @@ def config_path(name: str) -> Path:
             return place / f"{base}.json"
     known = [file.stem for place in places for file in place.glob("*.json")]
     raise _unknown("configuration", name, known, f"write it to {places[0]}/NAME.json, or give a path")
+
+
+def built_in_configs(network: str) -> list[Path]:
+    """The configurations that ship with the package for a network, the newest last."""
+    return sorted((_BUILT_IN / "configs").glob(f"{network}-v*.json"))
 
 
 def _unknown(kind: str, name: str, known: list[str], make: str) -> InputError:

@@ -27,6 +27,7 @@ NEURAL: dict[str, tuple[str, str]] = {
         "Ask a trained network: who takes which task, what to change, when it is done.",
     ),
     "monitor": ("claude_flow.cli.monitor:group", "Watch a training run."),
+    "nas": ("claude_flow.cli.nas:group", "Search for architectures that learn as well and run faster."),
     "profile": ("claude_flow.cli.profile:group", "See where a model's time goes, and what this machine could do."),
     "runtime": ("claude_flow.cli.runtime:group", "Choose how models run here, and measure how fast they answer."),
     "train": ("claude_flow.cli.train:group", "Train a network on a preprocessed dataset."),

@@ -66,7 +66,7 @@ PYTHON: dict[str, Part] = {
     ),
     "train": Part("the one training loop, and the recipes on it", _LEARN, "tensorboard scipy opacus"),
     "compress": Part("smaller models: quantized, pruned, distilled", _LEARN),
-    "search": Part("architecture search", _LEARN, "optuna"),
+    "search": Part("architecture search", _LEARN, "optuna scipy"),
     "insight": Part("explanations and debugging", _LEARN, "captum sklearn"),
     "evaluate": Part("judging models on held-out data", _LEARN, "sklearn lightgbm scipy"),
     "studies": Part("protocols of public benchmarks", f"{_LEARN}", "sklearn lightgbm scipy"),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from claude_flow.errors import InputError
 from claude_flow.schema import Flag, List, Number, Record, Text, Whole
 
-__all__ = ["DATA", "FIXED", "MEASURES", "Config", "CoordinationConfig"]
+__all__ = ["DATA", "FIXED", "MEASURES", "Config", "CoordinationConfig", "space"]
 
 #: fields that the encoder dictates: a training cannot change them
 FIXED = ("input_width", "commands")
@@ -40,3 +40,12 @@ class CoordinationConfig:
 
 
 Config = CoordinationConfig
+
+
+def space(trial: Any) -> dict[str, Any]:
+    """Sizes to try in an architecture search, by a trial's ``suggest_*``."""
+    heads = trial.suggest_categorical("heads", [1, 2, 4, 8])
+    width = heads * trial.suggest_categorical("head_width", [8, 16, 32, 48])
+    blocks = trial.suggest_int("blocks", 1, 4)
+    ratio = trial.suggest_categorical("feed_forward_ratio", [1, 2, 4])
+    return {"width": width, "heads": heads, "feed_forward": [ratio * width] * blocks}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from claude_flow.schema import List, Number, Record, Whole
 
-__all__ = ["DATA", "FIXED", "MEASURES", "Config", "OptimizationConfig"]
+__all__ = ["DATA", "FIXED", "MEASURES", "Config", "OptimizationConfig", "space"]
 
 #: fields that the encoder and the catalogue dictate: a training cannot change them
 FIXED = ("input_width", "output_width")
@@ -31,3 +31,11 @@ class OptimizationConfig:
 
 
 Config = OptimizationConfig
+
+
+def space(trial: Any) -> dict[str, Any]:
+    """Sizes to try in an architecture search, by a trial's ``suggest_*``."""
+    layers = trial.suggest_int("layers", 1, 8)
+    width = trial.suggest_categorical("width", [32, 64, 96, 128, 192, 256])
+    taper = trial.suggest_categorical("taper", [0.5, 0.75, 1.0])
+    return {"hidden": [max(16, round(width * taper**place / 16) * 16) for place in range(layers)]}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from claude_flow.schema import Number, Record, Whole
 
-__all__ = ["DATA", "FIXED", "MEASURES", "Config", "PredictionConfig"]
+__all__ = ["DATA", "FIXED", "MEASURES", "Config", "PredictionConfig", "space"]
 
 #: fields that the encoder dictates: a training cannot change them
 FIXED = ("input_width", "targets", "quantiles")
@@ -43,3 +43,13 @@ class PredictionConfig:
 
 
 Config = PredictionConfig
+
+
+def space(trial: Any) -> dict[str, Any]:
+    """Sizes to try in an architecture search, by a trial's ``suggest_*``."""
+    return {
+        "width": trial.suggest_categorical("width", [16, 32, 64, 96, 128]),
+        "layers": trial.suggest_int("layers", 0, 2),
+        "hidden": trial.suggest_categorical("hidden", [0, 64, 128, 192]),
+        "members": trial.suggest_int("members", 1, 4),
+    }

@@ -1,0 +1,345 @@
+"""Search, evaluation and optimization of architectures, with Optuna; every latency is measured, none is counted.
+
+A search has two objectives, the held-out loss and the latency on the engine; random search at equal budget stands
+beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from claude_flow import modelfile, registry
+from claude_flow.errors import InputError, require
+from claude_flow.files import atomic_write
+from claude_flow.search.candidate import Candidate, Measured, Setting, measure, space
+from claude_flow.statistics import holm
+from claude_flow.values import did_you_mean
+
+__all__ = ["STRATEGIES", "TARGETS", "evaluate", "hypervolume", "optimize", "parse_constraints", "search"]
+
+STRATEGIES = ("evolutionary", "random")
+#: optimization target of ``nas optimize`` -> field of Measured that it lowers
+TARGETS = {"reduce-latency": "latency", "reduce-memory": "memory", "reduce-flops": "flops", "improve-accuracy": "loss"}
+_TOP = 10
+Progress = Callable[[float, str], None]
+
+
+def _nothing(share: float, what: str) -> None:
+    pass
+
+
+def search(
+    setting: Setting,
+    *,
+    strategy: str = "evolutionary",
+    generations: int = 50,
+    population: int = 20,
+    random_beside: bool = True,
+    name: str = "nas-results",
+    seed: int = 0,
+    time_budget: float | None = None,
+    resume: bool = False,
+    progress: Progress = _nothing,
+) -> dict[str, Any]:
+    """Search sizes of the setting's network; the Pareto front's first ten are kept as ``NAME-top10``.
+
+    NSGA-II (Deb et al. 2002) over loss and latency for ``evolutionary``. Candidates that do not train are failed
+    trials, not errors. The study is a SQLite file of the workspace; ``resume`` goes on with it. Raises
+    :class:`InputError` for a space of one architecture or when nothing could be trained.
+    """
+    if strategy not in STRATEGIES:
+        raise InputError(f"search-strategy {strategy!r}{did_you_mean(strategy, STRATEGIES)}: {', '.join(STRATEGIES)}")
+    optuna = require("optuna", "nas")
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    folder = registry.workspace() / "searches"
+    folder.mkdir(parents=True, exist_ok=True)
+    storage = f"sqlite:///{folder / name}.db"
+    ways = [strategy] + (["random"] if random_beside and strategy != "random" else [])
+    deadline = math.inf if time_budget is None else time.monotonic() + time_budget
+    fronts: dict[str, list[Candidate]] = {}
+    for place, way in enumerate(ways):
+        sampler = (
+            optuna.samplers.NSGAIISampler(population_size=population, seed=seed)
+            if way == "evolutionary"
+            else optuna.samplers.RandomSampler(seed=seed)
+        )
+        study_name = f"{setting.network} {way} {seed}"
+        if not resume:
+            _forget(optuna, study_name, storage)
+        study = optuna.create_study(
+            directions=["minimize", "minimize"],
+            sampler=sampler,
+            storage=storage,
+            study_name=study_name,
+            load_if_exists=resume,
+        )
+        wanted = generations * population
+        left = deadline - time.monotonic()
+        until = time.monotonic() + left / (len(ways) - place)
+        draw = space(setting.network)
+        while len(study.trials) < wanted and (time.monotonic() < until or not _finished(study)):
+            trial = study.ask()
+            done = len(study.trials)
+            progress((place + done / wanted) / len(ways), f"{way}: candidate {done} of {wanted}")
+            try:
+                sizes = draw(trial)
+                found = measure(
+                    setting, sizes, seed, time_budget=None if math.isinf(until) else max(2.0, until - time.monotonic())
+                )
+            except InputError as error:
+                trial.set_user_attr("error", str(error))
+                study.tell(trial, state=optuna.trial.TrialState.FAIL)
+                if not _finished(study) and done >= 5:
+                    raise InputError(f"no architecture of the space can be trained here: {error}") from None
+                continue
+            trial.set_user_attr("sizes", sizes)
+            trial.set_user_attr("measured", vars(found))
+            study.tell(trial, [found.loss, found.latency])
+        fronts[way] = [_candidate(trial) for trial in study.best_trials]
+    reference = _reference(fronts)
+    volumes = {way: hypervolume(front, reference) for way, front in fronts.items()}
+    best = ranked(fronts[strategy])[:_TOP]
+    kept = folder / f"{name}-top{_TOP}.json"
+    result = {
+        "network": setting.network,
+        "metric": setting.metric,
+        "strategy": strategy,
+        "epochs": setting.epochs,
+        "hypervolume": volumes,
+        "reference": list(reference),
+        "candidates": [{"rank": i + 1, "sizes": c.sizes, **c.measured.to_json()} for i, c in enumerate(best)],
+        "fronts": {way: [{"sizes": c.sizes, **c.measured.to_json()} for c in front] for way, front in fronts.items()},
+    }
+    atomic_write(kept, json.dumps(result, indent=1) + "\n")
+    return {**result, "path": str(kept)}
+
+
+def _finished(study: Any) -> list[Any]:
+    return [trial for trial in study.trials if trial.values is not None]
+
+
+def _forget(optuna: Any, name: str, storage: str) -> None:
+    import contextlib
+
+    with contextlib.suppress(KeyError):
+        optuna.delete_study(study_name=name, storage=storage)
+
+
+def _candidate(trial: Any) -> Candidate:
+    return Candidate(trial.user_attrs["sizes"], Measured(**trial.user_attrs["measured"]))
+
+
+def ranked(front: Sequence[Candidate]) -> list[Candidate]:
+    """The efficiency-accuracy trade-off: by the distance to the best loss and the best latency of the front, each
+    scaled to the front's span."""
+    if not front:
+        return []
+    points = np.array([[c.measured.loss, np.log(c.measured.latency)] for c in front])
+    span = np.maximum(points.max(0) - points.min(0), 1e-12)
+    distance = np.linalg.norm((points - points.min(0)) / span, axis=1)
+    return [front[i] for i in np.argsort(distance, kind="stable")]
+
+
+def _reference(fronts: Mapping[str, Sequence[Candidate]]) -> tuple[float, float]:
+    points = [(c.measured.loss, c.measured.latency) for front in fronts.values() for c in front]
+    if not points:
+        raise InputError("no candidate was trained: give more time, or check the data")
+    return max(p[0] for p in points) + 1e-9, max(p[1] for p in points) * 1.01
+
+
+def hypervolume(front: Sequence[Candidate], reference: tuple[float, float]) -> float:
+    """The area that a front dominates up to the reference, in units of loss times log latency.
+
+    >>> hypervolume([], (1.0, 1.0))
+    0.0
+    """
+    points = sorted((c.measured.loss, math.log(c.measured.latency)) for c in front)
+    area, height = 0.0, math.log(reference[1])
+    for loss, latency in points:
+        if latency < height and loss < reference[0]:
+            area += (reference[0] - loss) * (height - latency)
+            height = latency
+    return area
+
+
+def candidates(name: str) -> tuple[str, list[dict[str, Any]]]:
+    """Network and candidates of a search's kept file: a path or ``NAME-top10``.
+
+    Raises :class:`InputError` if there is none, with near matches.
+    """
+    folder = registry.workspace() / "searches"
+    path = Path(name) if Path(name).is_file() else folder / f"{name}.json"
+    if not path.is_file():
+        known = [file.stem for file in folder.glob("*.json")]
+        near = did_you_mean(name, known)
+        raise InputError(f"there are no architectures {name!r}{near} (to make some: claude-flow neural nas search)")
+    from claude_flow.values import parse_json
+
+    found = parse_json(path.read_text("utf-8"), str(path))
+    try:
+        return str(found["network"]), list(found["candidates"])
+    except (KeyError, TypeError):
+        raise InputError(f"{path}: it is no result of  claude-flow neural nas search") from None
+
+
+def evaluate(
+    setting: Setting,
+    architectures: Sequence[Mapping[str, Any]],
+    *,
+    seeds: Sequence[int] = (1, 2, 3),
+    time_budget: float | None = None,
+    progress: Progress = _nothing,
+) -> dict[str, Any]:
+    """Train each architecture anew with other seeds than its search had, and test it against the first, by seed.
+
+    The p-values are of paired t-tests over seeds, Holm-corrected; the seeds that the time budget left are said.
+    """
+    stats = require("scipy.stats", "nas")
+
+    deadline = math.inf if time_budget is None else time.monotonic() + time_budget
+    rows: list[list[Measured]] = [[] for _ in architectures]
+    total = len(seeds) * len(architectures)
+    for number, seed in enumerate(seeds):
+        if number and time.monotonic() > deadline:
+            break
+        for place, architecture in enumerate(architectures):
+            progress((number * len(architectures) + place) / total, f"seed {seed}, candidate {place + 1}")
+            left = None
+            if not math.isinf(deadline):
+                left = max(2.0, (deadline - time.monotonic()) / (total - number * len(architectures) - place))
+            rows[place].append(measure(setting, architecture["sizes"], seed, time_budget=left))
+    done = len(rows[0])
+    p_values = []
+    for own in rows[1:]:
+        gaps = [a.loss - b.loss for a, b in zip(own, rows[0], strict=True)]
+        flat = done < 2 or np.ptp(gaps) == 0
+        p_values.append(1.0 if flat else float(stats.ttest_1samp(gaps, 0.0).pvalue))
+    corrected = [None, *holm(p_values)] if p_values else [None]
+    table = []
+    for place, own in enumerate(rows):
+        values = {key: float(np.mean([m.to_json()[key] for m in own])) for key in own[0].to_json()}
+        spread = float(np.std([m.metric for m in own], ddof=1)) if done > 1 else None
+        p = corrected[place]
+        table.append(
+            {
+                "rank": place + 1,
+                "sizes": dict(architectures[place]["sizes"]),
+                **values,
+                "metric_sd": spread,
+                "p_corrected": None if p is None else float(p),
+            }
+        )
+    return {"network": setting.network, "metric": setting.metric, "seeds": list(seeds[:done]), "candidates": table}
+
+
+def parse_constraints(document: Mapping[str, Any]) -> dict[str, float]:
+    """``{"accuracy-loss": "<2%", "memory-increase": "<10%"}`` as shares.
+
+    >>> parse_constraints({"accuracy-loss": "<2%"})
+    {'accuracy-loss': 0.02}
+
+    Raises :class:`InputError` for another name or form.
+    """
+    known = ("accuracy-loss", "latency-increase", "memory-increase", "flops-increase")
+    found = {}
+    for name, text in document.items():
+        if name not in known:
+            raise InputError(
+                f"constraints.{name}: no such constraint{did_you_mean(name, known) or ': ' + ', '.join(known)}"
+            )
+        word = str(text).strip().removeprefix("<").strip()
+        try:
+            found[name] = float(word[:-1]) / 100 if word.endswith("%") else float(word)
+        except ValueError:
+            raise InputError(f'constraints.{name}: {text!r} is not a share such as "<2%"') from None
+    return found
+
+
+def optimize(
+    setting: Setting,
+    base: Mapping[str, Any],
+    *,
+    target: str = "reduce-latency",
+    constraints: Mapping[str, float] | None = None,
+    iterations: int = 100,
+    seed: int = 0,
+    time_budget: float | None = None,
+    progress: Progress = _nothing,
+) -> dict[str, Any]:
+    """Better sizes than ``base`` by one target under constraints relative to it, both trained in the same way.
+
+    ``accuracy-loss`` is the rise of the loss relative to the base's (its magnitude). Raises :class:`InputError` for an
+    unknown target; the best is None where no candidate met the constraints.
+    """
+    if target not in TARGETS:
+        raise InputError(
+            f"optimization-target {target!r}{did_you_mean(target, TARGETS)}: it is one of {', '.join(TARGETS)}"
+        )
+    optuna = require("optuna", "nas")
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    limits = dict(constraints or {})
+    deadline = math.inf if time_budget is None else time.monotonic() + time_budget
+    progress(0.0, "the base architecture")
+    first = None if math.isinf(deadline) else max(2.0, (deadline - time.monotonic()) / 4)
+    reference = measure(setting, base, seed, time_budget=first)
+
+    def excess(m: Measured) -> dict[str, float]:
+        rises = {
+            "accuracy-loss": (m.loss - reference.loss) / max(abs(reference.loss), 1e-12),
+            "latency-increase": m.latency / reference.latency - 1,
+            "memory-increase": m.memory / reference.memory - 1,
+            "flops-increase": m.flops / max(reference.flops, 1.0) - 1,
+        }
+        return {name: rises[name] - limit for name, limit in limits.items()}
+
+    sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=10)
+    study = optuna.create_study(direction="minimize", sampler=sampler)
+    draw = space(setting.network)
+    while len(study.trials) < iterations and (time.monotonic() < deadline or not _finished(study)):
+        trial = study.ask()
+        progress(len(study.trials) / (iterations + 1), f"candidate {len(study.trials)} of {iterations}")
+        try:
+            sizes = draw(trial)
+            left = None if math.isinf(deadline) else max(2.0, deadline - time.monotonic())
+            found = measure(setting, sizes, seed, time_budget=left)
+        except InputError as error:
+            trial.set_user_attr("error", str(error))
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            continue
+        trial.set_user_attr("sizes", sizes)
+        trial.set_user_attr("measured", vars(found))
+        for key, value in excess(found).items():
+            trial.set_constraint(key, value)
+        study.tell(trial, getattr(found, TARGETS[target]))
+    feasible = [t for t in _finished(study) if all(v < 0 for v in excess(_candidate(t).measured).values())]
+    feasible.sort(key=lambda trial: trial.values[0])
+    best = None
+    if feasible and feasible[0].values[0] < getattr(reference, TARGETS[target]):
+        chosen = _candidate(feasible[0])
+        best = {"sizes": chosen.sizes, **chosen.measured.to_json()}
+    return {
+        "network": setting.network,
+        "metric": setting.metric,
+        "target": target,
+        "constraints": limits,
+        "base": {"sizes": dict(base), **reference.to_json()},
+        "best": best,
+        "tried": len(_finished(study)),
+        "feasible": len(feasible),
+    }
+
+
+def base_sizes(name: str) -> tuple[str, dict[str, Any]]:
+    """Network and sizes of a model, without the fields that its encoder dictates."""
+    from claude_flow import networks
+
+    file = modelfile.read(registry.model_path(name))
+    fixed = networks.get(file.network).part("config").FIXED
+    return file.network, {key: value for key, value in file.config.items() if key not in fixed}

@@ -1,0 +1,91 @@
+"""Architecture search on a small simulated data set, through the commands; latencies are the engine's."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("optuna", reason="needs the extra: pip install 'claude-flow[nas]'")
+
+from claude_flow import cli, registry
+from claude_flow.errors import InputError
+from claude_flow.networks.optimization.prepare import preprocess
+from claude_flow.search import architecture
+from claude_flow.search.candidate import Candidate, Measured
+
+
+@pytest.fixture
+def neural(capsys: pytest.CaptureFixture[str]) -> Any:
+    """``neural("nas", …)`` in a workspace with 300 simulated swarms gives exit code, JSON and standard error."""
+    data = registry.workspace() / "datasets/preprocessed-optimization-data"
+    data.mkdir(parents=True)
+    preprocess(None, data, {"simulate": 300})
+
+    def run(*words: str) -> tuple[int, Any, str]:
+        capsys.readouterr()
+        code = cli.main(["neural", *words, "--format", "json"])
+        out, error = capsys.readouterr()
+        return code, json.loads(out) if code == 0 else None, error
+
+    return run
+
+
+def test_search_evaluate_and_optimize(neural: Any) -> None:
+    words = ("nas", "search", "--task", "optimization-optimization", "--generations", "2", "--population-size", "2")
+    code, found, error = neural(*words, "--epochs", "1")
+    assert code == 0, error
+    assert set(found["hypervolume"]) == {"evolutionary", "random"}
+    assert found["candidates"][0]["rank"] == 1
+    assert all(c["latency"] > 0 and c["memory"] > 0 and c["flops"] > 0 for c in found["candidates"])
+    code, again, error = neural(*words, "--epochs", "1", "--resume")
+    assert code == 0, error
+    assert again["candidates"] == found["candidates"], "a finished search that is resumed tries nothing more"
+    words = ("nas", "evaluate", "--candidate-architectures", "nas-results-top10", "--seeds", "2", "--epochs", "1")
+    code, answer, error = neural(*words)
+    assert code == 0, error
+    assert answer["seeds"] == [1, 2]
+    assert [c["sizes"] for c in answer["candidates"]] == [c["sizes"] for c in found["candidates"]]
+    words = ("nas", "optimize", "--base-architecture", "optimization-v2", "--search-iterations", "2", "--epochs", "1")
+    code, answer, error = neural(*words, "--constraints", '{"accuracy-loss":"<50%","memory-increase":"<10%"}')
+    assert code == 0, error
+    assert answer["tried"] == 2
+    if answer["best"]:
+        assert answer["best"]["latency"] < answer["base"]["latency"]
+
+
+@pytest.mark.parametrize(
+    ("words", "word"),
+    [
+        (("search", "--task", "coordination-optimisation"), "did you mean coordination-optimization"),
+        (("search", "--task", "coordination-optimization", "--search-space", "cnn"), "transformer-variants"),
+        (("evaluate", "--candidate-architectures", "nothing"), "nas search"),
+        (("optimize", "--base-architecture", "optimization-v2", "--constraints", '{"acuracy-loss":"<2%"}'), "did you"),
+        (("optimize", "--base-architecture", "optimization-v2", "--constraints", '{"accuracy-loss":"two"}'), "share"),
+    ],
+)
+def test_mistakes_are_one_line(words: tuple[str, ...], word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["neural", "nas", *words]) == 2
+    error = capsys.readouterr().err
+    assert word in error
+    assert error.count("\n") == 1
+
+
+def test_hypervolume_is_the_dominated_area() -> None:
+    def at(loss: float, latency: float) -> Candidate:
+        return Candidate({}, Measured(loss, loss, latency, 1.0, 1.0))
+
+    e = math.e
+    assert architecture.hypervolume([at(0.0, 1.0)], (1.0, e)) == pytest.approx(1.0)
+    assert architecture.hypervolume([at(0.0, e**2), at(0.5, 1.0)], (1.0, e**3)) == pytest.approx(1.0 + 0.5 * 2)
+    assert architecture.ranked([at(0.0, 100.0), at(0.1, 1.1), at(1.0, 1.0)])[0].measured.loss == 0.1
+
+
+def test_a_file_that_is_no_search_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text("[]")
+    with pytest.raises(InputError, match="nas search"):
+        architecture.candidates(str(path))
