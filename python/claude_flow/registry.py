@@ -1,8 +1,11 @@
 """Names to things: models, datasets and configurations of the workspace, and what ships with the package.
 
-The workspace is ``.claude-flow/neural/`` under the current folder, or ``$CLAUDE_FLOW_HOME``::
+The workspace is ``$CLAUDE_FLOW_HOME``, else ``.claude-flow/neural/`` under ``$CLAUDE_PROJECT_DIR``, else under the
+nearest parent of the current folder that has one, else under the current folder::
 
-    models/NAME/VERSION/model.safetensors, card.json      the latest version is the highest
+    models/NAME/VERSION/model.safetensors, card.json
+    models/NAME/current.json                              which version NAME means, and what it meant before;
+                                                          without it the highest
     datasets/NAME/manifest.json, ...
     configs/NAME.json
     runs/
@@ -13,10 +16,12 @@ A name is looked up as an existing path, then in the workspace, then among the b
 from __future__ import annotations
 
 import contextlib
+import getpass
 import json
 import os
 import shutil
 from collections.abc import Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -29,23 +34,34 @@ __all__ = [
     "add_model",
     "built_in_configs",
     "config_path",
+    "current",
     "dataset_path",
+    "history",
     "locked",
     "model_card",
     "model_name",
     "model_path",
     "newest_model",
+    "point",
     "runs_dir",
+    "versions",
     "workspace",
 ]
 
 _BUILT_IN = Path(__file__).parent
-_MODEL, _CARD = "model.safetensors", "card.json"
+_MODEL, _CARD, _POINTER = "model.safetensors", "card.json", "current.json"
 
 
 def workspace() -> Path:
-    """The workspace folder: ``$CLAUDE_FLOW_HOME``, else ``.claude-flow/neural``. It need not exist."""
-    return Path(os.environ.get("CLAUDE_FLOW_HOME") or ".claude-flow/neural")
+    """The workspace folder, as this module's description says. It need not exist."""
+    if home := os.environ.get("CLAUDE_FLOW_HOME"):
+        return Path(home)
+    own = Path(".claude-flow", "neural")
+    if project := os.environ.get("CLAUDE_PROJECT_DIR"):
+        return Path(project) / own
+    here = Path.cwd()
+    above = next((folder / own for folder in here.parents if (folder / own).is_dir()), own)
+    return own if own.is_dir() else above
 
 
 def runs_dir() -> Path:
@@ -71,14 +87,14 @@ def model_path(name: str) -> Path:
         return path
     base, _, version = name.partition("/")
     if _is_name(base) and (not version or _is_version(version)):
-        versions = _versions(base)
-        if version in versions or (versions and not version):
-            return workspace() / "models" / base / (version or versions[-1]) / _MODEL
+        known_versions = _versions(base)
+        if version in known_versions or (known_versions and not version):
+            return workspace() / "models" / base / (version or current(base)) / _MODEL
         built_in = _BUILT_IN / "models" / f"{base}.safetensors"
         if not version and built_in.is_file():
             return built_in
-        if versions:
-            known = ", ".join(versions)
+        if known_versions:
+            known = ", ".join(known_versions)
             raise InputError(f"the model {base!r} has no version {version!r}: it has {known}")
     known_names = [*_folders("models"), *_built_ins("models", ".safetensors")]
     raise _unknown("model", name, known_names, "claude-flow neural train coordination --output NAME")
@@ -91,7 +107,7 @@ def newest_model(network: str) -> Path:
     """
     found: list[tuple[int, Path]] = []
     for name in _folders("models"):
-        for version in _versions(name)[-1:]:
+        for version in [current(name)] if _versions(name) else []:
             folder = workspace() / "models" / name / version
             if model_card(folder / _MODEL).get("network") == network:
                 found.append(((folder / _CARD).stat().st_mtime_ns, folder / _MODEL))
@@ -101,6 +117,61 @@ def newest_model(network: str) -> Path:
     if shipped:
         return _BUILT_IN / "models" / f"{max(shipped)}.safetensors"
     raise InputError(f"there is no {network} model: train one with  claude-flow neural train {network}")
+
+
+def current(name: str) -> str:
+    """The version that the workspace model ``name`` means: the one it points to, else the highest.
+
+    Raises:
+        InputError: the workspace has no such model, or what it points to is gone.
+    """
+    found = _versions(name)
+    if not found:
+        raise _unknown("model", name, _folders("models"), "claude-flow neural version create")
+    pointed = history(name)
+    if not pointed:
+        return found[-1]
+    version = str(pointed[-1].get("version"))
+    if version not in found:
+        raise InputError(f"the model {name} points to version {version}, which is gone: it has {', '.join(found)}")
+    return version
+
+
+def history(name: str) -> list[dict[str, Any]]:
+    """What the workspace model ``name`` has pointed to, the current one last: version, time (UTC), who, why."""
+    path = workspace() / "models" / name / _POINTER
+    if not path.is_file():
+        return []
+    found = read_json(path)
+    entries = found.get("history") if isinstance(found, dict) else None
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise InputError(f"{path}: it holds no history: delete it, and the name means its highest version again")
+    return entries
+
+
+def versions(name: str) -> list[str]:
+    """The versions of a workspace model, lowest first; none where there is no such model."""
+    return _versions(name)
+
+
+def point(name: str, version: str, why: str) -> list[dict[str, Any]]:
+    """Make the workspace model ``name`` mean ``version``; returns its history.
+
+    Raises:
+        InputError: there is no such version.
+    """
+    with locked():
+        if version not in _versions(name):
+            known = ", ".join(_versions(name)) or "none"
+            raise InputError(f"the model {name!r} has no version {version!r}: it has {known}")
+        return _point(name, version, why)
+
+
+def _point(name: str, version: str, why: str) -> list[dict[str, Any]]:
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    entries = [*history(name), {"version": version, "time": now, "who": getpass.getuser(), "why": why}]
+    files.atomic_write(workspace() / "models" / name / _POINTER, json.dumps({"history": entries}, indent=1) + "\n")
+    return entries
 
 
 def model_name(path: Path) -> str:
@@ -214,9 +285,9 @@ def add_model(
     if version is not None and not _is_version(version):
         raise InputError(f"{version!r} is not a version: write three numbers such as 3.2.1")
     with locked():
-        versions = _versions(name)
+        had = _versions(name)
         if version is None:
-            major, minor, _ = _order(versions[-1]) if versions else (1, -1, 0)
+            major, minor, _ = _order(had[-1]) if had else (1, -1, 0)
             version = f"{major}.{minor + 1}.0"
         target = workspace() / "models" / name / version
         if target.exists():
@@ -226,6 +297,8 @@ def add_model(
             for file in beside:
                 shutil.copyfile(file, folder / file.name)
             (folder / _CARD).write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        if history(name):  # a name that points somewhere points to what is new
+            _point(name, version, "added")
     return target / _MODEL
 
 

@@ -36,6 +36,7 @@ NEURAL: dict[str, tuple[str, str]] = {
         "claude_flow.cli.validate:group",
         "Train a model anew on folds or windows of its data, and judge each.",
     ),
+    "version": ("claude_flow.cli.version:group", "Choose which version of a model its name means."),
     "wasm": ("claude_flow.cli.wasm:group", "Prepack models for instruction sets, and measure them as WebAssembly."),
 }
 
