@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-__all__ = ["ClaudeFlowError", "InputError", "MissingExtra", "require"]
+__all__ = ["ClaudeFlowError", "InputError", "Interrupted", "MissingExtra", "require"]
 
 
 class ClaudeFlowError(Exception):
@@ -25,6 +25,14 @@ class InputError(ClaudeFlowError, ValueError):
     """
 
     exit_code = 2
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asked the process to end: Ctrl-C, what a shutdown or a batch system sends, or a closed terminal."""
+
+    def __init__(self, number: int, message: str = "") -> None:
+        super().__init__(message)
+        self.number = number
 
 
 class MissingExtra(ClaudeFlowError, ImportError):

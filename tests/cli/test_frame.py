@@ -174,7 +174,7 @@ def test_a_closed_pipe_is_quiet(run):
 
 # A command of the test's own, driven by the real entry point: the built ones need not fail in every way.
 PROGRAM = """
-import sys, time, click
+import os, sys, time, click
 from claude_flow import cli
 from claude_flow.errors import InputError
 @cli.root.command("fail", examples=[])
@@ -187,10 +187,18 @@ def fail(output, how):
             bar.update(3, note="deep")
             print("ready", flush=True)
             time.sleep(60)
+    if how == "long":
+        with output.progress("long work", 4, "parts") as bar:
+            bar.update(1)
+            time.sleep(2)
+            bar.update(3)
+            time.sleep(4)
+        return
     if how == "show":
         output.note("a note")
         rows = [["agent \\x1b[31m\\n[red]1", 1.23456, None], ["\\u00e9", float("nan"), True]]
-        output.result({"rows": rows, "none": float("inf")}, [("Title", ["who", "load", "free"], rows)])
+        value = {"rows": rows, "none": float("inf"), "name": os.environ.get("NAME")}
+        output.result(value, [("Title", ["who", "load", "free"], rows)])
     else:
         raise eval(how)
 sys.exit(cli.main())
@@ -239,7 +247,7 @@ def test_ctrl_c_says_interrupted(environment):
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=20) == 130
-        assert process.stderr.read() == "error: interrupted\n"
+        assert process.stderr.read().endswith("error: interrupted\n")
 
 
 # The sink -----------------------------------------------------------------------------------------------------------
@@ -258,7 +266,35 @@ def test_a_piped_table_is_plain_text(fail):
 
 def test_json_is_json_alone_on_standard_output(fail):
     found = json.loads(fail("show", "--format", "json").stdout, parse_constant=lambda word: pytest.fail(word))
-    assert found == {"rows": [["agent \x1b[31m\n[red]1", 1.23456, None], ["é", None, True]], "none": None}
+    assert found == {"rows": [["agent \x1b[31m\n[red]1", 1.23456, None], ["é", None, True]], "none": None, "name": None}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "ascii", "latin-1:strict"])
+def test_json_is_json_in_every_encoding(fail, environment, encoding):
+    rocket = "go \U0001f680 é"
+    shown = fail(
+        "show", "--format", "json", env={**environment, "PYTHONIOENCODING": encoding, "NAME": rocket}, text=False
+    )
+    assert json.loads(shown.stdout.decode(encoding.partition(":")[0]))["name"] == rocket
+
+
+def test_a_pipe_hears_of_long_work(fail):
+    done = fail("long")
+    first, second = done.stderr.splitlines()[:2]
+    assert first.startswith("... long work: 1 of 4 parts, ")
+    assert second.startswith("... long work: 3 of 4 parts, ")
+    assert fail("long", "--format", "quiet").stderr == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_signal_ends_it_as_ctrl_c_does(environment, number):
+    command = [sys.executable, "-c", PROGRAM, "fail", "sleep"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=environment, **pipes) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(number)
+        assert process.wait(timeout=20) == 128 + number
+        assert process.stderr.read().endswith("error: interrupted\n")
 
 
 def test_the_environment_chooses_the_format_unless_an_option_does(fail, environment):

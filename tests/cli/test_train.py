@@ -54,8 +54,9 @@ def epochs(folder: Path, count: int) -> None:
 def one_line(done: subprocess.CompletedProcess[str], code: int) -> str:
     assert done.returncode == code, done.stderr
     assert done.stdout == ""
-    assert len(done.stderr.splitlines()) == 1, done.stderr
-    return done.stderr
+    said = [line for line in done.stderr.splitlines() if not line.startswith("... training tiny: ")]
+    assert len(said) == 1, done.stderr
+    return said[0]
 
 
 def test_training_makes_a_model_with_a_card(run, words):
@@ -79,7 +80,8 @@ def test_the_table_shows_the_scores_beside_the_baselines(run, words):
     assert columns.split() == ["metric", "model", "random", "rule-based", "best-single-agent"]
 
 
-def test_an_interrupted_run_resumes_to_the_same_weights(run, words, environment, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_an_interrupted_run_resumes_to_the_same_weights(run, words, environment, tmp_path, number):
     epochs(tmp_path, 10)
     words += ["--checkpoint-interval", "1"]
     command = [sys.executable, "-m", "claude_flow", *words]
@@ -87,11 +89,15 @@ def test_an_interrupted_run_resumes_to_the_same_weights(run, words, environment,
         deadline = time.monotonic() + 60
         while not (registry.runs_dir() / "tiny" / "checkpoint.pt").exists() and time.monotonic() < deadline:
             time.sleep(0.005)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         assert process.stderr is not None
-        assert process.stderr.read() == "error: interrupted\n"
-        assert process.wait(timeout=20) == 130
+        said = process.stderr.read().splitlines()
+        assert said[-1] == "error: interrupted; its checkpoint is kept: go on with --resume"
+        assert all(line.startswith("... training tiny: ") for line in said[:-1])
+        assert process.wait(timeout=20) == 128 + number
     assert not (registry.workspace() / "models").exists()
+    seen = json.loads(run("neural", "monitor", "training", "--model", "tiny", "--format", "json").stdout)
+    assert (seen["state"], seen["reason"]) == ("interrupted", "continue it with --resume")
     resumed = run(*words, "--resume", "--format", "json")
     whole = run(*words, "--output", "whole", "--format", "json")
     cards = [json.loads(done.stdout)["card"] for done in (resumed, whole)]
@@ -99,6 +105,53 @@ def test_an_interrupted_run_resumes_to_the_same_weights(run, words, environment,
     assert cards[0]["held_out"] == cards[1]["held_out"]
     tensors, expected = (load_file(registry.model_path(name)) for name in ("tiny", "whole"))
     assert all((tensors[name] == expected[name]).all() for name in expected)
+
+
+def test_an_ignored_hangup_stays_ignored(run, words):
+    done = run(*words, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    assert done.returncode == 0, done.stderr
+
+
+def test_two_runs_of_one_name_do_not_mix(run, words):
+    from claude_flow import files
+
+    with files.locked(registry.runs_dir() / "tiny" / ".lock"):
+        assert "another process is training tiny: wait for it" in one_line(run(*words), 1)
+
+
+def test_a_budget_that_ends_in_the_first_epoch_keeps_what_was_learned(run, words, tmp_path):
+    epochs(tmp_path, 3)
+    done = run(*words, "--time-budget", "1ms", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    card = json.loads(done.stdout)["card"]
+    assert card["stopped"] == "time budget used up in the first epoch"
+    assert (card["epochs"], card["best_epoch"]) == (1, 1)
+    resumed, whole = (run(*words, *more, "--format", "json") for more in (["--resume"], ["--output", "whole"]))
+    assert json.loads(resumed.stdout)["card"]["held_out"] == json.loads(whole.stdout)["card"]["held_out"]
+
+
+def test_the_search_of_a_learning_rate_keeps_to_its_budget(run, words):
+    done = run(*words, "--find-learning-rate", "--time-budget", "1s", "--format", "json")
+    if done.returncode:  # so few steps may teach nothing, which is said
+        assert "no learning rate" in one_line(done, 1)
+    else:
+        rates = json.loads(done.stdout)["rates"]
+        assert rates[-1] <= 1.0
+        assert len(rates) < 100
+
+
+def test_a_new_run_begins_an_empty_log_for_tensorboard(run, words):
+    words += ["--tensorboard-logging", "true"]
+    for _ in range(2):
+        assert run(*words).returncode == 0
+        assert len(list((registry.runs_dir() / "tiny" / "tensorboard").iterdir())) == 1
+
+
+def test_a_monitor_that_these_data_lack_is_refused_before_any_epoch(run, words, tmp_path):
+    section = {**CONFIG["coordination-training"], "early-stopping": {"monitor": "validation-logged-regret"}}
+    (tmp_path / "config.json").write_text(json.dumps({"coordination-training": section}))
+    assert "is not measured on these data" in one_line(run(*words), 2)
+    assert not (registry.runs_dir() / "tiny" / "metrics.jsonl").exists()
 
 
 def test_a_time_budget_ends_a_run_at_its_best_epoch(run, words, tmp_path):

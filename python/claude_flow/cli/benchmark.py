@@ -66,9 +66,9 @@ def benchmark(
     """
     check_page(html)
     path = registry.model_path(model)
-    from claude_flow.studies import judging
-
     with progress(output, f"benchmark {model}") as shown:
+        from claude_flow.studies import judging
+
         summaries = judging.benchmark(
             path, scenarios, baselines=baselines, measures=metrics, seeds=seeds, quick=quick, progress=shown
         )

@@ -11,14 +11,17 @@ import errno
 import json
 import math
 import os
+import signal
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 import click
 
-from claude_flow.errors import ClaudeFlowError, MissingExtra
+from claude_flow.errors import ClaudeFlowError, Interrupted, MissingExtra
 from claude_flow.values import plain
 
 if TYPE_CHECKING:
@@ -45,6 +48,8 @@ def explain(error: BaseException) -> tuple[str, int]:
             message, code = error.format_message(), error.exit_code
         case ClaudeFlowError():
             message, code = str(error), error.exit_code
+        case Interrupted():
+            message, code = str(error) or "interrupted", 128 + error.number
         case KeyboardInterrupt() | click.Abort():
             message, code = "interrupted", 130
         case BrokenPipeError():
@@ -56,6 +61,8 @@ def explain(error: BaseException) -> tuple[str, int]:
         case OSError(strerror=str(reason)):
             where = f"{os.fspath(error.filename)}: " if error.filename else ""
             message, code = where + ("disk full" if error.errno == errno.ENOSPC else reason), 1
+        case OSError() if str(error):  # of a library that knows the reason in words only
+            message, code = str(error), 1
         case _:
             kind, detail = type(error).__name__, str(error)
             message, code = (
@@ -93,7 +100,8 @@ class Output:
         becomes null.
         """
         if self.format == "json":
-            print(json.dumps(plain(value), indent=2, ensure_ascii=False))
+            escaped = (getattr(sys.stdout, "encoding", None) or "ascii").lower().replace("-", "") != "utf8"
+            print(json.dumps(plain(value), indent=2, ensure_ascii=escaped))  # \U0001f680 of backslashreplace is no JSON
         elif self.is_interactive:
             _print_rich(tables)
         elif self.format == "table":
@@ -123,9 +131,17 @@ class Output:
 
     @contextlib.contextmanager
     def progress(self, label: str, total: float | None = None, unit: str = "") -> Iterator[Bar]:
-        """A progress bar on standard error, if that is a terminal; ``unit`` "bytes" prints sizes."""
-        if self.format == "quiet" or not _is_terminal(sys.stderr):
+        """A progress bar on standard error, or a line now and then if that is no terminal; ``unit`` "bytes" prints
+        sizes."""
+        if self.format == "quiet" or sys.stderr is None:
             yield _NoBar()
+            return
+        if not _is_terminal(sys.stderr):
+            lines = _Lines(_clean(label), total, unit)
+            try:
+                yield lines
+            finally:
+                lines.end()
             return
         from rich import progress
         from rich.console import Console
@@ -149,6 +165,10 @@ class Output:
     @contextlib.contextmanager
     def guard(self) -> Iterator[None]:
         """Turn every exception of the body into a message on standard error and ``exit_code``."""
+        for name in ("SIGTERM", "SIGHUP"):  # end as Ctrl-C does: what is open is closed, what is half written removed
+            number = getattr(signal, name, None)
+            if number and _is_main() and signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, _end)
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):  # an agent's name need not fit the terminal's encoding
                 stream.reconfigure(errors="backslashreplace")
@@ -169,9 +189,50 @@ class Output:
         _discard_unwritable(sys.stdout)
 
 
+def _is_main() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def _end(number: int, frame: Any) -> None:
+    raise Interrupted(number)
+
+
 class _NoBar:
     def update(self, done: float, total: float | None = None, note: str = "") -> None:
         """Nothing to show."""
+
+
+class _Lines:
+    """Progress where no bar can be drawn: a line after a second and a half, then ever more seldom, told by a thread,
+    so that also work which tells nothing is heard of."""
+
+    def __init__(self, label: str, total: float | None, unit: str) -> None:
+        self._label, self._unit = label, unit
+        self._done, self._total, self._note = 0.0, total, ""
+        self._ended = threading.Event()
+        self._begin = time.monotonic()
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def update(self, done: float, total: float | None = None, note: str = "") -> None:
+        """Remember it for the next line."""
+        self._done, self._note = done, note
+        if total is not None:
+            self._total = total
+
+    def end(self) -> None:
+        """Say no more."""
+        self._ended.set()
+
+    def _run(self) -> None:
+        pause = 1.5
+        while not self._ended.wait(pause):
+            seconds = time.monotonic() - self._begin
+            bits = self._unit == "bytes"
+            done, total = (f"{n / 1e6:.0f} MB" if bits else f"{n:g}" for n in (round(self._done, 1), self._total or 0))
+            part = f" {done} of {total if self._total else '?'} {'' if bits else self._unit}".rstrip()
+            with contextlib.suppress(OSError, ValueError):  # a reader that went away is the main thread's to notice
+                click.echo(f"... {self._label}:{part}, {seconds:.0f} s  {_clean(self._note)}".rstrip(), err=True)
+            pause = min(60.0, 2 * seconds)
 
 
 class _RichBar:

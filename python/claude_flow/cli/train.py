@@ -95,10 +95,10 @@ def _command(row: networks.Network) -> Command:
         else:
             settings = training.read(registry.config_path(config), network)
         dataset = registry.dataset_path(data)
-        from claude_flow.train import loop  # torch takes seconds to load: after what can be wrong
-
         if find_learning_rate:
             with output.progress("trying rates", 1.0) as bar:
+                from claude_flow.train import loop  # torch takes seconds to load: after what can be wrong
+
                 found = loop.find_learning_rate(
                     network,
                     settings,
@@ -106,6 +106,7 @@ def _command(row: networks.Network) -> Command:
                     validation_split=validation_split,
                     seed=seed,
                     device=device,
+                    time_budget=time_budget,
                     progress=bar.update,
                 )
             answer = {"suggested": found.suggested, "rates": found.rates, "losses": found.losses}

@@ -76,9 +76,9 @@ def cross_fold(
     of Nadeau and Bengio, with Holm's correction. A folder of an ASlib scenario is judged on its official folds.
     """
     check_page(html)
-    from claude_flow.studies import judging
-
     with progress(output, f"cross-validating {model}") as shown:
+        from claude_flow.studies import judging
+
         found = judging.cross_fold(
             registry.model_path(model),
             data,
@@ -141,11 +141,13 @@ def time_series(
     (adaptive conformal inference).
     """
     check_page(html)
-    from claude_flow.evaluate import refit, report
+    from claude_flow.evaluate import report
 
     path = registry.model_path(model)
     dataset = registry.dataset_path(data or "preprocessed-prediction-data")
     with progress(output, f"walking forward with {model}") as shown:
+        from claude_flow.evaluate import refit
+
         result = refit.walk_forward(
             path,
             dataset,

@@ -32,7 +32,7 @@ def read(folder: Path, kind: str, fields: Mapping[str, schema.Kind], network: st
     try:
         found = schema.check(read_json(folder / FILE), schema.Record({}, free=True), where) if folder.is_dir() else {}
         if found.get("kind") != kind:
-            raise InputError(f"{folder} is not {_WHAT[kind]}")
+            raise InputError(f"there is no {kind}")
         about: dict[str, schema.Kind] = {
             "format": schema.Fixed(1, "this version reads that"),
             "network": schema.Text(),
@@ -41,7 +41,7 @@ def read(folder: Path, kind: str, fields: Mapping[str, schema.Kind], network: st
         required = tuple(name for name in about if name != "network" or kind == "tensors")
         schema.check(found, schema.Record(about, required, free=True), where)
     except InputError as error:
-        raise InputError(f"{error}: make it with  {make}") from None
+        raise InputError(f"{folder} is not {_WHAT[kind]} ({error}): make one with  {make}") from None
     if network and found["network"] != network:
         raise InputError(f"{folder} holds data for {found['network']}, not for {network}")
     return dict(found)

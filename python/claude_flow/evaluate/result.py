@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-__all__ = ["OURS", "Curve", "Progress", "Result", "Score"]
+from claude_flow.errors import ClaudeFlowError
+
+__all__ = ["OURS", "Curve", "OutOfTime", "Progress", "Result", "Score", "within"]
 
 OURS = "claude-flow"  # the contender that is ours, in every protocol
 
 #: (share of the run that is done, what is being done)
 Progress = Callable[[float, str], None]
+
+
+class OutOfTime(ClaudeFlowError):
+    """The time budget ended; a protocol that has whole parts by then keeps them."""
+
+
+def within(seconds: float | None, progress: Progress) -> Progress:
+    """``progress`` that raises :class:`OutOfTime` once ``seconds`` (None: any time) are over."""
+    deadline = math.inf if seconds is None else time.monotonic() + seconds
+
+    def told(done: float, what: str) -> None:
+        if time.monotonic() > deadline:
+            raise OutOfTime(f"the time budget ended at {done:.0%}, {what}, with nothing whole to report: give it more")
+        progress(done, what)
+
+    return told
 
 
 @dataclass(frozen=True)

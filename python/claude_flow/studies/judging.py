@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,8 @@ from claude_flow import registry
 from claude_flow.errors import InputError
 from claude_flow.evaluate import benchmark as evaluation
 from claude_flow.evaluate import refit, report
-from claude_flow.evaluate.result import Progress
+from claude_flow.evaluate.result import Progress, within
+from claude_flow.files import temporary_folder
 from claude_flow.model import load
 from claude_flow.studies import protocols, suite
 from claude_flow.values import did_you_mean
@@ -52,10 +52,10 @@ def benchmark(
     evaluation.check(network, baselines, measures)
     if near := did_you_mean(scenarios, [suite.NAME]) if scenarios != suite.NAME else "":
         raise InputError(f"there is no dataset {scenarios!r}{near}")
-    with tempfile.TemporaryDirectory() as scratch:
+    with temporary_folder() as scratch:
         if scenarios == suite.NAME:
             progress(0.0, "simulating")
-            data, label = suite.build(network, Path(scratch), _QUICK if quick else 1.0), suite.NAME
+            data, label = suite.build(network, scratch, _QUICK if quick else 1.0), suite.NAME
         else:
             progress(0.0, "reading")
             data, label = registry.dataset_path(scenarios), None
@@ -82,7 +82,8 @@ def cross_fold(
     :raises InputError: as :func:`claude_flow.evaluate.refit.cross_fold`, or the data cannot be used.
     """
     if data is not None and _is_public(Path(data)):
-        results = protocols.run(Path(data), None, measures, seeds=[seed], quick=False, progress=progress)
+        limited = within(time_budget, progress)
+        results = protocols.run(Path(data), None, measures, seeds=[seed], quick=False, progress=limited)
         return [report.summarize(result) for result in results]
     dataset = registry.dataset_path(data or f"preprocessed-{load(model).network}-data")
     result = refit.cross_fold(

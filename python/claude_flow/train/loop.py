@@ -8,6 +8,7 @@ import functools
 import hashlib
 import json
 import math
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,9 +19,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from claude_flow import __version__, networks
-from claude_flow.errors import ClaudeFlowError, InputError, require
+from claude_flow.errors import ClaudeFlowError, InputError, Interrupted, require
 from claude_flow.files import atomic_write
 from claude_flow.train.config import TrainingConfig, lower_is_better
+from claude_flow.values import did_you_mean
 
 require("torch", "train")
 import torch
@@ -150,7 +152,7 @@ def fit(
     if resume:
         run.restore(checkpoint.load(run_dir / "checkpoint.pt", identity))
     elif config.learning_rate is None:
-        run.learning_rate = _find(setup, config).suggested
+        run.learning_rate = _find(setup, config, seconds=time_budget and time_budget / 4).suggested
     else:
         run.learning_rate = config.learning_rate
     steps = sum(1 for _ in setup.epoch(0)) // world
@@ -163,7 +165,12 @@ def fit(
         raise InputError(
             f"{data}: nothing in its validation part can be judged; collect more or raise --validation-split"
         )
+    if config.monitor != "validation-loss" and run.epoch == 0:
+        with torch.no_grad():  # before any work: whether there is such a measure in these data, and it can be taken
+            _monitored(config, setup.source.metrics(setup.module.eval(), "validation"))
     log = None
+    if rank == 0 and not resume:
+        _clear(run_dir)
     if rank == 0:
         parameters = sum(p.numel() for p in setup.module.parameters())
         about = {"network": network, "epochs": config.epochs, "monitor": config.monitor, "patience": config.patience}
@@ -191,11 +198,13 @@ def find_learning_rate(
     validation_split: float = 0.2,
     seed: int = 0,
     device: str = "auto",
+    time_budget: float | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> rate.Found:
     """The range test of :func:`claude_flow.train.rate.find` on a data set, with the weights that ``fit`` would start
-    from; ``progress`` is told the share done. ``"learning-rate": {"initial": "auto"}`` makes ``fit`` run the same."""
-    return _find(_prepare(network, config, data, validation_split, seed, device), config, progress)
+    from; ``progress`` is told the share done. ``"learning-rate": {"initial": "auto"}`` makes ``fit`` run the same, in
+    at most a quarter of its time budget."""
+    return _find(_prepare(network, config, data, validation_split, seed, device), config, progress, time_budget)
 
 
 @dataclass
@@ -264,13 +273,39 @@ def _weights_hash(weights: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _find(setup: _Setup, config: TrainingConfig, progress: Callable[[float], None] | None = None) -> rate.Found:
+def _find(
+    setup: _Setup,
+    config: TrainingConfig,
+    progress: Callable[[float], None] | None = None,
+    seconds: float | None = None,
+) -> rate.Found:
     torch.manual_seed(setup.seed)
 
     def epochs(number: int) -> Iterator[dict[str, Tensor]]:
         return map(setup.moved, setup.epoch(number))
 
-    return rate.find(setup.module, config, epochs, setup.source.loss, progress)
+    return rate.find(setup.module, config, epochs, setup.source.loss, progress, seconds)
+
+
+def _monitored(config: TrainingConfig, measured: Mapping[str, float]) -> dict[str, float]:
+    """What was measured on the validation split, by its names there; :class:`InputError` without the monitor."""
+    metrics = {f"validation-{name}": value for name, value in measured.items()}
+    if config.monitor not in metrics:
+        near = did_you_mean(config.monitor, metrics) or f": it is one of {', '.join(metrics)}"
+        raise InputError(f"early-stopping.monitor {config.monitor!r} is not measured on these data{near}")
+    if not math.isfinite(metrics[config.monitor]):
+        raise InputError(
+            f"early-stopping.monitor {config.monitor!r} cannot be measured: the validation part holds too little, "
+            "or one class only; collect more or raise --validation-split"
+        )
+    return metrics
+
+
+def _clear(run_dir: Path) -> None:
+    """Remove what an earlier run of the same name left: nobody shall resume it, or read it as this one's."""
+    shutil.rmtree(run_dir / "tensorboard", ignore_errors=True)
+    for name in ("checkpoint.pt", "bad_batch.safetensors", "model.safetensors", "card.json"):
+        (run_dir / name).unlink(missing_ok=True)
 
 
 def _tensorboard(run_dir: Path) -> Any:
@@ -292,7 +327,7 @@ class _Loop:
     run_dir: Path
     log: RunLog | None  # of the first process alone
     progress: Progress | None
-    interrupted: bool = False
+    interrupted: int = 0  # the signal's number
 
     def epochs(self, identity: dict[str, Any], checkpoint_interval: int, writer: Any) -> str:
         """Train until something ends it, and say what."""
@@ -317,7 +352,7 @@ class _Loop:
                     break
                 snapshot = run.state()
                 if self.interrupted:
-                    raise KeyboardInterrupt
+                    raise self.ended()
                 if self.rank == 0 and run.epoch % checkpoint_interval == 0:
                     checkpoint.save(self.run_dir / "checkpoint.pt", snapshot, identity)
                 if config.patience is not None and not improved and run.stale >= config.patience:
@@ -379,7 +414,7 @@ class _Loop:
             total_loss += loss.item()
             self.tell(batch_count / self.steps, total_loss / batch_count)
             if self.interrupted:
-                raise KeyboardInterrupt
+                raise self.ended()
         run.history.append(
             {"loss": total_loss / max(1, batch_count), "learning-rate": run.optimizer.param_groups[0]["lr"]}
         )
@@ -397,9 +432,13 @@ class _Loop:
             compute = functools.partial(hook.loss, compute, module, batch)
         return compute()
 
-    def interrupt(self) -> None:
-        """End after the step at hand."""
-        self.interrupted = True
+    def interrupt(self, number: int) -> None:
+        """End after the step at hand, as the signal asks."""
+        self.interrupted = number
+
+    def ended(self) -> Interrupted:
+        """What is raised then."""
+        return Interrupted(self.interrupted, "interrupted; its checkpoint is kept: go on with --resume")
 
     def tell(self, share: float, loss: float) -> None:
         """Report how far the epoch is."""
@@ -422,18 +461,11 @@ class _Loop:
         run, config, source = self.run, self.config, self.setup.source
         run.judged.eval()
         with torch.no_grad():
-            metrics = {f"validation-{name}": v for name, v in source.metrics(run.judged, "validation").items()}
-        if config.monitor not in metrics:
-            raise InputError(f"early-stopping.monitor {config.monitor!r}: this network has {', '.join(metrics)}")
+            metrics = _monitored(config, source.metrics(run.judged, "validation"))
         spread = attention.entropies(run.judged, lambda: source.loss(run.judged, self.sample))
         for hook in run.hooks:
             hook.epoch_end(run.module, run.epoch, metrics)
         run.history[-1] |= {"epoch": run.epoch, **metrics, **spread}
-        if not math.isfinite(metrics[config.monitor]):
-            raise InputError(
-                f"early-stopping.monitor {config.monitor!r} cannot be measured: the validation part holds too little, "
-                "or one class only; collect more or raise --validation-split"
-            )
         if self.log:
             self.log.epoch(run.history[-1], run.seconds)
         if self.progress:

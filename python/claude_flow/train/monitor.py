@@ -73,7 +73,7 @@ def watch(name: str, metrics: Sequence[str] = METRICS, now: float | None = None)
     seen = read(folder)
     now = time.time() if now is None else now
     about, progress = seen.about, seen.progress
-    state, reason = _state(seen)
+    state, reason = _state(seen, (folder / "checkpoint.pt").is_file())
     done = len(seen.epochs)
     last: dict[str, Any] = dict(seen.epochs[-1]) if seen.epochs else {}
     best = _best(seen)
@@ -101,15 +101,17 @@ def watch(name: str, metrics: Sequence[str] = METRICS, now: float | None = None)
     return answer
 
 
-def _state(seen: Seen) -> tuple[str, str | None]:
+def _state(seen: Seen, kept: bool = True) -> tuple[str, str | None]:
+    """The state and its reason; ``kept``: there is a checkpoint to go on from."""
+    advice = "continue it with --resume" if kept else "it left no checkpoint: train it again"
     if "stopped" in seen.end:
         return "finished", str(seen.end["stopped"])
     if seen.end.get("error") == "interrupted":
-        return "interrupted", "continue it with --resume"
+        return "interrupted", advice
     if seen.end:
         return "failed", str(seen.end.get("error"))
     if not seen.alive:
-        return "gone", f"its process {seen.about.get('pid')} has ended without a word; continue it with --resume"
+        return "gone", f"its process {seen.about.get('pid')} has ended without a word; {advice}"
     return "running", None
 
 

@@ -50,24 +50,32 @@ def average_gradients(module: nn.Module, world: int) -> None:
         parameter.grad /= world
 
 
+_ENDS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
 @contextlib.contextmanager
-def interrupts(note: Callable[[], None]) -> Iterator[None]:
-    """Ctrl-C calls ``note`` and waits for the end of a step, a second one does not.
+def interrupts(note: Callable[[int], None]) -> Iterator[None]:
+    """A signal that ends the process calls ``note`` with its number and waits for the end of a step; a second one does
+    not. One that is ignored, as after nohup, stays so.
 
     Raised in the middle of a backward pass it left torch's threads waiting for each other: 1 of 6 processes had not
     ended after 20 s.
     """
 
     def handle(number: int, frame: Any) -> None:
-        note()
-        signal.signal(signal.SIGINT, before)
+        note(number)
+        restore()
 
-    before = signal.getsignal(signal.SIGINT)
-    mine = threading.current_thread() is threading.main_thread() and before is signal.default_int_handler
-    if mine:
-        signal.signal(signal.SIGINT, handle)
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    main = threading.current_thread() is threading.main_thread()
+    found = {number: signal.getsignal(number) for number in _ENDS} if main else {}
+    before = {number: handler for number, handler in found.items() if handler not in (None, signal.SIG_IGN)}
+    for number in before:
+        signal.signal(number, handle)
     try:
         yield
     finally:
-        if mine:
-            signal.signal(signal.SIGINT, before)
+        restore()

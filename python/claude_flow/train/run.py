@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from claude_flow import registry
+from claude_flow import files, registry
 from claude_flow.train.config import TrainingConfig
 
 __all__ = ["Trained", "folder", "train"]
@@ -41,8 +41,11 @@ def train(network: str, config: TrainingConfig, data: Any, name: str, **options:
     from claude_flow.train.loop import fit  # torch takes seconds to load
 
     run = folder(name)
-    card = fit(network, config, data, run, **options)
     if os.environ.get("RANK", "0") != "0":
+        fit(network, config, data, run, **options)
         return None
-    path = registry.add_model(name, None, run / "model.safetensors", card)
+    busy = f"another process is training {name}: wait for it, end it, or give this run another --output"
+    with files.locked(run / ".lock", timeout=0, message=busy):
+        card = fit(network, config, data, run, **options)
+        path = registry.add_model(name, None, run / "model.safetensors", card)
     return Trained(name, path.parent.name, path, run, card)

@@ -183,7 +183,7 @@ def test_confidence_is_a_non_decreasing_curve(trained):
 
 def test_foreign_data_is_refused(tmp_path):
     (tmp_path / "manifest.json").write_text('{"kind": "tables"}', "utf-8")
-    with pytest.raises(InputError, match="is not a preprocessed dataset: make it with  claude-flow neural data pre"):
+    with pytest.raises(InputError, match=r"is not a preprocessed dataset .*: make one with  claude-flow neural data"):
         Data.load(tmp_path, 0.2, 0, {})
     preprocess(None, tmp_path, {"simulate": 100})
     with pytest.raises(InputError, match=r"only \d+ swarms to validate or test on.*--simulate"):

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from claude_flow import schema
 from claude_flow.data import manifest as manifests
@@ -101,7 +101,7 @@ def preprocess(tables_dir: Path, out_dir: Path, options: Mapping[str, Any]) -> d
         for number, first in enumerate(range(0, size, _SHARD_ROWS)):
             shard = f"{name}-{number:05d}.safetensors"
             part = {key: np.ascontiguousarray(value[first : first + _SHARD_ROWS]) for key, value in arrays.items()}
-            save_file(part, out_dir / shard)
+            (out_dir / shard).write_bytes(save(part))  # a full disk is an OSError
             shards.append(shard)
     manifest = {
         "format": 1,

@@ -27,7 +27,7 @@ from claude_flow.data.events import Fold, Run, Task
 from claude_flow.data.lines import Log
 from claude_flow.data.sources import aslib
 from claude_flow.errors import InputError, require
-from claude_flow.evaluate.result import OURS, Progress, Result, Score
+from claude_flow.evaluate.result import OURS, OutOfTime, Progress, Result, Score
 
 __all__ = ["DATA", "Scenario", "detect", "npar10", "read", "run"]
 
@@ -154,12 +154,21 @@ def run(path: Path, *, seeds: Sequence[int], quick: bool, progress: Progress) ->
             unfit.append(fold)
             continue
         features, costs = scenario.features[train], scenario.par10[train]
-        for place, (name, (contender, is_seeded)) in enumerate(CONTENDERS.items()):
-            for seed in seeds if is_seeded else [0]:
-                progress((done + place / len(CONTENDERS)) / len(tested), f"fold {fold}: {name}")
-                chosen = contender(features, costs, scenario.features[test], seed)
-                value = npar10(float(scenario.paid(test, chosen).mean()), *map(float, reference))
-                result.scores.append(Score(name, MEASURE, value, unit=f"fold {fold}", seed=seed))
+        scores = []
+        try:
+            for place, (name, (contender, is_seeded)) in enumerate(CONTENDERS.items()):
+                for seed in seeds if is_seeded else [0]:
+                    progress((done + place / len(CONTENDERS)) / len(tested), f"fold {fold}: {name}")
+                    chosen = contender(features, costs, scenario.features[test], seed)
+                    value = npar10(float(scenario.paid(test, chosen).mean()), *map(float, reference))
+                    scores.append(Score(name, MEASURE, value, unit=f"fold {fold}", seed=seed))
+        except OutOfTime:
+            if not result.scores:
+                raise
+            result.notes.append(f"the time budget ended after {done} of {len(tested)} folds")
+            tested = tested[:done]
+            break
+        result.scores += scores
         result.scores.append(Score("best single algorithm", MEASURE, 1.0, unit=f"fold {fold}"))
     if not result.scores:
         raise InputError(f"{path}: in no fold an algorithm beats the best single one: nothing can be normalized")
