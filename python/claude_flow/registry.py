@@ -25,7 +25,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from claude_flow import files
+from claude_flow import files, schema
 from claude_flow.errors import InputError
 from claude_flow.files import atomic_folder
 from claude_flow.values import did_you_mean, read_json, valid_name
@@ -42,6 +42,7 @@ __all__ = [
     "model_name",
     "model_path",
     "newest_model",
+    "passed_over",
     "point",
     "runs_dir",
     "versions",
@@ -50,6 +51,7 @@ __all__ = [
 
 _BUILT_IN = Path(__file__).parent
 _MODEL, _CARD, _POINTER = "model.safetensors", "card.json", "current.json"
+_CARD_FIELDS = schema.Record({"network": schema.Text()}, free=True)
 
 
 def workspace() -> Path:
@@ -109,7 +111,7 @@ def newest_model(network: str) -> Path:
     for name in _folders("models"):
         for version in [current(name)] if _versions(name) else []:
             folder = workspace() / "models" / name / version
-            if model_card(folder / _MODEL).get("network") == network:
+            if _is_for(folder, network):
                 found.append(((folder / _CARD).stat().st_mtime_ns, folder / _MODEL))
     if found:
         return max(found)[1]
@@ -117,6 +119,35 @@ def newest_model(network: str) -> Path:
     if shipped:
         return _BUILT_IN / "models" / f"{max(shipped)}.safetensors"
     raise InputError(f"there is no {network} model: train one with  claude-flow neural train {network}")
+
+
+def passed_over(network: str) -> list[str]:
+    """What a user should know who expects a newer model than :func:`newest_model` takes: versions without their file,
+    cards that cannot be read."""
+    notes = []
+    for name in _folders("models"):
+        complete = _versions(name)
+        if (workspace() / "models" / name / _POINTER).is_file():  # its owner says which version it is
+            continue
+        for folder in sorted((workspace() / "models" / name).iterdir()):
+            if not _is_version(folder.name) or (complete and _order(folder.name) < _order(complete[-1])):
+                continue
+            try:
+                of = model_card(folder / _MODEL).get("network")
+            except InputError as error:
+                notes.append(f"{name}/{folder.name} is passed over: its card cannot be read ({error})")
+                continue
+            if of == network and folder.name not in complete:
+                instead = f"{name}/{complete[-1]}" if complete else "another one"
+                notes.append(f"{name}/{folder.name} has no {_MODEL}: {instead} answers")
+    return notes
+
+
+def _is_for(folder: Path, network: str) -> bool:
+    try:
+        return bool(model_card(folder / _MODEL).get("network") == network)
+    except InputError:  # passed_over says so
+        return False
 
 
 def current(name: str) -> str:
@@ -184,12 +215,12 @@ def model_name(path: Path) -> str:
 
 
 def model_card(model: Path) -> dict[str, Any]:
-    """The card beside a model file, or an empty one."""
+    """The card beside a model file, or an empty one; :class:`InputError` for a damaged one."""
     card = model.parent / _CARD
     if model.name != _MODEL or not card.is_file():
         return {}
-    found = read_json(card)
-    return found if isinstance(found, dict) else {}
+    found: dict[str, Any] = schema.check(read_json(card), _CARD_FIELDS, f"{files.printable(card)}:")
+    return found
 
 
 def dataset_path(name: str) -> Path:

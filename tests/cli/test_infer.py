@@ -97,7 +97,7 @@ def test_a_file_that_is_no_model(run, tmp_path, content):
 def test_the_coordination_request_of_the_specification(run, models):
     done = run(*spec_words("coordination"))
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("Assignments\ntask ")
+    assert done.stdout.startswith("Assignments (coordination-v9/1.0.0)\ntask ")
     found = json.loads(run(*spec_words("coordination"), "--format", "json").stdout)
     assert found["network"] == "coordination"
     assert [entry["task"] for entry in found["assignments"]] == ["task-001", "task-002"]
@@ -110,7 +110,7 @@ def test_the_coordination_request_of_the_specification(run, models):
 def test_the_optimization_request_of_the_specification(run, models):
     done = run(*spec_words("optimization"))
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("Recommendations: reduce-latency, improve-throughput\n")
+    assert done.stdout.startswith("Recommendations: reduce-latency, improve-throughput (optimization-v9/1.0.0)\n")
     found = json.loads(run(*spec_words("optimization"), "--top", "3", "--format", "json").stdout)
     assert len(found["recommendations"]) == 3
     sure = ["--confidence-threshold", "100%", "--explain-decision", "--format", "json"]
@@ -157,7 +157,7 @@ def test_an_optimization_that_cannot_be_advised(run, models, option, value, mess
 def test_the_prediction_request_of_the_specification(run, models):
     done = run(*spec_words("prediction"))
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("Forecast\n")
+    assert done.stdout.startswith("Forecast (prediction-v9/1.0.0)\n")
     assert done.stdout.splitlines()[1].split()[:5] == ["median", "80", "%", "95", "%"]
     found = json.loads(run(*spec_words("prediction"), "--format", "json").stdout)
     time = found["predictions"]["duration"]

@@ -128,3 +128,26 @@ def test_look_up_is_quick(model_file):
     for index in range(20):
         registry.model_path(f"m{index}")
     assert (time.perf_counter() - start) / 20 < 0.005
+
+
+def test_a_newest_model_without_its_file_is_said(model_file):
+    for _ in range(2):
+        registry.add_model("m", None, model_file, {"network": "coordination"})
+    assert registry.passed_over("coordination") == []
+    newest = registry.newest_model("coordination")
+    newest.unlink()
+    assert registry.model_name(registry.newest_model("coordination")) == "m/1.0.0"
+    assert registry.passed_over("coordination") == ["m/1.1.0 has no model.safetensors: m/1.0.0 answers"]
+    assert registry.passed_over("prediction") == []
+
+
+@pytest.mark.parametrize("damage", ["{", "[]", '{"network": 3}', "\udcff"])
+def test_a_damaged_card_hides_its_own_model_alone(model_file, damage):
+    registry.add_model("good", None, model_file, {"network": "coordination"})
+    bad = registry.add_model("bad", None, model_file, {"network": "coordination"})
+    (bad.parent / "card.json").write_bytes(damage.encode("utf-8", "surrogateescape"))
+    assert registry.model_name(registry.newest_model("coordination")) == "good/1.0.0"
+    (note,) = registry.passed_over("coordination")
+    assert note.startswith("bad/1.0.0 is passed over: its card cannot be read (")
+    with pytest.raises(InputError, match=r"card\.json: "):
+        registry.model_card(bad)

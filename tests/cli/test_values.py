@@ -159,3 +159,10 @@ def test_lists():
 def test_names_cannot_be_paths(name):
     with pytest.raises(InputError, match="name"):
         values.valid_name(name)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_is_no_part_of_the_json(tmp_path, encoding):
+    (tmp_path / "a.json").write_text('{"name": "é"}', encoding)
+    for argument in (f"@{tmp_path / 'a.json'}", str(tmp_path / "a.json"), '\ufeff{"name": "é"}'):
+        assert values.json_argument(argument) == {"name": "é"}

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from claude_flow import networks
+from claude_flow import networks, registry
 from claude_flow.cli import options, params
 from claude_flow.cli.command import Command
 from claude_flow.cli.networks import NetworkGroup
@@ -57,12 +57,19 @@ def _command(row: networks.Network) -> Command:
         from claude_flow import requests
         from claude_flow.model import load_for
 
+        if model is None:
+            for note in registry.passed_over(row.name):
+                output.warn(note)
         loaded = load_for(row.name, model, backend=backend, isa=isa, threads=threads)
         request, keywords = split(row, given)
         begin = time.perf_counter()
         answer = answers.answer(loaded, request, explain=explain_decision, **keywords)
         seconds = time.perf_counter() - begin
-        output.result(answer, answers.render(answer))
+        tables = answers.render(answer)
+        if tables and "model" in answer:
+            title, *rest = tables[0]
+            tables[0] = (f"{title} ({answer['model']})", *rest)
+        output.result(answer, tables)
         if save_request:
             requests.append(save_request, requests.Request("", row.name, request, model))
         if requests.is_kept(log_request):

@@ -291,3 +291,20 @@ def test_simulated_utilities_follow_their_rules() -> None:
         assert scenario.utility.max() <= 1
     again = [s.utility for s in scenarios.scenarios(50, seed=9)]
     assert all(np.array_equal(a, s.utility) for a, s in zip(again, scenarios.scenarios(50, seed=9), strict=True))
+
+
+def test_what_the_network_cannot_see_is_said() -> None:
+    import claude_flow as cf
+    from claude_flow.networks.coordination.answer import answer, render
+
+    swarm = {
+        "current-agents": [{"id": "a"}, {"id": "b"}, {"id": "c", "type": "tester"}],
+        "pending-tasks": [{"id": "t", "type": "testing", "features": {"no-such-feature": 3}}],
+    }
+    result = answer(cf.load("coordination-v3"), swarm)
+    assert result["notes"][0].startswith("the agents a, b cannot be told apart: give type")
+    assert result["notes"][1].startswith("the model does not know the task features no-such-feature")
+    assert [[note] for note in result["notes"]] in [rows for _, _, rows in render(result)]
+    swarm["current-agents"].pop(0)
+    del swarm["pending-tasks"][0]["features"]
+    assert answer(cf.load("coordination-v3"), swarm)["notes"] == []

@@ -72,7 +72,8 @@ def answer(model: Model, request: Any, *, confidence_threshold: float = 0.0, exp
         raise InputError(f"confidence-threshold must lie between 0 and 1, not {confidence_threshold:g}")
     networks.get("coordination").check(model)
     swarm = parse_request(request, int(model.config["max_tokens"]))
-    x = Encoder.from_schema(model.features).swarm(swarm)
+    encoder = Encoder.from_schema(model.features)
+    x = encoder.swarm(swarm)
     decision = model.decide(x, len(swarm.agents), len(swarm.tasks))
     choices = [agent["id"] for agent in swarm.agents] + list(decision.commands)
     reasons = _reasons(model, swarm, x, decision) if explain else None
@@ -107,7 +108,26 @@ def answer(model: Model, request: Any, *, confidence_threshold: float = 0.0, exp
         "withheld": sum(a["decision"] == "withheld" for a in assignments),
         "confidence_threshold": confidence_threshold,
         "confidence_is": CONFIDENCE,
+        "notes": _notes(encoder, swarm, x),
     }
+
+
+def _notes(encoder: Encoder, swarm: Swarm, x: NDArray[np.float32]) -> list[str]:
+    """What the network could not see: agents that are all the same to it, and task features that it does not know."""
+    notes = []
+    alike: dict[bytes, list[str]] = {}
+    for agent, token in zip(swarm.agents, x[0, 1:], strict=False):
+        alike.setdefault(token.tobytes(), []).append(agent["id"])
+    for names in alike.values():
+        if len(names) > 1:
+            few = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+            notes.append(f"the agents {few} cannot be told apart: give type, capabilities, load or track-record")
+    given = dict.fromkeys(name for task in swarm.tasks for name in task.get("features", {}))
+    unknown = [name for name in given if name not in encoder.features]
+    if unknown:
+        known = ", ".join(list(encoder.features)[:8]) or "none"
+        notes.append(f"the model does not know the task features {', '.join(unknown[:8])}; it was trained with {known}")
+    return notes
 
 
 def _reasons(model: Model, swarm: Swarm, x: NDArray[np.float32], decision: Decision) -> list[list[dict[str, Any]]]:
@@ -159,6 +179,8 @@ def render(result: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[st
             ]
         )
     tables = [("Assignments", ["task", "agent", "confidence", "next best", "note"], rows)]
+    if result["notes"]:
+        tables.append(("Notes", ["note"], [[note] for note in result["notes"]]))
     why = [
         [entry["task"], reason["input"], f"{reason['effect'] * 100:+.1f}"]
         for entry in result["assignments"]
