@@ -33,6 +33,16 @@ typedef struct cf_error {
   char text[240];
 } cf_error;
 
+/* What a program's op, or cf_activation, applies to its result; the last one serves cf_activation alone. */
+typedef enum cf_activation_code {
+  CF_NONE = 0,
+  CF_RELU = 1,
+  CF_GELU = 2, /* with erf */
+  CF_TANH = 3,
+  CF_SIGMOID = 4,
+  CF_EXP = 5
+} cf_activation_code;
+
 typedef enum cf_dtype { CF_F32 = 0, CF_I8 = 1, CF_I32 = 2 } cf_dtype;
 
 /* A dense row-major tensor in the caller's memory. Rank 1: shape[1] is ignored.
@@ -54,9 +64,9 @@ typedef struct cf_order {
 } cf_order;
 
 typedef struct cf_info {
-  int32_t per_token_input;  /* 1: input is [items, tokens, input_width], 0: [items, input_width] */
-  int32_t per_token_output; /* the same for the output */
-  int32_t input_width;
+  int32_t per_token_input;  /* 0: input is [items, input_width], else [items, tokens, input_width] */
+  int32_t per_token_output; /* the same for the output; of several axes of tokens, which */
+  int32_t input_width;      /* of several inputs the first one's, as are per_token_input and max_tokens */
   int32_t output_width;
   int32_t max_tokens;
   int32_t threads;
@@ -92,6 +102,42 @@ CF_API void cf_model_info(const cf_model *model, cf_info *info);
 CF_API cf_status cf_model_run(cf_model *model, const float *x, int32_t items, int32_t tokens,
                               const int32_t *lengths, float *out, cf_error *error);
 
+/* Models of several inputs (docs/model_format.md). Each input has one row per item, or one per token of an axis; items
+   may have other numbers of tokens along each axis. */
+typedef struct cf_input_info {
+  int32_t axis; /* 0: [items, width]; else [items, tokens, width], with the tokens of this axis */
+  int32_t width;
+  int32_t max_tokens;
+} cf_input_info;
+
+/* How many inputs a model has; describes the first `room` of them. */
+CF_API int32_t cf_model_inputs(const cf_model *model, cf_input_info *inputs, int32_t room);
+
+typedef struct cf_op_time {
+  int32_t code; /* what ran, an opcode of docs/model_format.md */
+  double seconds;
+} cf_op_time;
+
+/* x: items * tokens * width floats (tokens = 1 for an input of rows per item); lengths as for cf_model_run. Inputs of
+   one axis have the same tokens and lengths. */
+typedef struct cf_input {
+  const float *x;
+  int32_t tokens;
+  const int32_t *lengths;
+} cf_input;
+
+typedef struct cf_call {
+  const cf_input *inputs; /* in the order of the program */
+  int32_t input_count;
+  int32_t items;
+  float *out;
+  double (*clock)(void); /* NULL, or as for cf_model_profile, with its times */
+  cf_op_time *times;
+} cf_call;
+
+/* What cf_model_run and cf_model_profile do, for any number of inputs. */
+CF_API cf_status cf_model_call(cf_model *model, const cf_call *call, cf_error *error);
+
 #ifdef __wasm_atomics__
 /* WebAssembly cannot start threads. A host makes an instance of the module on the model's memory in another
    thread, gives it a stack and thread-local storage, and calls this with thread = 1..threads-1: it works for
@@ -122,18 +168,13 @@ CF_API cf_status cf_ceiling_dot(const char *isa, int64_t steps, double *operatio
 CF_API cf_status cf_ceiling_read(const char *isa, const float *x, size_t count, int64_t steps, double *bytes,
                                  float *sum, cf_error *error);
 
-/* Single kernels on dense rows; y may be x. activation: 1 relu, 2 gelu (erf), 3 tanh, 4 sigmoid, 5 exp. */
+/* Single kernels on dense rows; y may be x. activation: one of cf_activation_code but CF_NONE. */
 CF_API cf_status cf_activation(const char *isa, int32_t activation, const float *x, float *y, size_t count,
                                cf_error *error);
 CF_API cf_status cf_softmax(const char *isa, const float *x, float *y, size_t rows, int32_t columns,
                             cf_error *error);
 CF_API cf_status cf_layer_norm(const char *isa, const float *x, const float *gamma, const float *beta,
                                float epsilon, float *y, size_t rows, int32_t columns, cf_error *error);
-
-typedef struct cf_op_time {
-  int32_t code; /* what ran, an opcode of docs/model_format.md */
-  double seconds;
-} cf_op_time;
 
 /* cf_model_run with the clock read between ops: times holds op_count entries, in the order of the program,
    each the sum over the run. The clock (seconds from any origin) is the caller's, since a WASM engine has

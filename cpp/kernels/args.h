@@ -6,10 +6,19 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "claude_flow.h"
+
 namespace claude_flow {
 
-enum class Activation : int32_t { kNone = 0, kRelu = 1, kGelu = 2, kTanh = 3, kSigmoid = 4, kExp = 5 };
-constexpr int kProgramActivations = 5;  // a program names those below; kExp serves single kernels only
+enum class Activation : int32_t {
+  kNone = CF_NONE,
+  kRelu = CF_RELU,
+  kGelu = CF_GELU,
+  kTanh = CF_TANH,
+  kSigmoid = CF_SIGMOID,
+  kExp = CF_EXP
+};
+constexpr int kProgramActivations = CF_EXP;  // a program names those below; kExp serves single kernels only
 
 // A kernel is Consistent when its result has the same bits on every instruction set. A model with 8-bit
 // weights runs only such kernels; those named *_consistent_f32 are their namesakes without FMA.

@@ -87,9 +87,22 @@ void cf_model_destroy(cf_model* model) { delete model; }
 
 void cf_model_info(const cf_model* model, cf_info* info) { *info = model->model.info(); }
 
+int32_t cf_model_inputs(const cf_model* model, cf_input_info* inputs, int32_t room) {
+  const claude_flow::Program& program = model->model.program();
+  for (int i = 0; i < program.input_count && i < room; ++i) {
+    const claude_flow::Value& value = program.input(i);
+    inputs[i] = {value.axis, value.width, program.most_tokens[value.axis]};
+  }
+  return program.input_count;
+}
+
+cf_status cf_model_call(cf_model* model, const cf_call* call, cf_error* error) {
+  return model->model.run(*call).report(error);
+}
+
 cf_status cf_model_run(cf_model* model, const float* x, int32_t items, int32_t tokens, const int32_t* lengths,
                        float* out, cf_error* error) {
-  return model->model.run(x, items, tokens, lengths, out).report(error);
+  return cf_model_profile(model, x, items, tokens, lengths, out, nullptr, nullptr, error);
 }
 
 #ifdef __wasm__
@@ -105,7 +118,8 @@ void cf_model_serve(cf_model* model, int32_t thread) { model->model.serve(thread
 cf_status cf_model_profile(cf_model* model, const float* x, int32_t items, int32_t tokens,
                            const int32_t* lengths, float* out, double (*clock)(void), cf_op_time* times,
                            cf_error* error) {
-  return model->model.profile(x, items, tokens, lengths, out, clock, times).report(error);
+  const cf_input input = {x, tokens, lengths};
+  return model->model.run({&input, 1, items, out, clock, times}).report(error);
 }
 
 namespace {
@@ -128,7 +142,7 @@ cf_status over_rows(const char* isa, size_t rows, int32_t columns, cf_error* err
 
 cf_status cf_activation(const char* isa, int32_t activation, const float* x, float* y, size_t count,
                         cf_error* error) {
-  if (activation < 1 || activation > static_cast<int32_t>(claude_flow::Activation::kExp)) {
+  if (activation <= CF_NONE || activation > CF_EXP) {
     return Status::invalid("unknown activation %d", activation).report(error);
   }
   return over_rows(isa, count, 1, error, [&](const Table& table, size_t at, int n) {

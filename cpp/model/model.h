@@ -7,7 +7,6 @@
 #include "base/pool.h"
 #include "base/status.h"
 #include "model/program.h"
-#include "ops/ops.h"
 
 namespace claude_flow {
 
@@ -19,29 +18,14 @@ class Model {
               const char* isa);
   // Safe to call from many threads at once: each call has a workspace of its own, and one of them has the
   // pool.
-  Status run(const float* x, int items, int tokens, const int32_t* lengths, float* out);
-  // The same op by op, with the time of each.
-  Status profile(const float* x, int items, int tokens, const int32_t* lengths, float* out, double (*clock)(),
-                 cf_op_time* times);
+  Status run(const cf_call& call);
   cf_info info() const;
+  const Program& program() const { return program_; }
 #ifdef __wasm_atomics__
   void serve(int thread) { pool_.serve(thread); }
 #endif
 
  private:
-  // An op with its weights packed; which members count depends on the code.
-  struct Step {
-    Op op;
-    Linear linear;
-    Lstm lstm;
-    LinearI8 linear_i8;
-    LstmI8 lstm_i8;
-    const float* first;   // gamma, or the pool's vector
-    const float* second;  // beta
-    int stack;  // steps from here on that are layers of an LSTM, each of which reads the one before; or 1
-  };
-  static bool same_bytes(const Step& before, const Step& next);
-  int layers_from(size_t step) const;
   // Where a value lives in the arena, from its first write to its last read.
   struct Place {
     size_t offset, floats;
@@ -49,9 +33,11 @@ class Model {
     ptrdiff_t ld;
   };
 
-  struct Stopwatch {
-    double (*clock)();
-    cf_op_time* times;
+  // What the caller asked for, and how many tokens its items have along each axis.
+  struct Request {
+    const cf_call& call;
+    int tokens[kMaxAxes + 1];
+    const int32_t* lengths[kMaxAxes + 1];  // or null: every token is real
   };
   // What one call works in.
   struct Workspace {
@@ -59,38 +45,50 @@ class Model {
     Array<float> arena;
     Array<View> views;
     Array<int32_t> indices;
+    Batch batches[kMaxAxes + 1] = {};  // by axis
   };
 
-  Status check_packed(const cf_tensor* tensors) const;
+  // At load, one after the other.
   Status pack(const cf_tensor* tensors);
   Status plan();
+  void find_stacks();
+  void size_chunks();
+  void find_lifetimes();
+  void place_values();
+  void size_scratch();
+  Status size_arena();
+  Sizes sizes(const Op& op, int items) const;
+  int layers_from(size_t op) const;
+
+  Status check(Request& request) const;
+  Status check_input(int index, const cf_input& input, int items) const;
   bool allocate(Workspace& workspace) const;
   Workspace* take_workspace();
-  Status run_timed(const float* x, int items, int tokens, const int32_t* lengths, float* out,
-                   const Stopwatch* stopwatch);
-  void run_chunk(Workspace& workspace, Pool* pool, const float* x, int items, int tokens,
-                 const int32_t* lengths, float* out, const Stopwatch* stopwatch) const;
-  void run_stack(const Step* first, const Workspace& workspace, const Context& context,
-                 const Batch& batch) const;
-  void run_step(const Step& step, const Workspace& workspace, const Context& context,
-                const Batch& batch) const;
-  Batch make_batch(int32_t* indices, int items, int tokens, const int32_t* lengths) const;
+  // Of a chunk of items, one after the other.
+  void run_chunk(Workspace& workspace, Pool* pool, const Request& request, int first, int items) const;
+  void make_batches(Workspace& workspace, const Request& request, int first, int items) const;
+  void place_views(Workspace& workspace) const;
+  void read_inputs(Workspace& workspace, const Request& request, int first) const;
+  bool write_in_place(Workspace& workspace, const Request& request, float* out) const;
+  void run_ops(const Workspace& workspace, const Context& context, const cf_call& call) const;
+  void scatter_output(const Workspace& workspace, const Request& request, float* out) const;
+  void run_stack(size_t first, const Workspace& workspace, const Context& context) const;
+  void run_op(const Op& op, const Workspace& workspace, const Context& context, const Batch& batch) const;
 
   Program program_;
   const Table* table_ = nullptr;
   Pool pool_;
-  Array<Step> steps_;
   Array<float> weights_;
 
-  int chunk_items_ = 0;  // items of one token that fit into the arena
-  int chunk_rows_ = 0;   // tokens that fit
+  Array<int> stacks_;  // per op: ops from it on that are layers of an LSTM, each reading the one before; or 1
+  int chunk_rows_[kMaxAxes + 1] = {};  // that fit into the arena, by axis
   Array<Place> places_;
-  size_t shared_scratch_ = 0;  // offsets, and the size of each thread's part
-  size_t local_scratch_ = 0;
-  size_t local_size_ = 0;
-  size_t layer_size_ = 0;  // of the shared scratch, for each layer of a stack
+  uint64_t values_size_ = 0;  // floats of all places, shared out in the arena and
+  uint64_t apart_size_ = 0;   // apart
+  size_t shared_size_ = 0;    // floats of an op's scratch,
+  size_t layer_size_ = 0;     // of which each layer of a stack has so many,
+  size_t local_size_ = 0;     // and of each thread's
   size_t arena_size_ = 0;
-  size_t apart_size_ = 0;
 
   // The first workspace is made at load, another one when for the first time that many calls run at once, or threads of
   // a call that take its chunks one by one.

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "model/model.h"
-#include "ops/pack.h"
 
 namespace claude_flow {
 
@@ -23,74 +22,90 @@ constexpr int kLstmRows = 8192;
 constexpr size_t kStackedBytes = size_t{512} << 10;
 constexpr uint64_t kMaxArenaBytes = uint64_t{1} << 31;
 
+size_t whole_lines(size_t floats) { return round_up(floats, kCacheLine / sizeof(float)); }
+
 }  // namespace
 
-// The LSTM layers from `step` on, each of which reads the one before; or 1.
-int Model::layers_from(size_t step) const {
+Status Model::plan() {
+  if (!stacks_.allocate(program_.ops.size()) || !places_.allocate(program_.values.size())) {
+    return Status::no_memory();
+  }
+  find_stacks();
+  size_chunks();
+  find_lifetimes();
+  place_values();
+  size_scratch();
+  CF_RETURN_IF_ERROR(size_arena());
+  return allocate(workspaces_[0]) ? Status() : Status::no_memory();
+}
+
+void Model::find_stacks() {
+  for (size_t i = 0; i < stacks_.size(); ++i) stacks_[i] = layers_from(i);
+}
+
+// The layers of an LSTM from an op on, each of which reads the one before; or 1.
+int Model::layers_from(size_t op) const {
   const auto layer = [&](size_t i) {
-    if (i == steps_.size()) return false;
-    const int units = steps_[i].op.width;
-    switch (steps_[i].op.code) {
-      case OpCode::kLstm:
-        return packed_lstm_size(*table_, units) * sizeof(float) <= kStackedBytes;
-      case OpCode::kLstmI8:
-        return packed_lstm_i8_size(*table_, units) <= kStackedBytes;
-      default:
-        return false;
-    }
+    const size_t bytes = i == program_.ops.size() ? 0 : program_.ops[i]->recurrent_bytes(*table_);
+    return bytes > 0 && bytes <= kStackedBytes;
   };
   int layers = 1;
-  if (pool_.threads() == 1 || !layer(step)) return layers;
-  for (++step; layers < Pool::kMaxRows && layer(step); ++step, ++layers) {
-    if (steps_[step].op.in != steps_[step - 1].op.out) break;
+  if (pool_.threads() == 1 || !layer(op)) return layers;
+  for (++op; layers < Pool::kMaxRows && layer(op); ++op, ++layers) {
+    if (program_.ops[op]->reads[0] != program_.ops[op - 1]->out) break;
   }
   return layers;
 }
 
-Status Model::plan() {
-  bool has_lstm = false;
-  for (size_t i = 0; i < steps_.size(); ++i) {
-    Step& step = steps_[i];
-    has_lstm |= step.op.code == OpCode::kLstm || step.op.code == OpCode::kLstmI8;
-    step.stack = layers_from(i);
+void Model::size_chunks() {
+  bool recurrent = false;
+  for (const Op* op : program_.ops) recurrent |= op->recurrent_bytes(*table_) > 0;
+  chunk_rows_[0] = kChunkRows;
+  for (int axis = 1; axis <= program_.axes; ++axis) {
+    const int tokens = program_.most_tokens[axis];
+    const auto of_lstm = static_cast<int>(std::min<int64_t>(int64_t{kLstmItems} * tokens, kLstmRows));
+    chunk_rows_[axis] = std::max(tokens, recurrent ? of_lstm : kChunkRows);
+    chunk_rows_[0] = std::min(chunk_rows_[0], chunk_rows_[axis]);
   }
-  const int tokens = program_.max_tokens;
-  chunk_rows_ =
-      std::max(tokens, has_lstm ? static_cast<int>(std::min<int64_t>(int64_t{kLstmItems} * tokens, kLstmRows))
-                                : kChunkRows);
-  chunk_items_ = std::min(chunk_rows_, kChunkRows);
+}
 
-  // Life of each value, in steps; the input lives from before the first one, the output past the last one.
-  const int step_count = static_cast<int>(steps_.size());
-  if (!places_.allocate(program_.values.size())) return Status::no_memory();
+// The life of each value, in ops; inputs live from before the first one, the output past the last one.
+void Model::find_lifetimes() {
+  const int op_count = static_cast<int>(program_.ops.size());
   for (size_t i = 0; i < places_.size(); ++i) {
     const Value& value = program_.values[i];
-    const size_t ld = round_up(to_size(value.width), kCacheLine / sizeof(float));
-    places_[i] = {0, ld * to_size(value.per_token ? chunk_rows_ : chunk_items_), step_count, -1,
-                  static_cast<ptrdiff_t>(ld)};
+    const size_t ld = whole_lines(to_size(value.width));
+    places_[i] = {0, ld * to_size(chunk_rows_[value.axis]), op_count, -1, static_cast<ptrdiff_t>(ld)};
   }
-  const auto place = [&](int value) -> Place& { return places_[to_size(value)]; };
-  // What a stack touches lives from its first step to its last one, since they run at once.
-  for (int first = 0, next; first < step_count; first = next) {
-    next = first + steps_[to_size(first)].stack;
+  // What a stack touches lives from its first op to its last one, since they run at once.
+  for (int first = 0, next; first < op_count; first = next) {
+    next = first + stacks_[to_size(first)];
+    const auto touch = [&](int value) {
+      if (value < 0) return;
+      Place& place = places_[to_size(value)];
+      place.begin = std::min(place.begin, first);
+      place.end = std::max(place.end, next - 1);
+    };
     for (int i = first; i < next; ++i) {
-      const Op& op = steps_[to_size(i)].op;
-      for (const int value : {op.in, op.out, op.second}) {
-        if (value < 0) continue;
-        place(value).begin = std::min(place(value).begin, first);
-        place(value).end = std::max(place(value).end, next - 1);
-      }
+      const Op& op = *program_.ops[to_size(i)];
+      touch(op.out);
+      for (const int value : op.reads) touch(value);
     }
   }
-  place(program_.input).begin = 0;
-  place(program_.output).end = step_count;
+  for (int i = 0; i < program_.input_count; ++i) {
+    Place& place = places_[to_size(program_.inputs[i])];
+    place.begin = 0;
+    place.end = std::max(place.end, 0);
+  }
+  places_[to_size(program_.output)].end = op_count;
+}
 
-  // First fit, in the order of the values: the lowest offset that no value living at the same time covers.
-  uint64_t arena = 0, apart = 0;
+// First fit, in the order of the values: the lowest offset that no value living at the same time covers.
+void Model::place_values() {
   for (size_t i = 0; i < places_.size(); ++i) {
     Place& p = places_[i];
     if (p.end < p.begin) continue;
-    apart += p.floats;
+    apart_size_ += p.floats;
     for (bool moved = true; moved;) {
       moved = false;
       for (size_t j = 0; j < i; ++j) {
@@ -102,55 +117,52 @@ Status Model::plan() {
         }
       }
     }
-    arena = std::max<uint64_t>(arena, uint64_t{p.offset} + p.floats);
+    values_size_ = std::max<uint64_t>(values_size_, uint64_t{p.offset} + p.floats);
   }
+}
 
-  const int few = std::min(chunk_items_, few_items(pool_.threads()));
-  const int few_rows = std::min(chunk_rows_, few * tokens);
-  size_t shared = 0, local = 0;
-  for (const Step& step : steps_) {
-    const Op& op = step.op;
-    if (op.code == OpCode::kLinear || op.code == OpCode::kLstm)
-      local = std::max(local, linear_scratch(*table_));
-    if (op.code == OpCode::kAttention) {
-      local = std::max(local, attention_scratch(*table_, tokens, op.width / op.heads));
-    }
-    if (op.code == OpCode::kAttentionPool) local = std::max(local, to_size(tokens));
-    size_t together = 0, layer = 0;
-    if (op.code == OpCode::kLstm) {
-      together = lstm_scratch(*table_, step.lstm, chunk_rows_, chunk_items_);
-      layer = lstm_scratch(*table_, step.lstm, few_rows, few);
-    }
-    if (op.code == OpCode::kLstmI8) {
-      together = lstm_i8_scratch(*table_, step.lstm_i8, chunk_rows_, chunk_items_);
-      layer = lstm_i8_scratch(*table_, step.lstm_i8, few_rows, few);
-    }
-    layer_size_ = std::max(layer_size_, round_up(layer, kCacheLine / sizeof(float)));
-    if (op.code == OpCode::kLinearI8) together = linear_i8_scratch(step.linear_i8, chunk_rows_);
-    shared = std::max(shared, together);
+// The largest batch of up to `items` items that an op sees.
+Sizes Model::sizes(const Op& op, int items) const {
+  const int tokens = program_.most_tokens[op.axis];
+  return {static_cast<int>(std::min<int64_t>(chunk_rows_[op.axis], int64_t{items} * tokens)), items, tokens};
+}
+
+void Model::size_scratch() {
+  const int few = std::min(chunk_rows_[0], few_items(pool_.threads()));
+  size_t shared = 0, local = 0, layers = 0;
+  for (size_t i = 0; i < program_.ops.size(); ++i) {
+    const Op& op = *program_.ops[i];
+    const Scratch needs = op.scratch(*table_, sizes(op, chunk_rows_[0]));
+    local = std::max(local, needs.local);
+    shared = std::max(shared, needs.shared);
+    if (op.recurrent_bytes(*table_) == 0) continue;
+    layer_size_ = std::max(layer_size_, whole_lines(op.scratch(*table_, sizes(op, few)).shared));
+    if (stacks_[i] > 1) layers = std::max(layers, to_size(stacks_[i]));
   }
-  for (const Step& step : steps_) {
-    if (step.stack > 1) shared = std::max(shared, layer_size_ * to_size(step.stack));
-  }
-  local_size_ = round_up(local, kCacheLine / sizeof(float));
-  shared_scratch_ = static_cast<size_t>(arena);
-  local_scratch_ = shared_scratch_ + round_up(shared, kCacheLine / sizeof(float));
-  const uint64_t floats = uint64_t{local_scratch_} + uint64_t{local_size_} * to_size(pool_.threads());
-  if (floats > kMaxArenaBytes / sizeof(float)) {
+  shared_size_ = whole_lines(std::max(shared, layer_size_ * layers));
+  local_size_ = whole_lines(local);
+}
+
+Status Model::size_arena() {
+  const uint64_t scratch = uint64_t{shared_size_} + uint64_t{local_size_} * to_size(pool_.threads());
+  if (values_size_ + scratch > kMaxArenaBytes / sizeof(float)) {
     return Status::invalid("the program needs %llu MB of working memory, more than %llu",
-                           static_cast<unsigned long long>(floats * sizeof(float) >> 20),
+                           static_cast<unsigned long long>((values_size_ + scratch) * sizeof(float) >> 20),
                            static_cast<unsigned long long>(kMaxArenaBytes >> 20));
   }
-  arena_size_ = static_cast<size_t>(floats);
-  apart_size_ = static_cast<size_t>(floats - arena + apart);
-  return allocate(workspaces_[0]) ? Status() : Status::no_memory();
+  arena_size_ = static_cast<size_t>(values_size_ + scratch);
+  apart_size_ += scratch;
+  return Status();
 }
 
 bool Model::allocate(Workspace& workspace) const {
-  return workspace.arena.size() == arena_size_ ||
-         (workspace.views.allocate(program_.values.size()) &&
-          workspace.indices.allocate(4 * to_size(chunk_items_) + to_size(program_.max_tokens)) &&
-          workspace.arena.allocate(arena_size_));
+  if (workspace.arena.size() == arena_size_) return true;
+  size_t indices = 0;
+  for (int axis = 0; axis <= program_.axes; ++axis) {
+    indices += 4 * to_size(chunk_rows_[0]) + to_size(program_.most_tokens[axis]);
+  }
+  return workspace.views.allocate(program_.values.size()) && workspace.indices.allocate(indices) &&
+         workspace.arena.allocate(arena_size_);
 }
 
 }  // namespace claude_flow

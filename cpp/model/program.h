@@ -2,54 +2,42 @@
 // holds. docs/model_format.md describes the words.
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
-
 #include "base/array.h"
 #include "base/status.h"
-#include "kernels/args.h"
+#include "ops/operands.h"
 
 namespace claude_flow {
 
-enum class OpCode : int32_t {
-  kLinear = 1,
-  kLayerNorm = 2,
-  kAttention = 3,
-  kLstm = 4,
-  kAttentionPool = 5,
-  kLast = 6,
-  kMonotone = 7,
-  kLinearI8 = 8,
-  kLstmI8 = 9,
-};
-
-struct Value {
-  bool per_token;
-  int width;
-  int written;  // columns that the ops so far have filled, from the left
-};
-
-struct Op {
-  OpCode code;
-  int in, out;    // values
-  int second;     // residual of a linear, keys of a pool; -1: none
-  int tensor[5];  // in the order of the format; -1: none
-  int out_column;
-  int width;  // columns that it writes; for an LSTM its units
-  int depth;  // columns that it reads
-  Activation activation;
-  float epsilon;
-  int heads;
-  int quantiles, group;
-};
+constexpr int kMaxInputs = 16;
+constexpr int kMaxAxes = 8;  // of tokens
 
 struct Program {
+  Program() = default;
+  Program(const Program&) = delete;
+  Program& operator=(const Program&) = delete;
+  ~Program() {
+    for (Op* op : ops) delete op;
+  }
+
   Array<Value> values;
-  Array<Op> ops;
-  int input = 0, output = 0, max_tokens = 0;
-  bool has_i8 = false;  // then every op runs its consistent kernel
+  Array<Op*> ops;
+  int input_count = 1, axes = 1, output = 0;
+  int inputs[kMaxInputs] = {};             // values
+  int most_tokens[kMaxAxes + 1] = {1, 1};  // of an item, by axis
+  bool has_i8 = false;                     // then every op runs its consistent kernel
+
+  const Value& input(int i) const { return values[to_size(inputs[i])]; }
+  const Value& result() const { return values[to_size(output)]; }
+  int axis(int value) const { return values[to_size(value)].axis; }
 
   Status parse(const int32_t* words, size_t count, const cf_tensor* tensors, size_t tensor_count);
+
+ private:
+  struct Reader;
+  Status parse_header(Reader& reader);
+  Status parse_values(Reader& reader);
+  Status parse_ops(Reader& reader, const cf_tensor* tensors, size_t tensor_count);
+  Status check_inputs() const;
 };
 
 }  // namespace claude_flow

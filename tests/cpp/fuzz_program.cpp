@@ -6,9 +6,9 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using claude_flow::test::SampleProgram;
-  SampleProgram sample;
-  std::vector<int32_t>& words = sample.words;
   if (size < 2) return 0;
+  SampleProgram sample(data[0] % 16 >= 8);
+  std::vector<int32_t>& words = sample.words;
   // The size in which every instruction set packs it for the op that reads it; for others it must be refused.
   if (data[0] % 8 >= 4) sample.tensors[SampleProgram::kProduct].packed_bytes = SampleProgram::kProductBytes;
   if (data[0] % 4 == 0) words.resize(data[1] % (words.size() + 1));
@@ -31,14 +31,22 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   cf_info info;
   cf_model_info(model, &info);
-  const int items = 2, tokens = info.per_token_input != 0 && info.max_tokens > 2 ? 3 : 1;
-  std::vector<float> x(static_cast<size_t>(items * tokens * info.input_width), 0.5f);
-  std::vector<float> y(static_cast<size_t>(items * tokens * info.output_width));
-  const int32_t lengths[] = {1, tokens};
-  if (cf_model_run(model, x.data(), items, tokens, info.per_token_input != 0 ? lengths : nullptr, y.data(),
-                   &error) != CF_OK) {
-    __builtin_trap();
+  cf_input_info about[16];
+  const int count = cf_model_inputs(model, about, 16), items = 2;
+  std::vector<std::vector<float>> x;
+  std::vector<std::vector<int32_t>> lengths;
+  std::vector<cf_input> inputs;
+  int rows = items;
+  for (int i = 0; i < count; ++i) {
+    const int tokens = about[i].axis != 0 && about[i].max_tokens > 2 ? 3 : 1;
+    x.emplace_back(static_cast<size_t>(items * tokens * about[i].width), 0.5f);
+    lengths.push_back({1, tokens});
+    inputs.push_back({x.back().data(), tokens, about[i].axis != 0 ? lengths.back().data() : nullptr});
+    if (about[i].axis != 0 && about[i].axis == info.per_token_output) rows = items * tokens;
   }
+  std::vector<float> y(static_cast<size_t>(rows * info.output_width));
+  const cf_call call = {inputs.data(), count, items, y.data(), nullptr, nullptr};
+  if (cf_model_call(model, &call, &error) != CF_OK) __builtin_trap();
   cf_model_destroy(model);
   return 0;
 }

@@ -1,4 +1,4 @@
-// One program with every op, for the tests and the fuzzer of the loader.
+// Programs for the tests and the fuzzer of the loader: one with every op, and that one with more inputs beside it.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,10 @@ struct SampleProgram {
   std::vector<int32_t> words;
   std::vector<cf_tensor> tensors;
 
-  SampleProgram() {
+  // Format 2, with two more inputs: tokens of another axis, and a row per item.
+  static constexpr int kInputs = 3, kInputWidth[] = {kWidth, 16, 8}, kAxis[] = {1, 2, 0};
+
+  explicit SampleProgram(bool several = false) {
     const float epsilon = 1e-5f;
     int32_t epsilon_bits;
     std::memcpy(&epsilon_bits, &epsilon, sizeof epsilon_bits);
@@ -29,8 +32,13 @@ struct SampleProgram {
     const int keys = bytes(8, 16), keys_scale = floats(8), vector = floats(8);
     const int last = floats(16, 32);
     const int32_t value_words[] = {1, 32, 1, 32, 1, 96, 1, 32, 1, 16, 1, 16, 1, 8, 0, 32, 0, 16, 0, 16};
-    words = {1, 10, 9, 0, 9, 128};
+    if (several) {
+      words = {2, 14, 14, kInputs, 13, 2, 128, 64, 0, 10, 11};
+    } else {
+      words = {1, 10, 10, 0, 9, 128};
+    }
     words.insert(words.end(), std::begin(value_words), std::end(value_words));
+    if (several) words.insert(words.end(), {2, 16, 0, 8, 2, 16, 0, 40});
     op({2, 0, 1, gamma, beta, epsilon_bits});
     op({1, 1, 2, 0, w, b, -1, 2});
     op({3, 2, 3, 4});
@@ -41,7 +49,12 @@ struct SampleProgram {
     op({6, 5, 7, 16});
     op({1, 7, 8, 0, last, -1, -1, 1});
     op({7, 8, 9, 3, 4});
-    words[2] = 10;
+    if (!several) return;
+    const int square = floats(16, 16), narrow = floats(8, 8);
+    op({9, 10, 12, qi, si, qr, sr, -1});
+    op({6, 12, 13, 0});
+    op({1, 8, 13, 16, square, -1, -1, 0});
+    op({1, 11, 13, 32, narrow, -1, -1, 4});
   }
 
  private:

@@ -32,6 +32,14 @@ int main(void) {
   cf_model_info(model, &info);
   expect(info.input_width == 3 && info.output_width == 2 && info.op_count == 1, "its sizes");
   expect(cf_model_run(model, x, 1, 1, NULL, y, &error) == CF_OK && y[0] == 4 && y[1] == 0, "its result");
+  {
+    const cf_input input = {x, 1, NULL};
+    const cf_call call = {&input, 1, 1, y, NULL, NULL};
+    cf_input_info about;
+    y[0] = y[1] = -1;
+    expect(cf_model_inputs(model, &about, 1) == 1 && about.width == 3 && about.axis == 0, "its input");
+    expect(cf_model_call(model, &call, &error) == CF_OK && y[0] == 4 && y[1] == 0, "its result by a call");
+  }
   cf_model_destroy(model);
 
   expect(cf_model_create(program, words - 1, &tensor, 1, "auto", 1, &model, &error) == CF_INVALID, "cut off");

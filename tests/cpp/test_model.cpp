@@ -88,6 +88,115 @@ void prepacked(const Table& table) {
   }
 }
 
+// A call of the sample with three inputs: padded tokens of two axes, and a row per item.
+struct SeveralInputs {
+  int items;
+  std::vector<float> x[SampleProgram::kInputs];
+  std::vector<int32_t> lengths[SampleProgram::kInputs];
+  cf_input inputs[SampleProgram::kInputs];
+
+  SeveralInputs(int count, int tokens, int others) : items(count) {
+    std::mt19937 generator(2);
+    std::uniform_real_distribution<float> uniform(-1.0f, 1.0f);
+    for (int i = 0; i < SampleProgram::kInputs; ++i) {
+      const int most = i == 0 ? tokens : i == 1 ? others : 1;
+      x[i].resize(static_cast<size_t>(items * most * SampleProgram::kInputWidth[i]));
+      for (float& value : x[i]) value = uniform(generator);
+      for (int item = 0; item < items; ++item) lengths[i].push_back(1 + (item * 7 + i) % most);
+      inputs[i] = {x[i].data(), most, SampleProgram::kAxis[i] == 0 ? nullptr : lengths[i].data()};
+    }
+  }
+
+  std::vector<float> run(cf_model* model, cf_op_time* times = nullptr) const {
+    cf_info info;
+    cf_model_info(model, &info);
+    std::vector<float> y(static_cast<size_t>(items * info.output_width));
+    const auto clock = [] { return 0.0; };
+    const cf_call call = {
+        inputs, SampleProgram::kInputs, items, y.data(), times == nullptr ? nullptr : +clock, times};
+    cf_error error;
+    expect(cf_model_call(model, &call, &error) == CF_OK, error.text);
+    return y;
+  }
+};
+
+// The linear op that ends in columns 16 to 31, on the part of the sample that reads the first input.
+std::vector<float> run_first(const SampleProgram& sample, const SeveralInputs& call, const char* isa) {
+  SampleProgram part;
+  const int square = static_cast<int>(sample.tensors.size()) - 2;
+  part.tensors = sample.tensors;
+  part.words[1] = 11;
+  part.words[2] = 11;
+  part.words[4] = 10;
+  const std::vector<int32_t> value = {0, 16}, op = {1, 7, 8, 10, 0, square, -1, -1, 0};
+  part.words.insert(part.words.begin() + 6 + 2 * 10, value.begin(), value.end());
+  part.words.insert(part.words.end(), op.begin(), op.end());
+  cf_model* model = load(part, isa, 1);
+  const std::vector<float> y =
+      run(model, call.x[0], call.items, call.inputs[0].tokens, call.lengths[0].data());
+  cf_model_destroy(model);
+  return y;
+}
+
+void several_inputs(const char* isa, int items, int tokens, int others) {
+  const SampleProgram sample(true);
+  const SeveralInputs call(items, tokens, others);
+  cf_model* alone = load(sample, isa, 1);
+  cf_input_info about[SampleProgram::kInputs + 1];
+  expect(cf_model_inputs(alone, about, 1) == SampleProgram::kInputs, "it counts its inputs");
+  cf_model_inputs(alone, about, SampleProgram::kInputs + 1);
+  for (int i = 0; i < SampleProgram::kInputs; ++i) {
+    expect(about[i].axis == SampleProgram::kAxis[i] && about[i].width == SampleProgram::kInputWidth[i],
+           "it describes its inputs");
+  }
+  expect(about[0].max_tokens == 128 && about[1].max_tokens == 64 && about[2].max_tokens == 1,
+         "each axis has its most tokens");
+  const std::vector<float> want = call.run(alone);
+  cf_op_time times[14];
+  expect(call.run(alone, times) == want && times[13].code == 1, "timed, it computes the same");
+
+  // The columns of its last value that come from one input alone are those of a model of that input.
+  const std::vector<float> y = run_first(sample, call, isa);
+  for (int item = 0; item < items; ++item) {
+    const float *a = &want[static_cast<size_t>(item * 40 + 16)], *b = &y[static_cast<size_t>(item * 16)];
+    float error = 0.0f, scale = 0.0f;
+    for (int i = 0; i < 16; ++i) {
+      error = std::fmax(error, std::fabs(a[i] - b[i]));
+      scale = std::fmax(scale, std::fabs(b[i]));
+    }
+    expect(error <= 1e-5f * std::fmax(scale, 1.0f), "a part computes what it does alone");
+  }
+
+  cf_model* shared = load(sample, isa, 3);
+  std::atomic<bool> same{true};
+  std::vector<std::thread> callers;
+  for (int caller = 0; caller < 3; ++caller) {
+    callers.emplace_back([&] {
+      for (int turn = 0; turn < 4; ++turn) same = same && call.run(shared) == want;
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  expect(same, "every caller of a shared model of several inputs gets the same");
+
+  SeveralInputs other = call;
+  cf_error error;
+  std::vector<float> out(want.size());
+  const auto refused = [&](const char* text, int count = SampleProgram::kInputs) {
+    const cf_call bad = {other.inputs, count, items, out.data(), nullptr, nullptr};
+    expect(cf_model_call(shared, &bad, &error) == CF_INVALID && std::strstr(error.text, text) != nullptr, text);
+  };
+  refused("2 inputs given, the model takes 3", 2);
+  expect(cf_model_run(shared, call.x[0].data(), items, tokens, nullptr, out.data(), &error) == CF_INVALID,
+         "cf_model_run is for models of one input");
+  other.inputs[1].tokens = 65;
+  refused("input 1: 65 tokens per item; the model takes 1..64");
+  other.inputs[1].tokens = others;
+  other.inputs[2].lengths = other.lengths[2].data();
+  refused("input 2: lengths given");
+  cf_model_destroy(shared);
+  cf_model_destroy(alone);
+}
+
 }  // namespace
 }  // namespace claude_flow::test
 
@@ -98,6 +207,10 @@ int main() {
     many_callers(table->isa, 2, 70);   // few: the layers of the LSTM run at once
     many_callers(table->isa, 60, 10);  // many chunks: each thread takes its own through the network
     prepacked(*table);
+    several_inputs(table->isa, 9, 70, 20);
+    several_inputs(table->isa, 2, 30, 64);  // few: the layers of the LSTM run at once
+    several_inputs(table->isa, 60, 5, 9);   // many chunks
+    several_inputs(table->isa, 70, 1, 1);
   }
   return report("model");
 }
