@@ -98,5 +98,8 @@ def split(row: networks.Network, given: dict[str, Any]) -> tuple[Any, dict[str, 
 
 
 group = NetworkGroup(
-    "infer", make=_command, help="Ask a trained network: who takes which task, what to change, when it is done."
+    "infer",
+    make=_command,
+    help="Ask a trained network: who takes which task, what to change, when it is done.",
+    members={"batch": ("claude_flow.cli.batch:batch", "Answer a file of requests of all kinds.")},
 )

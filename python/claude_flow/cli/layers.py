@@ -53,7 +53,7 @@ PYTHON: dict[str, Part] = {
     "quantize": Part("a float model file to an 8-bit one", f"{_FILE} _core"),
     "model": Part("`load`, `run`, `decide`", _RUN),
     "runtime": Part("how models run in this workspace", _GROUND),
-    "run": Part("batches of requests, servers", f"{_RUN} report"),
+    "run": Part("batches of requests, servers", f"{_RUN} report", "pyarrow"),
     "wasm": Part("the engine as WebAssembly", _GROUND, "wasmtime"),
     "nets": Part("the networks in torch at the guide's sizes", f"{_GROUND} networks"),
     "export": Part("a torch module to a model file", f"{_FILE} nets networks"),

@@ -1,0 +1,1 @@
+"""Many requests: files of them, machines, servers."""
