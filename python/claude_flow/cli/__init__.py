@@ -30,6 +30,10 @@ NEURAL: dict[str, tuple[str, str]] = {
     "nas": ("claude_flow.cli.nas:group", "Search for architectures that learn as well and run faster."),
     "profile": ("claude_flow.cli.profile:group", "See where a model's time goes, and what this machine could do."),
     "runtime": ("claude_flow.cli.runtime:group", "Choose how models run here, and measure how fast they answer."),
+    "test": (
+        "claude_flow.cli.test:group",
+        "Test the engine's parts, models together, and a new model against the old one.",
+    ),
     "train": ("claude_flow.cli.train:group", "Train a network on a preprocessed dataset."),
     "transfer": ("claude_flow.cli.transfer:group", "Transfer what a model learned to another domain."),
     "validate": (

@@ -51,7 +51,8 @@ class Network:
     ``config``  ``Config``: a frozen dataclass of sizes, each annotated with what it may be; the  no
                 defaults are the guide's. ``FIXED``: those that a training cannot change;
                 ``DATA``: a record of the training data's options; ``MEASURES``: names of what
-                the validation split is judged by
+                the validation split is judged by; ``TINY``: sizes of a few units that have
+                every kind of block, for tests
     ``net``     ``Net(config)``: the module, with ``config``; ``layers(config)``: names of its     yes
                 layers -> beginnings of their parameters' names; ``lower(program, config)`` writes
                 its ops, ``stored(tensors, config)`` gives the tensors as the ops want them with

@@ -14,3 +14,6 @@ MEASURES = ("loss", "mae")
 class Config:
     input_width: Annotated[int, Whole(1, 1024)] = 4
     hidden: Annotated[int, Whole(1, 1024)] = 8
+
+
+TINY = {"hidden": 2}

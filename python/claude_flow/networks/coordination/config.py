@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from claude_flow.errors import InputError
 from claude_flow.schema import Flag, List, Number, Record, Text, Whole
 
-__all__ = ["DATA", "FIXED", "MEASURES", "Config", "CoordinationConfig", "space"]
+__all__ = ["DATA", "FIXED", "MEASURES", "TINY", "Config", "CoordinationConfig", "space"]
 
 #: fields that the encoder dictates: a training cannot change them
 FIXED = ("input_width", "commands")
@@ -40,6 +40,7 @@ class CoordinationConfig:
 
 
 Config = CoordinationConfig
+TINY = {"input_width": 5, "width": 4, "heads": 2, "feed_forward": [4], "output_width": 3, "max_tokens": 4}
 
 
 def space(trial: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from claude_flow.schema import List, Number, Record, Whole
 
-__all__ = ["DATA", "FIXED", "MEASURES", "Config", "OptimizationConfig", "space"]
+__all__ = ["DATA", "FIXED", "MEASURES", "TINY", "Config", "OptimizationConfig", "space"]
 
 #: fields that the encoder and the catalogue dictate: a training cannot change them
 FIXED = ("input_width", "output_width")
@@ -31,6 +31,7 @@ class OptimizationConfig:
 
 
 Config = OptimizationConfig
+TINY = {"input_width": 5, "hidden": [5, 7], "output_width": 3}
 
 
 def space(trial: Any) -> dict[str, Any]:

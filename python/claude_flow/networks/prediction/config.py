@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from claude_flow.schema import Number, Record, Whole
 
-__all__ = ["DATA", "FIXED", "MEASURES", "Config", "PredictionConfig", "space"]
+__all__ = ["DATA", "FIXED", "MEASURES", "TINY", "Config", "PredictionConfig", "space"]
 
 #: fields that the encoder dictates: a training cannot change them
 FIXED = ("input_width", "targets", "quantiles")
@@ -43,6 +43,7 @@ class PredictionConfig:
 
 
 Config = PredictionConfig
+TINY = {"input_width": 4, "width": 3, "layers": 1, "targets": 2, "quantiles": 3, "hidden": 3, "members": 2}
 
 
 def space(trial: Any) -> dict[str, Any]:
