@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from claude_flow import modelfile, networks, registry
+from claude_flow import modelfile, networks, registry, statistics
 from claude_flow.errors import InputError, require
-from claude_flow.evaluate import judge, statistics
+from claude_flow.evaluate import judge
 from claude_flow.evaluate.report import _NEUTRAL
 from claude_flow.evaluate.result import Progress
 from claude_flow.measure.graph import Graph
