@@ -40,7 +40,7 @@ _FEWEST_ROUNDS = 30
 def pair(baseline: Path, candidate: Path) -> tuple[Model, Model]:
     """Both models, loaded alike. :class:`InputError` if they are of different networks."""
     models = load(baseline, backend="native", threads=1), load(candidate, backend="native", threads=1)
-    if models[0].network != models[1].network:
+    if len({model.network for model in models}) > 1:
         raise InputError(
             f"{registry.model_name(candidate)} is a {models[1].network} model, {registry.model_name(baseline)} a "
             f"{models[0].network} model: a regression test compares two of one network"
