@@ -36,11 +36,13 @@ __all__ = [
     "config_path",
     "current",
     "dataset_path",
+    "datasets",
     "history",
     "locked",
     "model_card",
     "model_name",
     "model_path",
+    "models",
     "newest_model",
     "passed_over",
     "point",
@@ -236,6 +238,21 @@ def dataset_path(name: str) -> Path:
         raise InputError(f"{name} is not a dataset: it has no manifest.json (claude-flow neural data collect)")
     make = "claude-flow neural data collect, then data preprocess"
     raise _unknown("dataset", name, _folders("datasets"), make)
+
+
+def datasets() -> list[Path]:
+    """The folders of all datasets of the workspace, by name."""
+    folders = [workspace() / "datasets" / name for name in _folders("datasets")]
+    return [folder for folder in folders if (folder / "manifest.json").is_file()]
+
+
+def models() -> dict[str, list[Path]]:
+    """The files of all models by name: a workspace model's versions, the highest last, or the one built in."""
+    found = {name: [_BUILT_IN / "models" / f"{name}.safetensors"] for name in _built_ins("models", ".safetensors")}
+    for name in _folders("models"):
+        if known := versions(name):
+            found[name] = [workspace() / "models" / name / version / _MODEL for version in known]
+    return dict(sorted(found.items()))
 
 
 def config_path(name: str) -> Path:

@@ -122,3 +122,13 @@ def test_ctrl_c_leaves_nothing_half_written(tmp_path, cli, recent):
     _, said = process.communicate(timeout=60)
     assert (process.returncode, said) == (130, "error: interrupted\n")
     assert list((home / "datasets").iterdir()) == []
+
+
+def test_list_shows_models_datasets_and_views(cli):
+    shown = cli("list")
+    assert shown.returncode == 0, shown.stderr
+    assert "coordination-v3" in shown.stdout
+    assert "production-inputs" in shown.stdout
+    found = json.loads(cli("list", "--format", "json").stdout)
+    assert list(found) == ["workspace", "models", "datasets", "views"]
+    assert found["datasets"] == []

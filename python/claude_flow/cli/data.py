@@ -160,10 +160,11 @@ def validate(
     """
     from claude_flow.data import report as reporting
     from claude_flow.data import validate as validating
+    from claude_flow.data import views
 
     named = dict(zip(validating.CHECKS, (completeness_check, consistency_check, anomaly_detection), strict=True))
     checks = tuple(check for check, on in named.items() if on or (on is None and True not in named.values()))
-    answer = validating.validate(registry.dataset_path(dataset), checks, seed=seed, rules=rules)
+    answer = validating.validate(views.find(dataset).folder, checks, seed=seed, rules=rules)
     if report is not None:
         files.atomic_write(report, reporting.page(answer))
         output.note(f"{report} is written")
@@ -229,9 +230,10 @@ def preprocess(
     """
     from claude_flow import networks
     from claude_flow.data import preprocess as preprocessing
+    from claude_flow.data import views
 
     is_simulated = dataset == SIMULATOR and not Path(dataset).exists()
-    tables = None if is_simulated else registry.dataset_path(dataset)
+    tables = None if is_simulated else views.find(dataset).folder
     options: dict[str, Any] = {
         "normalization": normalization,
         "feature_extraction": feature_extraction,
@@ -250,6 +252,30 @@ def preprocess(
     if skipped:
         tables_.append(("left out", ["network", "why"], [[network, why] for network, why in skipped.items()]))
     output.result({"made": made, "skipped": skipped}, tables_)
+
+
+@group.command("list", examples=["claude-flow neural data list", "claude-flow neural data list --format json"])
+@click.pass_obj
+def list_(output: Output) -> None:
+    """List the models, datasets and views that a command may be given.
+
+    A view is a name for a part of what there is: DATASET stands for one in any command, and DATASET:VIEW for that of a
+    given dataset. NETWORK is coordination, optimization or prediction.
+    """
+    from claude_flow.data.inventory import inventory
+
+    found = inventory()
+    models = [
+        [row["name"], row["version"], row["network"], "built in" if row["built_in"] else "workspace", row["bytes"]]
+        for row in found["models"]
+    ]
+    datasets = [[row[key] for key in ("name", "kind", "network", "runs", "bytes")] for row in found["datasets"]]
+    views = [[row["name"], row["kind"], row["what"], row["missing"]] for row in found["views"]]
+    tables: list[Table] = [("Models", ["name", "version", "network", "where", "bytes"], models)]
+    if datasets:
+        tables.append((f"Datasets of {found['workspace']}", ["name", "kind", "network", "runs", "bytes"], datasets))
+    tables.append(("Views", ["name", "of", "what", "empty here, since"], views))
+    output.result(found, tables)
 
 
 def _report(manifest: dict[str, Any]) -> list[Table]:

@@ -104,7 +104,7 @@ def incremental(
     source = sources.read(path)
     network = source.row.name
     old = preprocess.for_network(network, old_data or f"preprocessed-{network}-data")
-    news = [preprocess.for_network(network, period) for period in periods]
+    news = [preprocess.for_network(network, period, output.note) for period in periods]
     name = name or registry.model_name(path).partition("/")[0]
     share = None if time_budget is None else time_budget / (2 if compare else 1)
     arguments: dict[str, Any] = {
@@ -224,7 +224,7 @@ def meta(
 
     source = sources.read(path)
     network = source.row.name
-    folder = preprocess.for_network(network, data or f"preprocessed-{network}-data")
+    folder = preprocess.for_network(network, data or f"preprocessed-{network}-data", output.note)
     with output.progress("meta-learning", 1.0) as bar:
         trained, found = recipe.meta(
             source,

@@ -42,6 +42,7 @@ these pages.
   lists `a,b` or `["a","b"]`. A `true|false` option alone means true.
 - Models, datasets and configurations are paths, or names in the workspace (`.claude-flow/neural/`, or
   `$CLAUDE_FLOW_HOME`), or built in. `NAME/VERSION` is one version of a model, `NAME` its latest.
+  A dataset may be a view, such as `holdout-dataset` or `my-runs:swarm-1`: `claude-flow neural data list` shows them.
 
 ## Shell completion
 

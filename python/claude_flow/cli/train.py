@@ -88,13 +88,14 @@ def _command(row: networks.Network) -> Command:
         device: str,
         find_learning_rate: bool,
     ) -> None:
+        from claude_flow.data import preprocess
         from claude_flow.train import config as training
 
         if config is None:
             settings = training.parse({f"{network}-training": {}}, network)
         else:
             settings = training.read(registry.config_path(config), network)
-        dataset = registry.dataset_path(data)
+        dataset = preprocess.for_network(network, data, output.note)
         if find_learning_rate:
             with output.progress("trying rates", 1.0) as bar:
                 from claude_flow.train import loop  # torch takes seconds to load: after what can be wrong

@@ -94,7 +94,7 @@ def transfer(
         output.result({"model": registry.model_name(path), "layers": counts}, [("Layers", ["layer", "weights"], rows)])
         return
     sources.chosen_layers(source.layers, freeze_layers, fine_tune_layers)
-    data = preprocess.for_network(source.row.name, domain)
+    data = preprocess.for_network(source.row.name, domain, output.note)
     name = name or f"{source.row.name}-{domain}"[:100]
     share = None if time_budget is None else time_budget / (3 if compare else 1)
     with output.progress(f"transfer to {domain}", epochs, "epochs") as bar:

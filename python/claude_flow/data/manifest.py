@@ -11,11 +11,20 @@ from claude_flow.errors import InputError
 from claude_flow.files import printable
 from claude_flow.values import read_json
 
-__all__ = ["FILE", "read"]
+__all__ = ["FILE", "glance", "read"]
 
 FILE = "manifest.json"
 _MAKE = {"tables": "claude-flow neural data collect", "tensors": "claude-flow neural data preprocess"}
 _WHAT = {"tables": "a dataset of tables", "tensors": "a preprocessed dataset"}
+
+
+def glance(folder: Path) -> dict[str, Any]:
+    """What the manifest of a folder says, unchecked; nothing where it is damaged."""
+    try:
+        found = read_json(folder / FILE)
+    except InputError:
+        return {}
+    return dict(found) if isinstance(found, dict) else {}
 
 
 def read(folder: Path, kind: str, fields: Mapping[str, schema.Kind], network: str = "") -> dict[str, Any]:

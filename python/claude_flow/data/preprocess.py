@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from claude_flow import files, networks, registry
+from claude_flow.data import views
 from claude_flow.errors import InputError
 from claude_flow.values import parse_json
 
@@ -57,16 +58,20 @@ def preprocess(
     return result
 
 
-def for_network(network: str, name: str) -> Path:
-    """The tensors of the dataset ``name`` for one network: itself, or preprocessed from its tables.
+def for_network(network: str, name: str, note: Callable[[str], None] = lambda text: None) -> Path:
+    """The tensors of the dataset or view ``name`` to train one network on: itself, or preprocessed from its tables.
 
-    What is made from tables is kept as ``NAME-for-NETWORK`` of the workspace, and made anew each time.
+    What is made from tables is kept as ``NAME-for-NETWORK`` of the workspace, and made anew each time; ``note`` is told
+    what a view is.
 
     Raises:
         InputError: there is no such dataset, it holds another network's tensors, or its tables cannot teach this one.
     """
     row = networks.get(network)
-    folder = registry.dataset_path(name)
+    found = views.find(name, network, use="train")
+    folder = found.folder
+    if found.says:
+        note(found.says)
     manifest = parse_json((folder / "manifest.json").read_text("utf-8"), str(folder / "manifest.json"))
     if manifest.get("kind") == "tensors":
         if manifest.get("network") != network:

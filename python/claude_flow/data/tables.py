@@ -21,7 +21,7 @@ from claude_flow.schema import Anything, Table
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["DatasetWriter", "read_manifest", "read_parquet", "read_table", "schema", "writing"]
+__all__ = ["DatasetWriter", "read_manifest", "read_parquet", "read_table", "schema", "write_table", "writing"]
 
 TABLES: dict[type[Record], str] = {Run: "runs", Task: "tasks", Step: "steps", Fold: "folds"}
 _ROW_GROUP = 16_384
@@ -119,6 +119,11 @@ def read_parquet(path: Path, columns: tuple[str, ...] | None = None) -> pa.Table
     except (OSError, _arrow().ArrowException) as error:
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path}: cannot be read: {first_line}") from error
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """Write a table of a dataset as its parquet file."""
+    _parquet().write_table(table, path, compression="zstd")
 
 
 class _Table:

@@ -58,7 +58,9 @@ class Network:
                 its ops, ``stored(tensors, config)`` gives the tensors as the ops want them with
                 the configuration of the file, ``restored(tensors, config)`` goes back
     ``prepare`` ``preprocess(tables, folder, options)``: tensors to learn from, returns the       no
-                manifest; ``suite(folder, seed, share)``: tables and options of simulated data
+                manifest; ``suite(folder, seed, share)``: tables and options of simulated data;
+                ``requests(count, seed)``: simulated requests; ``asked(runs)``: the requests that
+                the runs of a log stand for, as (rows, request, size)
     ``learn``   ``Data``: see :class:`claude_flow.train.loop.Data`                                yes
     ``judge``   ``Judge``: see :class:`claude_flow.evaluate.judge.Judge`; ``folds`` or            yes
                 ``windows``: parts of a dataset to train and judge anew on

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from claude_flow import registry
+from claude_flow.data import views
 from claude_flow.errors import InputError
 from claude_flow.evaluate import benchmark as evaluation
 from claude_flow.evaluate import refit, report
@@ -58,7 +59,7 @@ def benchmark(
             data, label = suite.build(network, scratch, _QUICK if quick else 1.0), suite.NAME
         else:
             progress(0.0, "reading")
-            data, label = registry.dataset_path(scenarios), None
+            data, label = views.find(scenarios, network, use="test").folder, None
         result = evaluation.benchmark(
             model, data, baselines=baselines, measures=measures, seeds=range(seeds), label=label, progress=progress
         )

@@ -1,7 +1,7 @@
 """Run tables to the toy network's tensors."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,3 +38,11 @@ def suite(folder: Path, seed: int, share: float) -> tuple[Path | None, dict[str,
     lines.write_text("".join(json.dumps(event) + "\n" for event in simulator.log(200, seed)))
     collect([lines], folder / "tables")
     return folder / "tables", {}
+
+
+def requests(count: int, seed: int) -> Iterator[dict[str, Any]]:
+    return ({"task-description": event["description"]} for event in simulator.log(count, seed))
+
+
+def asked(runs: Sequence[Mapping[str, Any]]) -> Iterator[tuple[list[int], dict[str, Any], int]]:
+    return (([i], {"task-description": run["description"]}, 1) for i, run in enumerate(runs) if run["description"])

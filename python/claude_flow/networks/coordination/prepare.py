@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from claude_flow.networks.coordination.features import WIDTH, Encoder
 from claude_flow.networks.coordination.scenarios import COMMANDS, scenarios
 from claude_flow.networks.scale import Scaler
 
-__all__ = ["load", "preprocess", "suite"]
+__all__ = ["asked", "load", "preprocess", "requests", "suite"]
 
 TEST_SHARE = 0.2
 TRAIN, TEST = 0, 1
@@ -278,6 +278,43 @@ def load(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
                 "make the data again with  claude-flow neural data preprocess"
             )
     return about, tensors
+
+
+def requests(count: int, seed: int) -> Iterator[dict[str, Any]]:
+    """Requests of simulated swarms."""
+    return (scenario.request for scenario in scenarios(count, seed))
+
+
+def asked(runs: Sequence[Mapping[str, Any]]) -> Iterator[tuple[list[int], dict[str, Any], int]]:
+    """The requests that the runs of a log stand for, project by project in order of time: rows, request, tokens.
+
+    What was handed out in one batch was asked at once; the agents are the types that the project had seen by then. A
+    type of task that only repeats the agent's is left out, as in training.
+    """
+    by_project: dict[str, list[int]] = {}
+    for i, run in enumerate(runs):
+        if run["agent_type"] and run["task"] and (run["submitted"] or run["start"]):
+            by_project.setdefault(str(run["project"] or run["group"]), []).append(i)
+    for rows in by_project.values():
+        leaked = np.mean([runs[i]["task_type"] == runs[i]["agent_type"] for i in rows]) > 0.9
+        rows.sort(key=lambda i: (runs[i]["submitted"] or runs[i]["start"]).timestamp())
+        seen: dict[str, None] = {}
+        batches: dict[str, list[int]] = {}
+        for i in rows:
+            batches.setdefault(str(runs[i]["batch"] or i), []).append(i)
+        for batch in batches.values():
+            tasks = {str(runs[i]["task"]): runs[i] for i in batch}
+            if len(seen) >= 2:
+                pending = [
+                    {"id": name, "type": None if leaked else run["task_type"], "description": run["description"]}
+                    for name, run in tasks.items()
+                ]
+                request = {
+                    "current-agents": [{"id": kind, "type": kind} for kind in seen],
+                    "pending-tasks": [{k: v for k, v in task.items() if v is not None} for task in pending],
+                }
+                yield batch, request, 1 + len(seen) + len(tasks)
+            seen.update(dict.fromkeys(str(runs[i]["agent_type"]) for i in batch))
 
 
 def suite(folder: Path, seed: int, share: float) -> tuple[Path | None, dict[str, Any]]:

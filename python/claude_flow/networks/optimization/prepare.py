@@ -7,7 +7,7 @@ how it would have performed under others, so there is no honest label in it. :fu
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from claude_flow.networks.optimization.objective import sample_wishes, utility, 
 from claude_flow.networks.optimization.simulator import simulate
 from claude_flow.networks.optimization.workloads import FAMILIES, VISIBLE, sample
 
-__all__ = ["examples", "preprocess", "read_manifest", "suite"]
+__all__ = ["asked", "examples", "preprocess", "read_manifest", "requests", "suite"]
 
 SHARD_ROWS = 10_000
 _ROUNDS_AFTER_A_MOVE = 12
@@ -96,6 +96,24 @@ def examples(seed: int | list[int], rows: int) -> dict[str, NDArray[Any]]:
     }
     inputs = Encoder().encode_columns(columns, weights)
     return {"inputs": inputs, "utilities": utilities, "family": family}
+
+
+def requests(count: int, seed: int) -> Iterator[dict[str, Any]]:
+    """Requests of simulated swarms: what they measure, their settings and the kind of work."""
+    generator = np.random.default_rng(seed)
+    workload, settings, _ = sample(generator, count)
+    metrics, _ = simulate(workload, settings)
+    for row in range(count):
+        yield {
+            "current-performance": {name: float(value[row]) for name, value in metrics.items()},
+            "current-settings": {tunable.name: float(settings[row, i]) for i, tunable in enumerate(TUNABLES)},
+            "workload": {name: float(workload[name][row]) for name in VISIBLE},
+        }
+
+
+def asked(runs: Sequence[Mapping[str, Any]]) -> Iterator[tuple[list[int], dict[str, Any], int]]:
+    """The requests that the runs of a log stand for: none, a log does not measure the swarm."""
+    return iter(())
 
 
 _MANIFEST: dict[str, schema.Kind] = {

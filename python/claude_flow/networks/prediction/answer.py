@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from claude_flow import networks, registry, schema
+from claude_flow.data import views
 from claude_flow.errors import InputError
 from claude_flow.model import Model
 from claude_flow.networks.network import Option
@@ -219,7 +220,7 @@ def _history(asked: dict[str, Any]) -> tuple[Runs, dict[str, Any]]:
     similar = _SIMILAR.fullmatch(context)
     name = DEFAULT_DATASET if similar else context
     try:
-        folder = registry.dataset_path(name)
+        folder = views.find(name).folder
     except InputError:
         if not similar:
             raise

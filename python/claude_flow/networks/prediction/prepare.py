@@ -7,7 +7,7 @@ A run is stored once; a sequence is a row of indices into the runs. So 43 000 jo
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from claude_flow.networks.prediction.features import Encoder
 from claude_flow.networks.prediction.history import KEYS, NO_TIME, TARGETS, History, Runs, as_of, source_names
 from claude_flow.networks.scale import NORMALIZATIONS
 
-__all__ = ["load", "preprocess", "read_runs", "split_rows", "suite"]
+__all__ = ["asked", "load", "preprocess", "read_runs", "requests", "split_rows", "suite"]
 
 Array = NDArray[Any]
 
@@ -198,6 +198,24 @@ def split_rows(tasks: Runs, validation: float, test: float, window: tuple[int, i
 
 def _arrays(record: Runs | History) -> dict[str, Array]:
     return {field.name: getattr(record, field.name) for field in fields(record)}
+
+
+def requests(count: int, seed: int) -> Iterator[dict[str, Any]]:
+    """Requests for the tasks of a simulated log."""
+    return (_request(event) for event in simulator.log(count, seed))
+
+
+def asked(runs: Sequence[Mapping[str, Any]]) -> Iterator[tuple[list[int], dict[str, Any], int]]:
+    """The requests that the runs of a log stand for, one each in order of time: rows, request, words of the task."""
+    timed = [i for i, run in enumerate(runs) if run["description"] and (run["submitted"] or run["start"])]
+    for i in sorted(timed, key=lambda i: (runs[i]["submitted"] or runs[i]["start"]).timestamp()):
+        moment = (runs[i]["submitted"] or runs[i]["start"]).isoformat()
+        yield [i], {**_request(runs[i]), "decision-time": moment}, len(str(runs[i]["description"]).split())
+
+
+def _request(run: Mapping[str, Any]) -> dict[str, Any]:
+    fields = {"task-description": "description", "task-type": "task_type", "agent": "agent"}
+    return {field: run[column] for field, column in fields.items() if run.get(column)}
 
 
 def suite(folder: Path, seed: int, share: float) -> tuple[Path | None, dict[str, Any]]:
