@@ -140,12 +140,12 @@ def log_files() -> list[Path]:
     return sorted(file for file in found if file.stem.isdecimal() and len(file.stem) == 6)
 
 
-def logged(network: str | None = None) -> Iterator[Request]:
-    """The requests of the log, oldest first; of one network, or all. Lines that were cut off are left out.
+def logged(of: str | None = None) -> Iterator[Request]:
+    """The requests of the log, oldest first; those ``of`` one network, or all. Lines that were cut off are left out.
 
     Their ids are unique in the log: the file's number and the line's.
     """
     for file in log_files():
         for number, request in read(file):
-            if isinstance(request, Request) and network in (None, request.network):
+            if isinstance(request, Request) and of in (None, request.network):
                 yield replace(request, id=f"{file.stem}-{number}")
