@@ -15,9 +15,14 @@ class Transcript:
     """Builds the lines of a session, or of one of its agents; times are seconds after ``begin``."""
 
     def __init__(
-        self, session: str = "5e55-1", agent: str | None = None, begin: datetime = T0, cwd: str = "/home/mira/shop"
+        self,
+        session: str = "5e55-1",
+        agent: str | None = None,
+        begin: datetime = T0,
+        cwd: str = "/home/mira/shop",
+        **always: Any,
     ) -> None:
-        self.session, self.agent, self.begin, self.cwd = session, agent, begin, cwd
+        self.session, self.agent, self.begin, self.cwd, self.always = session, agent, begin, cwd, always
         self.lines: list[dict[str, Any]] = []
 
     def line(self, kind: str, at: float, **fields: Any) -> dict[str, Any]:
@@ -29,6 +34,7 @@ class Transcript:
             "timestamp": stamp,
             "version": "2.1.80",
             "cwd": self.cwd,
+            **self.always,
             **fields,
         }
         if self.agent:
@@ -39,6 +45,17 @@ class Transcript:
     def says(self, at: float, message: str, *blocks: dict[str, Any], usage: dict[str, int] | None = None) -> dict:
         body = {"id": message, "model": "claude-sonnet-9", "role": "assistant", "content": list(blocks)}
         return self.line("assistant", at, message=body | ({"usage": usage} if usage else {}))
+
+    def asks(self, at: float, words: str) -> dict:
+        return self.line("user", at, message={"role": "user", "content": words})
+
+    def works(self, at: float, until: float, *, model: str = "claude-haiku-9", tokens: int = 10) -> None:
+        """One call from ``at`` to ``until``, and a last word a second later."""
+        call = {"type": "tool_use", "id": f"call-{self.session}-{self.agent}-{at}", "name": "Read", "input": {}}
+        usage = {"input_tokens": tokens}
+        self.says(at, f"m{at}", call, usage=usage)["message"]["model"] = model
+        self.answers(until, call["id"])
+        self.says(until + 1, f"m{until}", {"type": "text", "text": "done"}, usage=usage)["message"]["model"] = model
 
     def spawns(self, at: float, tool_id: str, message: str = "msg_1", name: str = "Agent", **asked: Any) -> dict:
         asked = {"description": "Check the cart", "prompt": "p" * 300, "subagent_type": "Explore"} | asked

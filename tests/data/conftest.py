@@ -28,11 +28,11 @@ def gather():
     from claude_flow.data.sources import detect
 
     def read(path: Path) -> tuple[dict[str, list[Any]], Log]:
-        source, files = detect(path)
         log = Log()
         found: dict[str, list[Any]] = {"Run": [], "Step": [], "Task": [], "Fold": []}
-        for record in source.read(path, files, log):
-            found[type(record).__name__].append(record)
+        for source, files in detect(path).parts:
+            for record in source.read(path, files, log):
+                found[type(record).__name__].append(record)
         return found, log
 
     return read

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from claude_flow.data.collect import collect
-from claude_flow.data.events import STATUSES, Run, column_types
+from claude_flow.data.events import STATUSES, Run, column_types, moment
 from claude_flow.data.quality import RULES
 from claude_flow.data.tables import read_table
 
+BEGIN = datetime(2026, 8, 1, 9, tzinfo=timezone.utc)
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "events.md").read_text(encoding="utf-8")
 
 
@@ -83,6 +87,67 @@ START = {"event": "start", "run_id": "r", "time": "2026-03-02T09:00:00Z", "agent
 def test_what_a_line_cannot_say(events, line, reason):
     _, log = events(START, line)
     assert [(r["line"], r["reason"][: len(reason)]) for r in log.rejected] == [(2, reason)]
+
+
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SPELLED = {
+    "2026-08-01T09:00Z": 0,
+    "2026-08-01T09Z": 0,
+    "2026-08-01 09:00:00,123": 0.123,
+    "2026-08-01t09:00:00z": 0,
+    "20260801T090000Z": 0,
+    "20260801T0900+0200": -7200,
+    "2026-08-01T09:00:00+02": -7200,
+    "2026-08-01T09:00:00.123456789-00:30": 1800.123456,
+    "2026-08-01T09:00:00−00:30": 1800,
+    "2026-W31-6T09:00:00Z": 0,
+    "2026-213T09:00:00Z": 0,
+    "2026-08-01T09:30,5Z": 1830,
+    "2026-08-01 09:00:00 UTC": 0,
+    "2026-08-01T11:00:00+02:00[Europe/Rome]": 0,
+    "2026-07-31T24:00:00Z": -9 * 3600,
+    "2026-08-01T08:59:60Z": 0,
+    " 2026-08-01T09:00:00Z ": 0,
+}
+NO_TIMES = (
+    *("2026-08-01", "09:00:00Z", "2026-08-01T", "2026-08-01T25:00Z", "2026-08-01T24:01Z", "2026-08-01T09:61Z"),
+    *("2026-13-01T09:00Z", "2026-02-30T09:00Z", "2025-366T09:00Z", "2026-W54-1T09:00Z", "1/8/2026 09:00", "1754038800"),
+    *("2026-08-01T09:00+99:00", "1969-08-01T09:00Z", "9999-08-01T09:00Z", "2026-08-01T09:00:00+", "T09:00"),
+)
+
+
+@pytest.mark.parametrize("spelled", SPELLED)
+def test_times_in_the_common_forms_of_iso_8601(spelled):
+    assert moment(spelled) == BEGIN + timedelta(seconds=SPELLED[spelled])
+
+
+@pytest.mark.parametrize("spelled", NO_TIMES)
+def test_what_is_no_time_is_quoted(events, spelled):
+    found, log = events({"event": "run", "run_id": "q", "start": spelled})
+    assert found["Run"] == []
+    assert log.rejected[0]["reason"] == f"start must be an ISO 8601 time, not {spelled!r}"
+
+
+@given(
+    st.datetimes(datetime(1971, 1, 1), datetime(8999, 12, 30)),
+    st.sampled_from(["T", "t", " "]),
+    st.sampled_from([".", ","]),
+    st.integers(-23 * 60, 23 * 60),
+    st.booleans(),
+)
+@PATIENT
+def test_every_time_that_is_written_is_read(at, between, point, minutes, basic):
+    zone = f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02}{'' if basic else ':'}{abs(minutes) % 60:02}"
+    clock = f"%H%M%S{point}%f" if basic else f"%H:%M:%S{point}%f"
+    written = at.strftime(f"{'%Y%m%d' if basic else '%Y-%m-%d'}{between}{clock}") + zone
+    assert moment(written) == at.replace(tzinfo=timezone.utc) - timedelta(minutes=minutes)
+
+
+@given(st.text(alphabet="0123456789-:.,+TZWz []/", max_size=32) | st.text(max_size=12))
+@PATIENT
+def test_no_text_breaks_the_clock(text):
+    found = moment(text)
+    assert found is None or 1970 <= found.year < 9000
 
 
 def test_a_refused_end_leaves_the_run_as_it_was(events):

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from claude_flow.data.collect import collect
-from claude_flow.data.lines import LONGEST_LINE, Log, peek
-from claude_flow.data.sources import SOURCES, aslib, claude_code, jsonl, swebench_pro, swf
+from claude_flow.data.lines import LONGEST_LINE, Log, head
+from claude_flow.data.sources import SOURCES, aslib, claude_code, detect, jsonl, swebench_pro, swf
 from claude_flow.data.tables import read_table
 from claude_flow.errors import InputError
 
@@ -48,7 +48,7 @@ def test_random_bytes(tmp_path, content, name, packed):
     path = tmp_path / name
     path.write_bytes(gzip.compress(content) if packed else content)
     for source in SOURCES:
-        source.files(path)
+        source.claims(head(path))
     for source in (claude_code, jsonl, swf, swebench_pro):
         drain(source, path, [path])
 
@@ -63,7 +63,7 @@ def test_random_scenario_files(tmp_path, content, part):
             header.encode() + b"i,1,a,3,ok,1\n" + (content if other == part else b"")
         )
     (tmp_path / "description.txt").write_bytes(content + b"\nalgorithm_cutoff_time: 10\n")
-    drain(aslib, tmp_path, aslib.files(tmp_path))
+    drain(aslib, tmp_path, detect(tmp_path).files(aslib))
 
 
 def real_shaped(transcript) -> list[dict]:
@@ -149,7 +149,7 @@ def test_a_line_beyond_the_limit_is_skipped_without_being_held(tmp_path):
     log = Log()
     assert [line for line, _ in log.objects(path)] == [2]
     assert log.rejected == [{"file": str(path), "line": 1, "reason": "the line is longer than 64 MiB"}]
-    assert all(len(line) <= 1 << 20 for line in peek(path))
+    assert sum(len(line) for line in head(path).lines) <= 1 << 20
 
 
 def test_memory_does_not_grow_with_the_log(tmp_path, transcript):

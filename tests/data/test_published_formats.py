@@ -56,11 +56,29 @@ def test_swf_by_its_content_when_the_name_does_not_tell(tmp_path, gather):
     assert (len(found["Run"]), log.rejected_total) == (50, 0)
 
 
-def test_swf_without_a_clock_has_no_times(tmp_path, gather):
+@pytest.mark.parametrize(
+    "header", ["; MaxJobs: 1", "; UnixStartTime: UNKNOWN", "; UnixStartTime: -1", "; UnixStartTime: 0"]
+)
+def test_swf_without_a_clock_keeps_order_and_waits(tmp_path, header):
+    jobs = "".join(f"{n} {100 * n} {n} 60 4 50 20 4 100 40 1 7 2 9 1 3 -1 -1\n" for n in range(1, 5))
     path = tmp_path / "x.swf"
-    path.write_text("; MaxJobs: 1\n 1 10 5 60 4 50 20 4 100 40 1 7 2 9 1 3 -1 -1\n")
-    run = gather(path)[0]["Run"][0]
-    assert (run.submitted, run.start, run.end, run.duration_s) == (None, None, None, 60)
+    path.write_text(f"{header}\n{jobs}")
+    manifest = collect([path], tmp_path / "d")
+    assert manifest["notes"] == {"logs without a start time (their times count from 1970)": 1}
+    runs = read_table(tmp_path / "d", "runs").to_pylist()
+    assert [(r["submitted"].timestamp(), r["queue_s"], r["end"].timestamp()) for r in runs] == [
+        (100.0 * n, n, 100.0 * n + n + 60) for n in range(1, 5)
+    ]
+
+
+def test_swf_with_more_columns_reads_the_18(tmp_path):
+    path = tmp_path / "x.swf"
+    line = " 1 10 5 60 4 50 20 4 100 40 1 7 2 9 1 3 -1 -1"
+    path.write_text(f"; UnixStartTime: 1000000000 (Sun Sep 9)\n{line} {{7,7}} q_long 1:ppn=4:cl_x\n{line}\t-1\n")
+    manifest = collect([path], tmp_path / "d", quality_filter="none")
+    assert manifest["notes"] == {"logs with more than 18 columns (the others are not read)": 1}
+    (run,) = read_table(tmp_path / "d", "runs").to_pylist()  # the second has the same number
+    assert (run["submitted"].timestamp(), run["partition"], run["duration_s"]) == (1_000_000_010, "3", 60)
 
 
 @pytest.mark.parametrize("change", [("10", "-10"), ("10", "1e300"), ("60", "1e300"), ("60", "nan")])
@@ -123,6 +141,68 @@ def test_aslib(scenario, gather, kind):
     assert [(f.task, f.fold) for f in found["Fold"]] == [("i1", 1), ("i2", 2)]
     assert [r["reason"] for r in log.rejected] == ["5 cells are wanted, here are 4"]
     assert log.header["TOY-1"]["performance_measures"] == "runtime"
+
+
+QUALITY = """\
+@RELATION runs
+@ATTRIBUTE instance_id STRING
+@ATTRIBUTE repetition NUMERIC
+@ATTRIBUTE algorithm STRING
+@ATTRIBUTE {measure} NUMERIC
+@ATTRIBUTE other NUMERIC
+@ATTRIBUTE runstatus {{ok,timeout,crash}}
+@DATA
+i1,1,tree,0.75,9,ok
+i1,1,forest,-3,9,ok
+i2,1,tree,0.5,9,timeout
+i2,1,forest,?,9,crash
+i3,1,tree,?,9,ok
+"""
+
+
+@pytest.mark.parametrize(
+    ("described", "sign"),
+    [
+        (
+            "performance_measures:\n- acc\n- x\nmaximize:\n- true\n- false\nperformance_type:\n- solution_quality\n",
+            1,
+        ),
+        ("performance_measures: [acc, other]\nmaximize: [true, false]\nperformance_type: [solution_quality]\n", 1),
+        ("performance_measures: acc\nmaximize: false\nperformance_type: solution_quality\n", -1),
+        ("performance_measures: another name\nperformance_type: Solution_Quality\n", -1),
+    ],
+)
+def test_aslib_solution_quality(scenario, gather, described, sign):
+    (scenario / "algorithm_runs.arff").write_text(QUALITY.format(measure="acc"))
+    (scenario / "description.txt").write_text("scenario_id: Q\nalgorithm_cutoff_time: 0\n" + described)
+    found, log = gather(scenario)
+    assert [(r.task, r.agent, r.utility, r.status, r.success, r.duration_s) for r in found["Run"]] == [
+        ("i1", "tree", 0.75 * sign, "completed", None, None),
+        ("i1", "forest", -3 * sign, "completed", None, None),
+        ("i2", "tree", 0.5 * sign, "timeout", False, None),
+        ("i2", "forest", None, "failed", False, None),
+    ]
+    assert [r["reason"] for r in log.rejected] == ["a run that ended well has no acc"]
+    assert {r.requested_s for r in found["Run"]} == {None}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("algorithm_runs.arff", "@relation x\n@attribute instance_id string\n", "no @data section"),
+        ("algorithm_runs.arff", QUALITY.format(measure="acc"), "the runs have no column runtime or par10"),
+        ("cv.arff", "@relation x\n@data\n", "the attribute instance_id is missing"),
+    ],
+)
+def test_one_odd_scenario_leaves_the_others_readable(tmp_path, scenario, name, content, said):
+    (scenario / "par10.arff").unlink()
+    odd = tmp_path / "ODD"
+    odd.mkdir()
+    for file in scenario.iterdir():
+        (odd / file.name).write_text(content if file.name == name else file.read_text().replace("TOY-1", "ODD"))
+    manifest = collect([tmp_path], tmp_path / "d", quality_filter="none", bad_line_share=0.5)
+    assert set(read_table(tmp_path / "d", "runs").column("group").to_pylist()) == {"TOY-1"}
+    assert [(found["file"], said in found["reason"]) for found in manifest["left_out"]] == [(str(odd), True)]
 
 
 def test_scenarios_with_different_features_share_one_table(tmp_path, scenario):

@@ -71,6 +71,11 @@ claude-flow neural data preprocess \\
     show_default=True,
     help="How much must be known of a run; the report counts what each rule leaves out.",
 )
+@params.switch(
+    "--main-thread",
+    None,
+    "Also the runs of sessions themselves, one per request of their users; not named: where no subagent ran.",
+)
 @params.switch("--anonymize-sensitive", help="Replace secrets, e-mails, user names and addresses by pseudonyms.")
 @click.option(
     "--names-model",
@@ -91,6 +96,7 @@ def collect(
     sources: tuple[str, ...],
     timeframe: str,
     quality_filter: str,
+    main_thread: bool | None,
     anonymize_sensitive: bool,
     names_model: str | None,
     bad_line_share: float,
@@ -99,8 +105,8 @@ def collect(
     """Read logs into a dataset of tables.
 
     Understands Claude Code transcripts, SWE-bench Pro agent runs, Standard Workload Format logs, ASlib scenarios and
-    the events of docs/events.md, plain or gzip, and tells them apart by itself. Lines that cannot be used are
-    counted and reported with file, line and reason. A dataset of the same name is replaced, at the very end.
+    the events of docs/events.md, plain or gzip, and tells them apart by itself, file by file. Lines and files that
+    cannot be used are counted and reported with the reason. A dataset of the same name is replaced, at the very end.
     """
     from claude_flow.data import collect as collecting
 
@@ -115,6 +121,7 @@ def collect(
             folder,
             timeframe=timeframe,
             quality_filter=quality_filter,
+            main_thread=main_thread,
             anonymize=anonymize_sensitive,
             names_model=names_model,
             bad_line_share=bad_line_share,
@@ -302,6 +309,14 @@ def _report(manifest: dict[str, Any]) -> list[Table]:
     if filters["anonymized"] is not None:
         replaced = [list(item) for item in filters["anonymized"].items()] or [["nothing was found", 0]]
         tables.append(("anonymized", ["what", "replaced"], replaced))
+    if manifest["left_out"]:
+        why: dict[str, list[str]] = {}
+        for found in manifest["left_out"]:
+            why.setdefault(found["reason"], []).append(found["file"])
+        shown = [[len(files), reason, files[:2]] for reason, files in why.items()]
+        tables.append(
+            (f"left out: {manifest['left_out_total']} files", ["files", "why", "which"], shown[:_SHOWN_LINES])
+        )
     if manifest["notes"]:
         tables.append(("also seen", ["what", "count"], [list(item) for item in manifest["notes"].items()]))
     if manifest["rejected"]:

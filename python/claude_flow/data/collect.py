@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections import Counter
@@ -12,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from claude_flow.data.anonymize import Anonymizer
-from claude_flow.data.events import Run, Step, moment
+from claude_flow.data.events import MAIN_THREAD, Record, Run, Step, moment
 from claude_flow.data.lines import Log
 from claude_flow.data.people import People
 from claude_flow.data.quality import QualityFilter
-from claude_flow.data.sources import Source, detect
-from claude_flow.data.tables import writing
+from claude_flow.data.sources import SOURCES, UNKNOWN, Detected, Source, detect
+from claude_flow.data.tables import DatasetWriter, writing
 from claude_flow.errors import InputError
 from claude_flow.values import duration
 
@@ -84,6 +85,7 @@ def collect(
     *,
     timeframe: str = "all",
     quality_filter: str = "medium",
+    main_thread: bool | None = None,
     anonymize: bool = False,
     names_model: str | None = None,
     bad_line_share: float = 0.01,
@@ -95,12 +97,13 @@ def collect(
     Streams: memory grows with the number of ids, not with the size of the logs. ``out`` is replaced when it
     is a dataset already and complete only when this returns.
 
-    :param sources: log files or folders, each of one format, recognised by
-        :func:`claude_flow.data.sources.detect`.
+    :param sources: log files or folders, recognised file by file by :func:`claude_flow.data.sources.detect`.
+    :param main_thread: whether a session's own runs count, one per request of its user; None: where its log holds no
+        other run.
     :param names_model: a spaCy model with which :class:`claude_flow.data.people.People` finds names in prose
         beside the rules of anonymization.
     :param bad_line_share: a source is refused when more than this share of its lines, and more than one line,
-        cannot be used.
+        cannot be used; see :meth:`claude_flow.data.lines.Log.refusal`.
     :param progress: called with (bytes read, bytes in all) as the files, compressed or not, are read.
     :raises InputError: a source is missing, unknown or too corrupt; nothing is left after the filters.
     :raises ClaudeFlowError: the dataset cannot be written.
@@ -113,11 +116,10 @@ def collect(
     names = Anonymizer(people=People(names_model) if names_model else None) if anonymize else None
     if not 0 <= bad_line_share <= 1:
         raise InputError(f"bad-line share {bad_line_share}: a number between 0 and 1 is wanted")
-    paths = dict.fromkeys(Path(path).expanduser() for path in sources)
-    found = [(path, *detect(path)) for path in paths]
+    found = [_detected(path) for path in dict.fromkeys(map(_path, sources))]
     if not found:
         raise InputError("no source is named: give at least one log file or folder")
-    total = sum(_size(file) for _, _, files in found for file in files)
+    total = sum(_size(file) for _, part in found for _, files in part.parts for file in files)
     done = 0
 
     def advance(count: int) -> None:
@@ -127,89 +129,170 @@ def collect(
             progress(min(done, total), total)
 
     described: list[dict[str, Any]] = []
-    rejected: list[dict[str, Any]] = []
-    rejected_total = lines_total = runs_read = 0
-    notes: Counter[str] = Counter()
-    first: datetime | None = None
-    last: datetime | None = None
+    whole = Log()  # the account of all sources
     with writing(Path(out)) as writer:
-        for path, source, files in found:
-            log = Log(advance)
-            kept_run = None
-            for record in source.read(path, files, log):
-                if isinstance(record, Run):
-                    runs_read += 1
-                    kept_run = record.run_id if window.keeps(record) and quality.keeps(record) else None
-                    if kept_run is None:
-                        continue
-                    if (at := record.start or record.submitted or record.end) is not None:
-                        first = at if first is None else min(first, at)
-                        last = at if last is None else max(last, at)
-                elif isinstance(record, Step) and record.run_id != kept_run:
-                    continue
-                if names is not None:
-                    names.record(record)
-                writer.write(record)
-            _refuse_if_corrupt(path, log, bad_line_share)
-            described.append(_described(path, source, files, log))
-            rejected += log.rejected[: 100 - len(rejected)]
-            rejected_total += log.rejected_total
-            lines_total += log.lines_total
-            notes += log.notes
+        sieve = _Sieve(window, quality, main_thread, names, writer)
+        for path, detected in found:
+            for file, reason in detected.left_out:
+                whole.leave_out(file, reason)
+            for source, files in detected.parts:
+                log = Log(advance)
+                try:
+                    for record in source.read(path, files, log):
+                        sieve.take(record)
+                except InputError as error:
+                    if len(detected.parts) == 1:
+                        raise
+                    log.leave_out(path, str(error))
+                sieve.end_source(log)
+                if refusal := log.refusal(bad_line_share):
+                    raise InputError(f"{path}: {refusal}: repair it or raise --bad-line-share above {bad_line_share:g}")
+                described.append(_described(path, source, files, log))
+                whole.add(log)
         rows = writer.rows()
-        if not rows.get("runs") and (runs_read or not rows):
-            raise InputError(_nothing_left(found, runs_read, window, quality))
+        if not rows.get("runs") and (sieve.runs_read or not rows):
+            raise InputError(_nothing_left([path for path, _ in found], sieve))
         manifest = {
             "format": 1,
             "kind": "tables",
             "name": Path(out).name,
             "created": now.isoformat(timespec="seconds"),
             "sources": described,
-            "time_range": [None if at is None else at.isoformat() for at in (first, last)],
-            "rejected": rejected,
-            "rejected_total": rejected_total,
-            "lines_total": lines_total,
-            "notes": dict(sorted(notes.items())),
+            "time_range": [None if at is None else at.isoformat() for at in (sieve.first, sieve.last)],
+            "rejected": whole.rejected,
+            "rejected_total": whole.rejected_total,
+            "left_out": whole.left_out,
+            "left_out_total": whole.left_out_total,
+            "lines_total": whole.lines_total,
+            "notes": dict(sorted(whole.notes.items())),
             "filters": {
                 "timeframe": window.spelled,
                 "outside_timeframe": window.outside,
                 "without_time": window.undated,
                 "quality": quality_filter,
                 "dropped": dict(quality.dropped),
-                "runs_read": runs_read,
+                "runs_read": sieve.runs_read,
+                "main_thread": main_thread,
                 "anonymized": None if names is None else dict(names.replaced),
                 "names_model": None if names_model is None else Path(names_model).name,
             },
         }
         if names is not None:
-            manifest = {**manifest, **{k: names.tree(manifest[k]) for k in ("sources", "rejected", "notes")}}
+            told = ("sources", "rejected", "left_out", "notes")
+            manifest = {**manifest, **{k: names.tree(manifest[k]) for k in told}}
         if progress is not None:
             progress(total, total)
         return writer.finish(manifest)
 
 
+@dataclass(slots=True)
+class _Sieve:
+    """Lets the records that stay through to the tables, and counts."""
+
+    window: Timeframe
+    quality: QualityFilter
+    main_thread: bool | None
+    names: Anonymizer | None
+    writer: DatasetWriter
+    runs_read: int = 0
+    first: datetime | None = None
+    last: datetime | None = None
+    left_to_main: int = 0  # main threads' runs that were left out
+    _kept: str | None = None  # the run at hand, where it stays
+    _is_own: bool = False  # the run at hand is a main thread's
+    _others: bool = False  # the source has other runs
+    _held: list[Record] = field(default_factory=list)  # main threads' records, until it is known whether it has
+
+    def take(self, record: Record) -> None:
+        """Write the record, hold it back, or leave it out; a step shares the fate of the run before it."""
+        if isinstance(record, Run):
+            self._is_own = record.agent_type == MAIN_THREAD
+            if not self._is_own and not self._others:
+                self._others = True
+                self.left_to_main += sum(isinstance(held, Run) for held in self._held)
+                self._held.clear()
+        if not self._is_own or self.main_thread or not isinstance(record, Run | Step):
+            self._take(record)
+        elif self.main_thread is None and not self._others:
+            self._held.append(record)
+        else:
+            self.left_to_main += isinstance(record, Run)
+
+    def end_source(self, log: Log) -> None:
+        """Let through what was held back, where nothing else came, and forget about the source."""
+        for record in self._held:
+            self._take(record)
+        if own := sum(isinstance(record, Run) for record in self._held):
+            log.notes["requests to a main thread (they are the runs, as no subagent ran)"] += own
+        if self.left_to_main and self.main_thread is None:
+            log.notes["requests to a main thread (left out beside subagents; --main-thread true keeps them)"] += (
+                self.left_to_main
+            )
+            self.left_to_main = 0
+        self._is_own = self._others = False
+        self._held.clear()
+
+    def _take(self, record: Record) -> None:
+        if isinstance(record, Run):
+            self.runs_read += 1
+            stays = self.window.keeps(record) and self.quality.keeps(record)
+            self._kept = record.run_id if stays else None
+            if not stays:
+                return
+            if (at := record.start or record.submitted or record.end) is not None:
+                self.first = at if self.first is None else min(self.first, at)
+                self.last = at if self.last is None else max(self.last, at)
+        elif isinstance(record, Step) and record.run_id != self._kept:
+            return
+        if self.names is not None:
+            self.names.record(record)
+        self.writer.write(record)
+
+
 def swarm_logs(workspace: Path) -> list[Path]:
     """What ``--source swarm-logs`` means: Claude Code's projects and the workspace's own ``events/*.jsonl``.
 
+    Claude Code keeps its folder where ``$CLAUDE_CONFIG_DIR`` says, else in ``~/.claude`` or ``~/.config/claude``.
+
     :raises InputError: neither exists on this machine.
     """
-    home = Path(os.environ.get("CLAUDE_CONFIG_DIR") or "~/.claude").expanduser()
-    found = [path for path in (home / "projects", workspace / "events") if path.is_dir() and any(path.iterdir())]
+    said = os.environ.get("CLAUDE_CONFIG_DIR") or ""
+    homes = [home.strip() for home in said.split(",") if home.strip()]
+    if not homes:
+        homes = ["~/.claude", os.path.join(os.environ.get("XDG_CONFIG_HOME") or "~/.config", "claude")]
+    places = [*(Path(home).expanduser() / "projects" for home in homes), workspace / "events"]
+    found: dict[Path, Path] = {}  # by what a link leads to
+    for place in places:
+        with contextlib.suppress(OSError):
+            if any(place.iterdir()):
+                found.setdefault(place.resolve(), place)
     if not found:
-        raise InputError(
-            f"no swarm logs: neither {home / 'projects'} nor {workspace / 'events'} holds any: name a log with --source"
-        )
-    return found
+        *most, last = map(str, places)
+        raise InputError(f"no swarm logs: neither {', '.join(most)} nor {last} holds any: name a log with --source")
+    return list(found.values())
 
 
-def _refuse_if_corrupt(path: Path, log: Log, bad_line_share: float) -> None:
-    if log.rejected_total > max(1.0, bad_line_share * log.lines_total):
-        worst = log.rejected[0]
-        raise InputError(
-            f"{path}: {log.rejected_total} of {log.lines_total} lines cannot be used "
-            f"({worst['file']}:{worst['line']}: {worst['reason']}): repair it or raise --bad-line-share "
-            f"above {bad_line_share:g}"
-        )
+def _path(source: str | Path) -> Path:
+    if not str(source).strip():
+        raise InputError("a source without a name: give a log file or folder, . for the current one")
+    return Path(source).expanduser()
+
+
+def _detected(path: Path) -> tuple[Path, Detected]:
+    """What a source holds. :raises InputError: no log of any format."""
+    found = detect(path)
+    if found.parts:
+        return path, found
+    kinds = ", ".join(source.KIND for source in SOURCES)
+    raise InputError(
+        f"{path} holds no log of a known format ({kinds}){_summed(found.left_out)}: see docs/events.md for our own"
+    )
+
+
+def _summed(left_out: list[tuple[Path, str]]) -> str:
+    """Why files were left out, where it is not that nobody knows them, as the end of a sentence."""
+    reasons = Counter(reason for _, reason in left_out if reason != UNKNOWN)
+    return "".join(f"; {count} {'files' if count > 1 else 'file'}: {reason}" for reason, count in reasons.items())
 
 
 def _described(path: Path, source: Source, files: list[Path], log: Log) -> dict[str, Any]:
@@ -232,10 +315,10 @@ def _described(path: Path, source: Source, files: list[Path], log: Log) -> dict[
     return {**described, "header": log.header} if log.header else described
 
 
-def _nothing_left(
-    found: list[tuple[Path, Source, list[Path]]], runs_read: int, window: Timeframe, quality: QualityFilter
-) -> str:
-    where = ", ".join(str(path) for path, _, _ in found)
+def _nothing_left(paths: list[Path], sieve: _Sieve) -> str:
+    where, runs_read, window = ", ".join(map(str, paths)), sieve.runs_read, sieve.window
+    if not runs_read and sieve.left_to_main:
+        return f"{where}: no subagent ran, and the main thread's runs are left out: use --main-thread true"
     if not runs_read:
         return f"{where}: the logs hold no run of any agent"
     if window.undated == runs_read:
@@ -246,12 +329,12 @@ def _nothing_left(
             f"{where}: none of the {runs_read} runs lies in the timeframe {window.spelled}, "
             f"they start between {span}: choose a longer --timeframe, or all"
         )
-    rules = ", ".join(f"{name} {count}" for name, count in quality.dropped.items())
+    rules = ", ".join(f"{name} {count}" for name, count in sieve.quality.dropped.items())
     return f"{where}: the filters leave none of the {runs_read} runs ({rules}): choose a lower --quality-filter"
 
 
 def _size(file: Path) -> int:
     try:
         return file.stat().st_size
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read: {error.strerror or error}") from error
+    except OSError:  # gone, or never ours to see: reading it says so
+        return 0

@@ -7,6 +7,7 @@ unknown; an unknown number is never written as 0.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 import types
@@ -19,6 +20,7 @@ from claude_flow import schema
 
 __all__ = [
     "COUNT",
+    "MAIN_THREAD",
     "MOMENT",
     "NUMBER",
     "REAL",
@@ -36,6 +38,8 @@ __all__ = [
     "number",
     "text",
 ]
+
+MAIN_THREAD = "main-thread"  # the agent_type of a session itself, whose tasks are its user's requests
 
 STATUSES = (
     "completed",  # it returned; whether the result was good is `success`
@@ -153,33 +157,67 @@ def _plain_types(kind: type[Record]) -> dict[str, type]:
 
 
 _COLUMN_TYPES = {kind.__name__: _plain_types(kind) for kind in (Run, Step, Task, Fold)}
-_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?\s*(Z|[+-]\d\d:?\d\d)?", re.ASCII)
+_MOMENT = re.compile(
+    r"(?P<year>\d{4})(?:-?(?P<month>\d\d)-?(?P<day>\d\d)|-?[Ww](?P<week>\d\d)-?(?P<weekday>[1-7])|-?(?P<ordinal>\d{3}))"
+    r"(?:[Tt]|\s+)(?P<hour>\d\d)(?::?(?P<minute>\d\d)(?::?(?P<second>\d\d))?)?(?:[.,](?P<fraction>\d{1,18}))?"
+    r"\s*(?:[Zz]|UTC|GMT|(?P<sign>[+\-−])(?P<zone_hour>\d\d)(?::?(?P<zone_minute>\d\d))?)?(?:\[[\w/+-]+\])?",
+    re.ASCII,
+)
 _LONGEST_TEXT = 2000
 
 
 def moment(value: Any) -> datetime | None:
     """An ISO 8601 date and time from 1970 on, as UTC (no zone = UTC); None for anything else.
 
+    Read are the extended and the basic form, dates by month, week or day of the year, times cut at the second or the
+    minute, a comma for the point, small letters, and a space for the T. A date alone is no moment.
+
     >>> moment("2026-01-05T14:38:50.177Z").isoformat()
     '2026-01-05T14:38:50.177000+00:00'
-    >>> moment("2026-01-05 14:38:50+01:00").isoformat()
-    '2026-01-05T13:38:50+00:00'
-    >>> moment("yesterday") is moment("0001-01-01T00:00:00Z") is None
+    >>> moment("2026-01-05 14:38,5+01") == moment("20260105T133830Z") == moment("2026-w02-1t13:38:30z")
+    True
+    >>> moment("yesterday") is moment("2026-01-05") is moment("0001-01-01T00:00:00Z") is None
     True
     """
-    match = _MOMENT.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
+    if not isinstance(value, str):
         return None
-    day, clock, fraction, zone = match.groups()
     try:
-        parsed = datetime.fromisoformat(f"{day}T{clock}.{(fraction or '0')[:6].ljust(6, '0')}")
-        if zone and zone != "Z":
-            sign = -1 if zone[0] == "-" else 1
-            parsed -= sign * timedelta(hours=int(zone[1:3]), minutes=int(zone[-2:]))
+        parsed = None
+        if len(value) == 24 and value[-1] == "Z":  # as most logs write it, five times as fast
+            with contextlib.suppress(ValueError):
+                parsed = datetime.fromisoformat(value[:-1])
+        if parsed is None or parsed.tzinfo is not None:
+            match = _MOMENT.fullmatch(value.strip())
+            if match is None:
+                return None
+            parsed = _parsed(match.groupdict())
+        # Within these years, adding or taking off a century of seconds cannot overflow.
+        return parsed.replace(tzinfo=timezone.utc) if 1970 <= parsed.year < 9000 else None
     except (ValueError, OverflowError):
         return None
-    # Within these years, adding or taking off a century of seconds cannot overflow.
-    return parsed.replace(tzinfo=timezone.utc) if 1970 <= parsed.year < 9000 else None
+
+
+def _parsed(part: dict[str, str | None]) -> datetime:
+    """The time in UTC that the parts of an ISO 8601 text say. :raises ValueError: there is no such time."""
+    year, hour, minute, second = (int(part[name] or 0) for name in ("year", "hour", "minute", "second"))
+    if part["week"]:
+        day = datetime.fromisocalendar(year, int(part["week"]), int(part["weekday"] or 0))
+    elif part["ordinal"]:
+        day = datetime(year, 1, 1) + timedelta(days=int(part["ordinal"]) - 1)
+        if day.year != year:
+            raise ValueError("no such day")
+    else:
+        day = datetime(year, int(part["month"] or 0), int(part["day"] or 0))
+    if hour > 24 or minute > 59 or second > 60 or (hour == 24 and (minute or second)):
+        raise ValueError("no such time of day")
+    clock = timedelta(hours=hour, minutes=minute, seconds=second)
+    if digits := part["fraction"]:  # of the smallest unit that is told
+        unit = 10**6 * (1 if part["second"] else 60 if part["minute"] else 3600)
+        clock += timedelta(microseconds=int(digits) * unit // 10 ** len(digits))
+    zone = timedelta(hours=int(part["zone_hour"] or 0), minutes=int(part["zone_minute"] or 0))
+    if zone >= timedelta(days=1):
+        raise ValueError("no such zone")
+    return day + clock + (zone if part["sign"] in ("-", "−") else -zone)
 
 
 def number(value: Any) -> float | None:

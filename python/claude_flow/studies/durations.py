@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from claude_flow import registry, statistics
 from claude_flow.data.collect import collect
+from claude_flow.data.lines import head
 from claude_flow.data.sources import claude_code
 from claude_flow.data.tables import read_table
 from claude_flow.errors import InputError, require
@@ -59,9 +60,8 @@ Array = NDArray[Any]
 
 def detect(path: Path) -> bool:
     """Whether ``path`` is a folder of sessions, or of projects with their sessions directly inside."""
-    files = claude_code.files(path) if path.is_dir() else []
-    near = [file for file in files if len(file.relative_to(path).parts) <= 2]
-    return any(claude_code.files(file) for file in near[:20])
+    near = [file for depth in ("*.jsonl*", "*/*.jsonl*") for file in sorted(path.glob(depth)) if file.is_file()]
+    return any(claude_code.claims(head(file)) for file in near[:20])
 
 
 def run(path: Path, *, seeds: Sequence[int], quick: bool, progress: Progress) -> Result:

@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 from claude_flow import registry, statistics
 from claude_flow.data.collect import collect
 from claude_flow.data.events import Run
-from claude_flow.data.lines import Log
+from claude_flow.data.lines import Head, Log, head
 from claude_flow.data.sources import swf
 from claude_flow.errors import InputError, require
 from claude_flow.evaluate.result import OURS, Curve, Progress, Result, Score
@@ -93,7 +93,7 @@ _Forms = list[tuple[str, Forecast]]
 
 def detect(path: Path) -> bool:
     """Whether ``path`` is a log's file."""
-    return path.is_file() and bool(swf.files(path))
+    return path.is_file() and swf.claims(head(path))
 
 
 @dataclass(frozen=True)
@@ -171,10 +171,15 @@ def _company(path: Path) -> list[Path]:
 
     def submitted(log: Path) -> list[datetime]:
         runs = (run for run in swf.read(log, [log], Log()) if isinstance(run, Run))
-        return [run.submitted for run in runs if run.submitted and run.user]  # a source of its own has users
+        # A source of its own has users; times without a date count from 1970.
+        return [run.submitted for run in runs if run.submitted and run.submitted.year > 1980 and run.user]
 
     own = submitted(path)
-    known = [(log, submitted(log)) for log in swf.files(path.parent) if not log.samefile(path)]
+    known = [
+        (log, submitted(log))
+        for log in sorted(path.parent.iterdir())
+        if swf.claims(Head(log)) and not log.samefile(path)
+    ]
     found: list[Path] = []
     jobs = 0
     for log, times in sorted(known, key=lambda pair: len(pair[1])):

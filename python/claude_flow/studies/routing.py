@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from claude_flow import statistics
+from claude_flow.data import sources
 from claude_flow.data.events import Run, Task
 from claude_flow.data.lines import Log
 from claude_flow.data.sources import swebench_pro
@@ -76,7 +77,7 @@ def detect(path: Path) -> bool:
     """Whether ``path`` is a folder that holds the agents' runs."""
     if not path.is_dir():
         return False
-    return any(file.name.startswith("swebench_pro_agent_runs_data.csv") for file in swebench_pro.files(path))
+    return path.is_dir() and any(file.name.startswith("swebench_pro_agent_runs_data.csv") for file in path.iterdir())
 
 
 def read(path: Path) -> tuple[Attempts, Attempts]:
@@ -87,7 +88,7 @@ def read(path: Path) -> tuple[Attempts, Attempts]:
     log = Log()
     runs: dict[str, dict[str, Run]] = defaultdict(dict)
     known: dict[str, Task] = {}
-    for record in swebench_pro.read(path, swebench_pro.files(path), log):
+    for record in swebench_pro.read(path, sources.detect(path).files(swebench_pro), log):
         if isinstance(record, Run) and record.task and record.agent and record.success is not None:
             runs[record.task].setdefault(record.agent, record)
         elif isinstance(record, Task):

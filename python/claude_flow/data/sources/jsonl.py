@@ -25,23 +25,20 @@ from claude_flow.data.events import (
     column_types,
     text,
 )
-from claude_flow.data.lines import Log, peek
-from claude_flow.errors import InputError
-from claude_flow.values import parse_json
+from claude_flow.data.lines import Head, Log
 
 KIND = "jsonl"
 
 EVENTS = ("run", "start", "step", "end", "task")
 _FEATURES = schema.Table(schema.Either(REAL, schema.Fixed(None, "it is unknown")))
 _ENVELOPE = frozenset(("event", "time", "source"))
+_RUN = {name: column_kind(Run, name) for name in column_types(Run) if name not in _ENVELOPE}
+_TASK = {name: column_kind(Task, name) for name in column_types(Task)}
 
 
-def files(path: Path) -> list[Path]:
-    """A JSONL file whose first lines carry ``event``, or the ``*.jsonl``, ``*.jsonl.gz`` of a folder."""
-    if path.is_dir():
-        found = sorted(p for p in path.iterdir() if p.name.endswith((".jsonl", ".jsonl.gz")) and p.is_file())
-        return found if any(_looks_right(p) for p in found[:20]) else []
-    return [path] if _looks_right(path) else []
+def claims(head: Head) -> bool:
+    """A file of which one of the first lines is one of our events."""
+    return any(event.get("event") in EVENTS for event in head.objects)
 
 
 def read(path: Path, files: list[Path], log: Log) -> Iterator[Record]:
@@ -91,18 +88,16 @@ def _records(event: dict[str, Any], open_runs: dict[str, tuple[Run, list[Step]]]
 
 
 def _updated(run: Run, event: dict[str, Any], log: Log) -> Run:
-    """The run with the event's fields, and what follows from its times.
+    """The same run, with the event's fields and what follows from its times.
 
-    :raises ValueError: a field has the wrong type; the given run is as it was.
+    :raises ValueError: a field has the wrong type.
     """
-    columns = column_types(Run)
-    fields = {}
     for name, value in event.items():
-        if name in columns and name not in _ENVELOPE and value is not None:
-            fields[name] = column_kind(Run, name).take(value, name)
-        elif name not in columns and name not in _ENVELOPE:
+        if name in _RUN:
+            if value is not None:
+                setattr(run, name, _RUN[name].take(value, name))
+        elif name not in _ENVELOPE:
             log.notes[f"field {name[:40]}"] += 1
-    run = dataclasses.replace(run, **fields)
     if run.duration_s is None and run.start is not None and run.end is not None and run.end >= run.start:
         run.duration_s = (run.end - run.start).total_seconds()
     if run.queue_s is None and run.submitted is not None and run.start is not None and run.start >= run.submitted:
@@ -116,8 +111,8 @@ def _task(event: dict[str, Any], log: Log) -> Task:
         if name == "features":
             known = {} if value is None else schema.check(value, _FEATURES, "features")
             task.features.update({TEXT.take(feature, "features"): amount for feature, amount in known.items()})
-        elif name in column_types(Task):
-            setattr(task, name, None if value is None else column_kind(Task, name).take(value, name))
+        elif name in _TASK:
+            setattr(task, name, None if value is None else _TASK[name].take(value, name))
         elif name not in _ENVELOPE:
             log.notes[f"field {name[:40]}"] += 1
     return task
@@ -128,14 +123,3 @@ def _opened(event: dict[str, Any], open_runs: dict[str, tuple[Run, list[Step]]])
     if run_id not in open_runs:
         raise ValueError("no start of this run came before")
     return open_runs[run_id]
-
-
-def _looks_right(path: Path) -> bool:
-    for line in peek(path):
-        try:
-            value = parse_json(line)
-        except InputError:
-            continue
-        if isinstance(value, dict) and value.get("event") in EVENTS:
-            return True
-    return False

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from claude_flow.data.events import Record, Run, Step, Task, count, number, text
-from claude_flow.data.lines import Log
+from claude_flow.data.lines import Head, Log
 from claude_flow.errors import InputError
 from claude_flow.values import parse_json
 
@@ -50,14 +50,9 @@ _Key = tuple[str, str]  # agent, task
 _Names = tuple[dict[str, str], dict[str, str]]  # letter -> action, letter -> detail
 
 
-def files(path: Path) -> list[Path]:
-    """The parts present in a folder, ``eval_results`` included, or one part or eval file alone."""
-    if path.is_dir():
-        if path.name == f"{_PREFIX}eval_results":
-            return sorted(p for p in path.iterdir() if p.is_file() and _is_evaluation(p))
-        found = [p for p in sorted(path.iterdir()) if p.is_file() and _part(p)]
-        return found + (files(path / f"{_PREFIX}eval_results") if (path / f"{_PREFIX}eval_results").is_dir() else [])
-    return [path] if _part(path) or _is_evaluation(path) else []
+def claims(head: Head) -> bool:
+    """One of the published files, or an agent's outcomes in ``eval_results``."""
+    return bool(_part(head.path)) or _is_evaluation(head.path)
 
 
 def read(path: Path, files: list[Path], log: Log) -> Iterator[Record]:

@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from claude_flow.data.lines import Log, peek
+from claude_flow.data.lines import Log, head
 from claude_flow.errors import InputError
 
 __all__ = ["Configuration", "Knobs", "files", "parse", "read"]
@@ -125,4 +125,4 @@ def _plain_name(path: Path) -> str:
 
 
 def _looks_right(file: Path) -> bool:
-    return any(line.startswith("{") and "|tps_" in line for line in peek(file, lines=5))
+    return any(line.startswith("{") and "|tps_" in line for line in head(file, lines=5).lines)

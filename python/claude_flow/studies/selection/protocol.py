@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from claude_flow.data import sources
 from claude_flow.data.events import Fold, Run, Task
 from claude_flow.data.lines import Log
 from claude_flow.data.sources import aslib
@@ -70,8 +71,7 @@ class Scenario:
 
 def detect(path: Path) -> bool:
     """Whether ``path`` is a scenario's folder."""
-    files = aslib.files(path) if path.is_dir() else []
-    names = {file.name.removesuffix(".gz") for file in files if file.parent == path}
+    names = {file.name.removesuffix(".gz") for file in path.iterdir()} if path.is_dir() else set()
     return {"algorithm_runs.arff", "feature_values.arff", "cv.arff"} <= names
 
 
@@ -85,7 +85,7 @@ def read(path: Path) -> Scenario:
     tasks: dict[str, Task] = {}
     folds: dict[int, dict[str, int]] = defaultdict(dict)
     cutoffs = set()
-    for record in aslib.read(path, aslib.files(path), log):
+    for record in aslib.read(path, sources.detect(path).files(aslib), log):
         if isinstance(record, Run):
             if record.requested_s is None or record.task is None or record.agent is None:
                 raise InputError(f"{path}: description.txt names no algorithm_cutoff_time, which PAR10 needs")

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from claude_flow import statistics
+from claude_flow.data import sources
 from claude_flow.data.events import Run, Step, Task
 from claude_flow.data.lines import Log
 from claude_flow.data.sources import swebench_pro
@@ -86,7 +87,7 @@ def detect(path: Path) -> bool:
     """Whether ``path`` is a folder with the agents' steps and their outcomes."""
     if not path.is_dir():
         return False
-    names = [file.name for file in swebench_pro.files(path)]
+    names = [file.name for file in path.iterdir()] if path.is_dir() else []
     return all(any(name.startswith(f"swebench_pro_{part}") for name in names) for part in _PARTS)
 
 
@@ -98,7 +99,7 @@ def read(path: Path) -> Runs:
     outcomes: dict[str, Run] = {}
     steps: dict[str, list[tuple[str, str | None]]] = defaultdict(list)
     tasks: dict[str, Task] = {}
-    for record in swebench_pro.read(path, swebench_pro.files(path), Log()):
+    for record in swebench_pro.read(path, sources.detect(path).files(swebench_pro), Log()):
         if isinstance(record, Run) and record.success is not None and record.task:
             outcomes[record.run_id] = record
         elif isinstance(record, Step):
