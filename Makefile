@@ -85,6 +85,9 @@ models: $(VENV)/.tools  ## train the shipped models again: make models DATA=fold
 	$(NEURAL) data preprocess --dataset coordination-runs --simulate 6000
 	$(NEURAL) train coordination --config coordination-v3 --data preprocessed-coordination-data --output coordination-v3
 	$(NEURAL) train coordination --config coordination-v2 --data preprocessed-coordination-data --output coordination-v2
+	$(NEURAL) data preprocess --dataset coordination-runs --simulate 3000
+	$(NEURAL) train coordination --config coordination-v2-general --data preprocessed-coordination-data \
+	  --output coordination-v2-general
 	$(NEURAL) data preprocess --dataset simulator --simulate 100000
 	$(NEURAL) train optimization --config optimization-v2 --data preprocessed-optimization-data --output optimization-v2
 	$(NEURAL) data collect --source $(DATA)/swf/KTH-SP2-1996-2.swf.gz --source $(DATA)/swf/LLNL-Atlas-2006-2.1-cln.swf.gz \
@@ -92,7 +95,7 @@ models: $(VENV)/.tools  ## train the shipped models again: make models DATA=fold
 	$(NEURAL) data preprocess --dataset prediction-runs
 	$(NEURAL) train prediction --config prediction-v2 --data preprocessed-prediction-data --validation-split 0.1 --seed 1 \
 	  --output prediction-v2
-	for name in coordination-v3 coordination-v2 optimization-v2 prediction-v2; do \
+	for name in coordination-v3 coordination-v2 coordination-v2-general optimization-v2 prediction-v2; do \
 	  $(BIN)/python -c 'import sys; from claude_flow import export, modelfile; \
 	    model = modelfile.read(sys.argv[1]); \
 	    about = {"features": model.features, "calibration": model.calibration, "provenance": model.provenance}; \

@@ -5,20 +5,17 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
-import hashlib
-import json
 import math
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from claude_flow import __version__, networks
+from claude_flow import networks
 from claude_flow.errors import ClaudeFlowError, InputError, Interrupted, require
 from claude_flow.files import atomic_write
 from claude_flow.train.config import TrainingConfig, lower_is_better
@@ -29,67 +26,16 @@ import torch
 from torch import Tensor, nn
 
 from claude_flow.train import attention, checkpoint, diagnose, process, rate
+from claude_flow.train.card import finish
 from claude_flow.train.hooks import Hook
+from claude_flow.train.learnable import Data, Learnable
 from claude_flow.train.runlog import RunLog
+from claude_flow.train.start import begin_with, data_hash, fingerprint, shares, weights_hash
 
-__all__ = ["Data", "Learnable", "Progress", "find_learning_rate", "fit", "lower_is_better"]
+__all__ = ["Data", "Learnable", "Progress", "data_hash", "find_learning_rate", "fit", "lower_is_better"]
 
 #: (epoch, epochs, share of the epoch done, latest values by name)
 Progress = Callable[[int, int, float, dict[str, float]], None]
-
-
-class Learnable(Protocol):
-    """What the loop needs of data: batches, a loss, and how what was learned is judged.
-
-    ``test``, where the preprocessed data sets one apart, is never used for any choice; the card reports it. What a
-    recipe makes of data sets says in ``fingerprint`` what it is; a data set's is its hash.
-    """
-
-    @property
-    def splits(self) -> tuple[str, ...]: ...
-    def module(self, config: dict[str, Any]) -> nn.Module: ...
-    def batches(self, split: str, batch_size: int, generator: np.random.Generator) -> Iterator[dict[str, Tensor]]: ...
-    def loss(self, module: nn.Module, batch: dict[str, Tensor]) -> Tensor: ...
-    def metrics(self, module: nn.Module, split: str) -> dict[str, float]: ...
-    def baselines(self, split: str) -> dict[str, dict[str, float]]: ...
-    def metadata(self, module: nn.Module) -> dict[str, Any]: ...
-
-
-class Data(Learnable, Protocol):
-    """What a network's ``learn`` module provides: a preprocessed data set."""
-
-    @classmethod
-    def load(cls, path: Path, validation_split: float, seed: int, config: dict[str, Any]) -> Data: ...
-    def parts(self) -> dict[str, Data]:
-        """The data by what belongs together (projects, sites, families of work), by name, the largest first."""
-
-
-def _commit() -> str:
-    """The commit of the source tree that this package runs from, or its version when it is installed."""
-    here = Path(__file__).parent
-    command = ["git", "-C", str(here), "rev-parse", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return f"release {__version__}"
-
-
-def data_hash(path: Path) -> str:
-    """SHA-256 over the names and contents of a preprocessed data set."""
-    digest = hashlib.sha256()
-    for file in sorted(p for p in path.rglob("*") if p.is_file()):
-        digest.update(file.relative_to(path).as_posix().encode() + b"\0")
-        content = hashlib.sha256()
-        with file.open("rb") as stream:
-            while part := stream.read(1 << 20):
-                content.update(part)
-        digest.update(content.digest())
-    return digest.hexdigest()
-
-
-def fingerprint(data: Path | Learnable) -> str:
-    """What tells one run's data from another's."""
-    return data_hash(data) if isinstance(data, Path) else str(getattr(data, "fingerprint", type(data).__name__))
 
 
 def fit(
@@ -138,13 +84,13 @@ def fit(
     setup = _prepare(network, config, data, validation_split, seed, device)
     rank, world = process.join(distributed)
     if start is not None:
-        _begin_with(setup.module, start)
-    shares = _shares(setup.module, trainable)
-    run = checkpoint.Run(setup.module, rate.optimizer(setup.module, config, shares), config.ema_decay, hooks)
+        begin_with(setup.module, start)
+    rates = shares(setup.module, trainable)
+    run = checkpoint.Run(setup.module, rate.optimizer(setup.module, config, rates), config.ema_decay, hooks)
     identity = {"network": network, "config": config.source, "data": fingerprint(data), "seed": seed}
     identity |= {"validation_split": validation_split}
     if start is not None:
-        identity["start"] = _weights_hash(start)
+        identity["start"] = weights_hash(start)
     if trainable is not None:
         identity["trainable"] = dict(trainable)
     if hooks:
@@ -179,7 +125,7 @@ def fit(
     try:
         with process.interrupts(loop.interrupt):
             stopped = loop.epochs(identity, checkpoint_interval, _tensorboard(run_dir) if tensorboard and log else None)
-        card = _finish(setup, run, config, identity, run_dir, stopped, rank if store else -1)
+        card = finish(setup.source, run, config, identity, run_dir, stopped, store and rank == 0)
     except BaseException as error:
         if log:
             with contextlib.suppress(OSError):  # the disk may be what failed
@@ -238,39 +184,6 @@ def _prepare(
         source = data
     torch.manual_seed(seed)
     return _Setup(source, source.module(config.network).to(place), place, config.batch_size, seed)
-
-
-def _begin_with(module: nn.Module, start: Mapping[str, Tensor]) -> None:
-    """Copy ``start`` into the module; :class:`InputError` for a name or a shape that it does not have."""
-    own = module.state_dict()
-    for name, tensor in start.items():
-        if name not in own:
-            raise InputError(f"the weights to start from have {name!r}, which this network lacks")
-        if own[name].shape != tensor.shape:
-            shapes = f"{list(tensor.shape)}, not {list(own[name].shape)}"
-            raise InputError(f"the weights to start from do not fit this network: {name} is {shapes}")
-    module.load_state_dict({**own, **start})
-
-
-def _shares(module: nn.Module, trainable: Mapping[str, float] | None) -> dict[str, float] | None:
-    """Parameter name -> multiple of the learning rate; freezes what has none."""
-    if trainable is None:
-        return None
-    shares: dict[str, float] = {}
-    for name, parameter in module.named_parameters():
-        fits = [prefix for prefix in trainable if name == prefix or name.startswith(f"{prefix}.")]
-        shares[name] = trainable[max(fits, key=len)] if fits else 0.0
-        parameter.requires_grad_(shares[name] > 0)
-    if not any(shares.values()):
-        raise InputError(f"nothing is left to train: no parameter begins with {', '.join(trainable) or 'anything'}")
-    return shares
-
-
-def _weights_hash(weights: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(weights):
-        digest.update(name.encode() + b"\0" + weights[name].detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _find(
@@ -483,52 +396,3 @@ class _Loop:
     def sample(self) -> dict[str, Tensor]:
         """A batch of 64 of the validation split, the same in every epoch."""
         return self.setup.moved(next(self.setup.source.batches("validation", 64, np.random.default_rng(0))))
-
-
-def _finish(
-    setup: _Setup,
-    run: checkpoint.Run,
-    config: TrainingConfig,
-    identity: dict[str, Any],
-    run_dir: Path,
-    stopped: str,
-    rank: int,
-) -> dict[str, Any]:
-    from claude_flow import export
-
-    source = setup.source
-    run.module.load_state_dict(run.best)
-    run.module.cpu().eval()
-    split = "test" if "test" in source.splits else "validation"
-    with torch.no_grad():
-        held_out = source.metrics(run.module, split)
-        metadata = source.metadata(run.module)
-    followed = ("loss", "validation-loss", config.monitor)
-    card: dict[str, Any] = {
-        "network": identity["network"],
-        "config": config.source,
-        "data": {"sha256": identity["data"], "validation_split": identity["validation_split"]},
-        "seed": identity["seed"],
-        **{name: identity[name] for name in ("start", "trainable", "hooks") if name in identity},
-        "commit": _commit(),
-        "versions": {"claude-flow": __version__, "torch": torch.__version__, "numpy": np.__version__},
-        "learning_rate": run.learning_rate,
-        "epochs": run.epoch,
-        "best_epoch": run.best_epoch,
-        "stopped": stopped,
-        "seconds": round(run.seconds, 1),
-        "parameters": sum(p.numel() for p in run.module.parameters()),
-        "history": {name: [float(f"{e[name]:.5g}") for e in run.history if name in e] for name in followed},
-        "held_out": {"split": split, "used_for_early_stopping": split == "validation", "metrics": _told(held_out)},
-        "baselines": {name: _told(scores) for name, scores in source.baselines(split).items()},
-    }
-    card |= metadata.pop("card", {})
-    if rank == 0:
-        export.save(run.module, run_dir / "model.safetensors", metadata={**metadata, "provenance": card})
-        atomic_write(run_dir / "card.json", json.dumps(card, indent=2) + "\n")
-    return card
-
-
-def _told(scores: dict[str, float]) -> dict[str, float | None]:
-    """Scores for a card: None where the split cannot tell, such as one without a positive."""
-    return {name: value if math.isfinite(value) else None for name, value in scores.items()}
