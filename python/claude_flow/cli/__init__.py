@@ -22,6 +22,10 @@ NEURAL: dict[str, tuple[str, str]] = {
     # name: (module:attribute, the first line of its help; a test keeps the two equal)
     "benchmark": ("claude_flow.cli.benchmark:benchmark", "Benchmark a model against baselines."),
     "data": ("claude_flow.cli.data:group", "Collect a swarm's logs and prepare them for training."),
+    "debug": (
+        "claude_flow.cli.debug:group",
+        "Look into a model: dead and saturated units, gradients that vanish or explode.",
+    ),
     "infer": (
         "claude_flow.cli.infer:group",
         "Ask a trained network: who takes which task, what to change, when it is done.",
