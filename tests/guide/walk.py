@@ -17,13 +17,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import click
 from tests.guide import swarm
 
-from claude_flow import cli
+from claude_flow import cli, registry
 from claude_flow.cli.output import Output
 from claude_flow.wasm import modules
 
@@ -53,6 +54,14 @@ class Promise:
 
 def _no_wasm() -> str:
     return "" if modules.available() else "this package was built without Emscripten"
+
+
+def _without(module: str, extra: str) -> Callable[[], str]:
+    return lambda: "" if find_spec(module) else f"{module} is not installed: pip install 'claude-flow[{extra}]'"
+
+
+def _no_model(name: str) -> Callable[[], str]:
+    return lambda: "" if name in registry.models() else f"the model {name} does not ship yet"
 
 
 _JUDGED = ("evaluations.0.scores.0.mean", "evaluations.0.tests")
@@ -100,6 +109,16 @@ PROMISES = {
     "wasm optimize-memory": Promise(["arena_bytes.pooled"], ["models/coordination-v3-memory/*/model.safetensors"]),
     "runtime setup-acceleration": Promise(["settings.backend", "effects.0.with"], ["runtime.json"], lacking=_no_wasm),
     "runtime benchmark": Promise(["rows.0.p50_ms", "rows.11.items_per_second"]),  # three workloads by four levels
+    "transfer": Promise(["held_out.transfer", "layers.trained"], lacking=_no_model("coordination-v2-general")),
+    "train federated": Promise(["version", "rounds.0", "epsilon"], lacking=_without("opacus", "federated")),
+    "train incremental": Promise(["this.forgetting", "fine-tuning.forgetting"], ["models/coordination-v3/*/card.json"]),
+    "train meta": Promise(["held_out_tasks.this.loss"], ["models/coordination-meta/*/model.safetensors"]),
+    "infer batch": Promise(["answered", "by_network.coordination", "by_network.prediction"]),
+    "nas search": Promise(["candidates.0.sizes", "hypervolume"], lacking=_without("optuna", "nas")),
+    "nas evaluate": Promise(["candidates.0.metric", "seeds"], lacking=_without("optuna", "nas")),
+    "nas optimize": Promise(["base.metric", "tried", "feasible"], lacking=_without("optuna", "nas")),
+    "version create": Promise(["version", "checks.0.ok"], ["models/coordination/3.2.1/model.safetensors"]),
+    "version rollback": Promise(["history.0.version"], ["models/coordination/3.1.0/model.safetensors"]),
     "profile computation": Promise(["ops.0.seconds", "memory", "cache.levels", "suggestions"]),
     "debug activations": Promise(["layers.0.deviation", "findings"]),
     "debug gradients": Promise(["layers.0.norm", "median_ratio", "findings"]),
@@ -107,6 +126,20 @@ PROMISES = {
     "test regression": Promise(["quality.0.detectable", "costs.0.ratio", "regressions"], codes=(0, 1)),
     "profile latency": Promise(["rows.0.p50_ms", "rows.0.p99_ms", "rows.0.bottleneck.kind"]),
 }
+
+
+#: what the guide takes for granted: lines that run before one of its own
+BEFORE = {
+    "infer batch": (
+        "claude-flow neural infer coordination --input swarm.json --save-request inference-requests.jsonl",
+        "claude-flow neural infer prediction --task-description 'fix a flaky test' "
+        "--save-request inference-requests.jsonl",
+    ),
+    "version create": (
+        "claude-flow neural version create --model coordination-v3 --version 3.1.0 --changes 'the first'",
+    ),
+}
+_SWARM = HERE.parents[1] / "docs" / "examples" / "swarm.json"
 
 
 @dataclass(frozen=True)
@@ -166,6 +199,7 @@ def walk(folder: Path) -> Iterator[Step]:
     swarm.write(folder / "claude" / "projects", workspace / "events", datetime.now(timezone.utc))
     config = "coordination-training-config.json"
     (folder / config).write_bytes((HERE / config).read_bytes())
+    (folder / _SWARM.name).write_bytes(_SWARM.read_bytes())
     environment = _environment(folder)
     for line in lines():
         step = Step(line)
@@ -198,7 +232,8 @@ def _run(step: Step, folder: Path, workspace: Path, environment: dict[str, str])
     if reason := promise.lacking():
         step.state, step.why = "unavailable", [reason]
         return
-    command = ["bash", "-c", step.line.text]
+    script = "\n".join(["set -e", *(f"{line} >&2" for line in BEFORE.get(step.line.name, ())), step.line.text])
+    command = ["bash", "-c", script]
     begin = time.monotonic()
     try:
         done = subprocess.run(
