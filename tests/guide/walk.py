@@ -122,6 +122,7 @@ PROMISES = {
     "profile computation": Promise(["ops.0.seconds", "memory", "cache.levels", "suggestions"]),
     "debug activations": Promise(["layers.0.deviation", "findings"]),
     "debug gradients": Promise(["layers.0.norm", "median_ratio", "findings"]),
+    "test integration": Promise(["checks.0.passed", "latencies.0.p50_ms", "passed"]),
     "test unit": Promise(["engines.0", "cases.0.error", "gradients.0.passed", "passed"]),
     "test regression": Promise(["quality.0.detectable", "costs.0.ratio", "regressions"], codes=(0, 1)),
     "profile latency": Promise(["rows.0.p50_ms", "rows.0.p99_ms", "rows.0.bottleneck.kind"]),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
 import click
 
-from claude_flow import registry
+from claude_flow import networks, registry
 from claude_flow.cli import options, params
 from claude_flow.cli.benchmark import progress
 from claude_flow.cli.command import Group
@@ -130,6 +131,74 @@ def _write_unit(path: Path, answer: dict[str, Any]) -> None:
     ]
     tests += [Test("engines", reason.partition(":")[0], skipped=reason) for reason in answer["skipped"]]
     write(path, "unit", tests)
+
+
+@group.command(
+    "integration",
+    examples=[
+        """\
+claude-flow neural test integration \\
+  --models '["coordination","optimization"]' \\
+  --test-scenarios "end-to-end-coordination" \\
+  --performance-benchmarks true""",
+        "claude-flow neural test integration --models coordination-v3,prediction-v2 --junit integration.xml",
+    ],
+)
+@click.option(
+    "--models",
+    type=params.NAMES,
+    show_default="all networks",
+    help="Names of models, or of networks: then the workspace's newest, else the built-in one.",
+)
+@click.option(
+    "--test-scenarios", "scenarios", default="end-to-end-coordination", show_default=True, help="What they go through."
+)
+@params.switch("--performance-benchmarks", help="Time the answers, too.")
+@_junit
+@click.pass_obj
+def integration(
+    output: Output, models: list[str] | None, scenarios: str, performance_benchmarks: bool, junit: Path | None
+) -> None:
+    """Test that models work as a program uses them, together.
+
+    Each answers its network's example: on every backend, again, from a copy, from threads at once; then all in turn.
+    Ends with 1 if a check fails.
+    """
+    from claude_flow.evaluate import integration as tests
+
+    tests.check(scenarios)
+    parts = [_part(name) for name in dict.fromkeys(models or networks.NETWORKS)]
+    with progress(output, "integration test") as shown:
+        answer = tests.integration(parts, performance_benchmarks, progress=shown)
+    if junit is not None:
+        from claude_flow.evaluate.junit import Test, write
+
+        rows = answer["checks"]
+        write(junit, "integration", [Test(r["model"], r["check"], r["why"], seconds=r["seconds"]) for r in rows])
+        output.note(f"{junit} is written")
+    checks = [[r["model"], r["check"], "passed" if r["passed"] else f"failed: {r['why']}"] for r in answer["checks"]]
+    tables: list[Table] = [(f"{len(checks)} checks, {answer['failed']} failed", ["model", "check", "verdict"], checks)]
+    if performance_benchmarks:
+        rows = [[r["model"], r["p50_ms"], r["p95_ms"]] for r in answer["latencies"]]
+        tables.append(("Milliseconds of an answer", ["model", "p50", "p95"], rows))
+    output.result(answer, tables)
+    _end(answer)
+
+
+def _part(name: str) -> Any:
+    """The model that ``name`` means, with its network's first example as the command line reads it."""
+    from claude_flow import modelfile
+    from claude_flow.cli.infer import group as infer
+    from claude_flow.cli.infer import split
+    from claude_flow.evaluate.integration import Part
+
+    path = registry.newest_model(name) if name in networks.NETWORKS else registry.model_path(name)
+    row = networks.get(modelfile.read(path).network)
+    words = shlex.split(row.answer.EXAMPLES[0].replace("\\\n", " "))[4:]  # after claude-flow neural infer NETWORK
+    command = infer.get_command(click.Context(infer), row.name)
+    assert command is not None
+    given = command.make_context(row.name, words, obj=Output()).params
+    return Part(row, path, *split(row, given))
 
 
 @group.command(
