@@ -80,7 +80,7 @@ def test_recent_runs_are_the_newest_of_each_project(tables):
 
 
 def test_a_domain_is_what_names_it_else_what_is_nearest_and_says_which(tables):
-    assert {run["project"] for run in runs("microservice-development")} == {"-home-mira-payments-microservice"}
+    assert {run["project"] for run in runs("microservice-development")} == {"payments-microservice"}
     assert len(runs("microservices-development")) == len(runs("microservice-development"))
     near = views.find("storefronts-testing-development").says
     assert "no run names storefronts-testing: those nearest to it in words, similarity 0." in near

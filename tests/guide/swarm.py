@@ -22,17 +22,17 @@ DAYS = 30
 _SESSIONS = 24  # of each project with transcripts
 _EVENTS = 260
 _PROJECTS = ("storefront", "payments-microservice")
+_USER_EMAIL = "mira.holt@example.org"  # something to anonymize
 #: kind of agent -> what its work is called, and what it says that it did
 _KINDS = {
     "architect": ("design", ("Design the {} API", "Sketch the {} schema", "Split the {} service")),
     "coder": ("implementation", ("Implement {} endpoints", "Write the {} client", "Port {} to async")),
     "tester": ("testing", ("Test the {} module", "Cover {} errors", "Reproduce a flaky {} test")),
     "reviewer": ("review", ("Review the {} change", "Audit {} permissions")),
-    "researcher": ("research", ("Find why {} is slow", "Compare {} libraries")),
+    "researcher": ("research", ("Find why {} is slow", "Compare {} libraries", f"Ask {_USER_EMAIL} about {{}}")),
 }
 _PARTS = ("cart", "login", "billing", "search", "export", "webhook", "invoice", "session")
 _TOOLS = ("Read", "Grep", "Edit", "Bash")
-_USER_EMAIL = "mira.holt@example.org"  # something to anonymize
 
 
 def write(projects: Path, events: Path, now: datetime, seed: int = 7) -> dict[str, int]:

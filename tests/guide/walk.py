@@ -67,7 +67,7 @@ def _no_model(name: str) -> Callable[[], str]:
 _JUDGED = ("evaluations.0.scores.0.mean", "evaluations.0.tests")
 PROMISES = {
     "data collect": Promise(
-        ["time_range.0", "tables.runs.rows", "filters.anonymized.user"],
+        ["time_range.0", "tables.runs.rows", "filters.anonymized.email"],
         ["datasets/swarm-training-data/runs.parquet", "datasets/swarm-training-data/steps.parquet"],
     ),
     "data validate": Promise(["errors", "findings", "drift", "anomalies"]),
