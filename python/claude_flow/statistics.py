@@ -29,8 +29,8 @@ __all__ = [
     "holm",
     "interval",
     "kolmogorov_smirnov",
-    "left_out_mean",
     "mean",
+    "mean_elsewhere",
     "permutation",
     "pinball",
     "power",
@@ -380,18 +380,20 @@ def spearman(one: NDArray[Any], other: NDArray[Any]) -> float:
     return float(a @ b) / scale if scale else 0.0
 
 
-def left_out_mean(codes: NDArray[np.int64], labels: NDArray[Any]) -> Array:
-    """For each row the mean label of the *other* rows of its category; the overall mean where there is none.
+def mean_elsewhere(codes: NDArray[np.int64], labels: NDArray[Any], here: NDArray[np.bool_]) -> Array:
+    """For each row of ``here`` the mean label of its category among the other rows; theirs all where it has none.
 
-    So a category of one row, an id, tells nothing of itself.
+    All rows of a category have the same value, so nothing of a row's own label is in it: not in how the value differs
+    from its neighbours' either, which the mean of all rows but one gives away.
 
-    >>> left_out_mean(np.array([0, 0, 1]), np.array([1.0, 0.0, 1.0])).round(2).tolist()
-    [0.0, 1.0, 0.67]
+    >>> mean_elsewhere(np.array([0, 0, 1, 0]), np.array([1, 0, 1, 0]), np.array([True, False, True, False])).tolist()
+    [0.0, 0.0]
     """
-    _, place = np.unique(codes, return_inverse=True)
-    others = np.bincount(place)[place] - 1
-    rest = np.bincount(place, labels.astype(np.float64))[place] - labels
-    found: Array = np.where(others > 0, rest / np.maximum(others, 1), labels.mean())
+    size = int(codes.max(initial=0)) + 1
+    count = np.bincount(codes[~here], minlength=size)
+    total = np.bincount(codes[~here], labels[~here].astype(np.float64), minlength=size)
+    means = np.where(count > 0, total / np.maximum(count, 1), labels[~here].mean() if (~here).any() else 0.0)
+    found: Array = means[codes[here]]
     return found
 
 

@@ -57,6 +57,21 @@ INSIDE = st.one_of(
     NAME.map(lambda n: (f"C:\\Users\\{n}\\src", n)),
     NAME.map(lambda n: (f"-Users-{n}-dev-shop", n)),
     NAME.map(lambda n: (f"see /home/{n}/x, said {n}!", n)),
+    NAME.map(lambda n: (f"\\\\wsl$\\Ubuntu\\home\\{n}\\x", n)),
+    NAME.map(lambda n: (f"\\\\wsl.localhost\\Debian\\home\\{n}", n)),
+    NAME.map(lambda n: (f"\\\\files01\\users\\{n}\\x", n)),
+    NAME.map(lambda n: (f"\\\\files01\\home$\\{n}\\x", n)),
+    NAME.map(lambda n: (f"//files01/users/{n}/x", n)),
+    NAME.map(lambda n: (f"/mnt/c/Users/{n}/x", n)),
+    NAME.map(lambda n: (f"file:///C%3A/Users/{n}/x", n)),
+    NAME.map(lambda n: (f"vscode-remote://wsl%2Bubuntu/home/{n}/x", n)),
+    NAME.map(lambda n: (f"path=%2Fhome%2F{n}%2Fx", n)),
+    NAME.map(lambda n: (f"path=%252Fhome%252F{n}%252Fx", n)),
+    NAME.map(lambda n: (f"C:%5CUsers%5C{n}%5Cx", n)),
+    NAME.map(lambda n: (f"C:\\\\Users\\\\{n}\\\\x", n)),
+    NAME.map(lambda n: (f"C--Users-{n}-shop", n)),
+    NAME.map(lambda n: (f"-mnt-c-Users-{n}-shop", n)),
+    NAME.map(lambda n: (f"--wsl--Ubuntu-home-{n}-shop", n)),
     st.tuples(NAME, NAME).map(lambda p: (f"postgres://{p[0]}:{p[1]}@db.local/main", p[1])),
     NAME.map(lambda n: (f"password={n}", n)),
     NAME.map(lambda n: (f'"passwd": "{n}"', n)),
@@ -177,3 +192,11 @@ def test_names_that_something_gives_away_vanish_there_and_later(said, names):
 )
 def test_prose_without_names_stays(harmless):
     assert Anonymizer(key=b"k").text(harmless) == harmless
+
+
+def test_names_with_spaces_are_whole_and_routes_are_no_homes():
+    names = Anonymizer(key=b"k")
+    assert "Mirabel" not in names.text("C:\\Users\\Ann Mirabel\\x") + names.text("ask Mirabel")
+    assert "ann%20" not in names.text("file:///C%3A/Users/ann%20mirabel/x")
+    for plain in ("GET /users/list", "--no-home-dir", "https://example.org/home/page?x=1#home"):
+        assert names.text(plain) == plain or "/home/" in plain

@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from claude_flow import statistics
+from claude_flow.data.collect import collect
 from claude_flow.data.events import Fold, Run, Step, Task, column_types
 from claude_flow.data.report import page
 from claude_flow.data.tables import schema, writing
@@ -380,3 +381,25 @@ def test_the_owners_rules_are_checked(cli, tmp_path):
         done = cli(*words, "bad.yaml")
         assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1), (content, done.stderr)
     assert cli(*words, "nowhere.yaml").returncode == 2
+
+
+def test_a_column_that_tells_nothing_shows_a_half_and_zero(tmp_path):
+    chance = np.random.default_rng(3)
+    lines = []
+    for n in range(400):
+        seconds, ok = float(chance.lognormal(4, 0.6)), bool(chance.random() < 0.8)
+        run = {"event": "run", "run_id": f"r{n}", "task": f"t{n}", "status": "completed", "success": ok}
+        run |= {"duration_s": seconds, "agent": str(chance.choice(["a", "b", "c"])), "model": "m", "user": f"u{n}"}
+        run |= {"agent_type": ["slow", "quick"][seconds < 60], "executable": ["good", "bad"][ok]}
+        lines.append(run | {"project": str(chance.choice(["p", "q"])), "prompt_chars": 7})
+    log = tmp_path / "log.jsonl"
+    log.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    collect([log], tmp_path / "d")
+    told = {(x["column"], x["measure"]): x["value"] for x in validate(tmp_path / "d", ("consistency",))["leakage"]}
+    for column in ("model", "user", "prompt_chars"):  # one value for all, or one for each
+        assert (told[column, "AUC"], told[column, "rank correlation"]) == (0.5, 0.0)
+    for column in ("agent", "project"):
+        assert 0.5 <= told[column, "AUC"] < 0.58
+        assert 0 <= told[column, "rank correlation"] < 0.12
+    assert told["executable", "AUC"] == 1.0
+    assert told["agent_type", "rank correlation"] > 0.8

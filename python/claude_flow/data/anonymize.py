@@ -18,6 +18,7 @@ import re
 import secrets
 from collections import Counter
 from typing import Any
+from urllib.parse import unquote
 
 from claude_flow.data.events import Record, column_types
 from claude_flow.data.people import People
@@ -51,9 +52,19 @@ _SECRET = re.compile(
 )
 _EMAIL = re.compile(r"[\w.+%-]+@[\w-]+(?:\.[\w-]+)+")
 _ACCOUNT = re.compile(r"[\w.+-]+(?=@[\w.-]+\Z)")
+_ENCODED = r"%(?:25)*"  # how URLs write a character, once or again
+_SLASH = rf"(?:[\\/]{{1,4}}|{_ENCODED}(?:2[Ff]|5[Cc]))"  # also doubled, as in JSON
+_DRIVE = rf"[A-Za-z](?:[:$]|{_ENCODED}3[Aa])"
+_SETTINGS = rf"Documents(?: |{_ENCODED}20)and(?: |{_ENCODED}20)Settings"
+_FOLDER_NAME = r"(?:[^/\\\s:\"'<>|%]|%(?!(?:25)*(?:2[Ff]|5[Cc])))+"
+_TWO_WORDS = r"(?<=\\)[A-Z][^/\\\s:\"'<>|%]*(?: [A-Z][^/\\\s:\"'<>|%]*){1,2}(?=\\)"  # C:\\Users\\Ann Lee\\
 _HOME = re.compile(
-    r"(?:/(?:Users|home)/|[A-Za-z]:[\\/]{1,2}(?:Users|Documents and Settings)[\\/]{1,2})([^/\\\s:\"'<>|]+)"
-    r"|(?:\A|(?<=[/\s\"']))-(?:Users|home)-([^-/\\\s:\"'<>|]+)"
+    # /home/ann, /mnt/c/Users/ann, \\wsl$\Ubuntu\home\ann, \\server\Users\ann, file:///C%3A/Users/ann%20lee
+    rf"(?:{_SLASH}(?:Users|home)\$?|{_DRIVE}{_SLASH}(?i:users|{_SETTINGS})|\\{{1,4}}(?i:users|home)\$?"
+    rf"|(?<![\w:/])//[\w.$-]+/(?:users|home)){_SLASH}({_TWO_WORDS}|{_FOLDER_NAME})"
+    # the names that Claude Code makes of paths: -home-ann-shop, C--Users-ann-shop, --wsl--Ubuntu-home-ann-shop
+    r"|(?:\A|(?<=[/\\\s\"']))(?:[A-Za-z]-)?-(?:mnt-[a-z]-|-wsl[\w.$-]{0,40}-|-[\w.]+-(?=Users))?"
+    r"(?:Users|home)-([^-/\\\s:\"'<>|]+)"
 )
 _CAPITAL = r"[A-ZÀ-ÖØ-ÞŁŚŞŠŽČĐİ]"
 _NAME = rf"{_CAPITAL}(?:[^\W\d_]+|['’]{_CAPITAL}[^\W\d_]+)(?:[-'’]{_CAPITAL}?[^\W\d_]+)*"
@@ -172,7 +183,10 @@ class Anonymizer:
         if (known := self._known.get((value, prose))) is not None:
             return known
         for match in _HOME.finditer(value):
-            self._learn(match.group(1) or match.group(2))
+            name = unquote(unquote(match.group(1) or match.group(2)))
+            self._learn(name)
+            if " " in name:
+                self._learn_person(name.split())
         for match in _INTRODUCED.finditer(value):
             self._learn_person((match.group(match.lastindex or 0)).split())
         for match in _LOCAL_PART.finditer(value):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from claude_flow.data.frame import Column, Frame
-from claude_flow.statistics import auc, left_out_mean, ranks, spearman
+from claude_flow.statistics import auc, mean_elsewhere, ranks, spearman
 
 __all__ = ["KNOWN_AFTER", "measure"]
 
@@ -20,6 +20,7 @@ KNOWN_AFTER = frozenset(
 _OUTCOMES = ("duration_s", "active_s", "success", "utility", "status")
 _NO_FEATURES = ("run_id", "source", "group", "task", "description", "parent", "batch")  # names of rows, free text
 _FEWEST_ROWS, _FEWEST_OF_A_CLASS = 20, 5
+_DIVISIONS = 10  # into halves, for a text column
 
 _Mask = NDArray[np.bool_]
 
@@ -28,7 +29,8 @@ def measure(runs: Frame, tasks: Frame) -> Iterator[dict[str, Any]]:
     """For each column of the runs, and feature of their tasks, how well it tells each label.
 
     The measures reach 1 for a perfect teller: AUC for success, by the column's value and by its being known at
-    all; rank correlation for the duration. Text tells by the mean label of the other rows of the same text.
+    all; rank correlation for the duration. A column that tells nothing has .5 and 0. Text tells by the mean label of
+    the same text among other rows: those of the other half, for each half of some random divisions.
     Yields ``table``, ``column``, ``label``, ``measure``, ``value``, ``rows``; nothing where fewer than 20 rows,
     or 5 of a class, could be compared.
     """
@@ -72,12 +74,18 @@ def _task_of(runs: Frame, tasks: Frame) -> NDArray[np.int64]:
 
 
 def _tells(column: Column, rows: _Mask, labels: NDArray[Any]) -> float:
-    values = left_out_mean(column.codes()[rows], labels) if column.is_text else column.values[rows]
-    if labels.dtype == np.bool_:
-        found = auc(labels, values)
-        return found if column.is_text else max(found, 1 - found)
-    found = spearman(values, labels)
-    return found if column.is_text else abs(found)
+    def agreement(labels: NDArray[Any], values: NDArray[Any]) -> float:
+        return auc(labels, values) if labels.dtype == np.bool_ else spearman(values, labels)
+
+    nothing = 0.5 if labels.dtype == np.bool_ else 0.0
+    if not column.is_text:
+        return nothing + abs(agreement(labels, column.values[rows]) - nothing)
+    codes, generator = column.codes()[rows], np.random.default_rng(0)
+    found = []
+    for _ in range(_DIVISIONS):
+        half = generator.permutation(len(codes)) < len(codes) // 2
+        found += [agreement(labels[here], mean_elsewhere(codes, labels, here)) for here in (half, ~half)]
+    return max(float(np.mean(found)), nothing)  # what is below is chance: no text tells the contrary
 
 
 def _enough(rows: _Mask, success: Column) -> bool:

@@ -236,8 +236,36 @@ def test_forecasts_end_where_the_source_stops_its_runs():
     assert moved[0, 0].max() == pytest.approx(np.log1p(50), rel=1e-5)
     assert (np.diff(moved, axis=-1) >= 0).all()
     np.testing.assert_array_equal(moved[1:], quantiles[1:] + 1)
-    older = {name: value for name, value in encoder.schema().items() if name != "overrun"}
+    older = {name: value for name, value in encoder.schema().items() if name not in ("overrun", "longest")}
     assert np.isinf(Encoder.from_schema(older).limits(tasks)).all()
+    assert np.isinf(Encoder.from_schema(older).longest)
+
+
+def test_the_longest_run_counts_where_every_run_had_a_requested_time():
+    for requested, longest in ((np.full(50, 900.0), 80.0), (np.where(np.arange(50), 900.0, np.nan), np.inf)):
+        columns = {"start": np.arange(50) * 10**9, "duration_s": 31.0 + np.arange(50), "requested_s": requested}
+        runs = Runs.from_columns(columns)
+        encoder = Encoder().fit(runs, as_of(runs, runs, 3), np.arange(50))
+        for known in (encoder, Encoder.from_schema(json.loads(json.dumps(encoder.schema())))):
+            assert np.expm1(known.longest) == pytest.approx(longest, rel=1e-5)
+
+
+def test_a_task_without_the_requested_time_that_all_had_is_said_and_bounded(ask, model_path):
+    from claude_flow.model import load
+    from claude_flow.networks.prediction import answer
+
+    usual = ask()["predictions"]["duration"]
+    assert "note" not in usual  # the log that the model learned from has no requested times
+    model = load(str(model_path[0]))
+    model.features["longest"] = float(np.log1p(20.0))
+    bounded = answer.answer(model, {"task-description": "x"})
+    duration = bounded["predictions"]["duration"]
+    assert duration["note"].startswith("every run that was learned from had a requested time, this task has none")
+    assert max(max(span) for span in duration["intervals"].values()) <= 20.0
+    assert any(duration["note"] in row for row in answer.render(bounded)[0][2])
+    assert (
+        "note" not in answer.answer(model, {"task-description": "x", "requested-time": 60})["predictions"]["duration"]
+    )
 
 
 def test_what_lies_beyond_a_limit_costs_nothing_above_the_median():

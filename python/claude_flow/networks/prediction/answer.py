@@ -108,7 +108,12 @@ def answer(model: Model, request: Any, *, explain: bool = False) -> dict[str, An
     x = np.ascontiguousarray(x[:, : lengths[0]])
     quantiles, chances = encoder.decode(model.run(x, lengths), anchors)
     by = shifts(moves, task.keys[:, KEYS.index("source")])
-    calibrated = shifted(quantiles, by, encoder.limits(task))[0]
+    limits = encoder.limits(task)
+    # Where every run had a requested time, a task without one is unlike anything learned: intervals reached 132 years.
+    is_beyond = bool(np.isfinite(encoder.longest)) and "requested-time" not in asked
+    if is_beyond:
+        limits[:, 0] = encoder.longest
+    calibrated = shifted(quantiles, by, limits)[0]
 
     productivity = float(capacity.get("average-productivity", 1.0))
     predictions = {}
@@ -129,6 +134,11 @@ def answer(model: Model, request: Any, *, explain: bool = False) -> dict[str, An
                 for level in asked["confidence-intervals"]
             }
             entry["calibrated"] = bool(np.isfinite(by[0, i]).all())
+        if target == "duration" and is_beyond:
+            entry["note"] = (
+                "every run that was learned from had a requested time, this task has none: no forecast beyond "
+                f"{_show(np.expm1(encoder.longest), 's')}, the longest of them; give --requested-time"
+            )
         predictions[target] = entry
     used |= {"runs": len(past), "finished": int(history.finished[0]), "shown": int(lengths[0]) - 1}
     result = {
@@ -367,6 +377,7 @@ def render(result: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[st
         unit = entry["unit"]
         spans = [" .. ".join(_show(v, unit) for v in entry["intervals"][level]) for level in levels]
         note = "" if entry.get("calibrated", True) else "interval not calibrated: too few held-out values"
+        note = "; ".join(filter(None, (note, entry.get("note"))))
         rows.append([target, _show(entry["median"], unit), *spans, note])
     failure = result["failure"]
     chance = f"{failure['probability']:.0%}" if failure["status"] == "predicted" else "unavailable"

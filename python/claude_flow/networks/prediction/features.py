@@ -123,6 +123,7 @@ class Encoder:
         self.names = {name: np.zeros(0, np.int64) for name in _BITS}  # hashes of names seen in training
         self.experience = np.zeros(3)  # quartiles of how many runs an agent had finished
         self.overrun: dict[int, float] = {}  # source: how far its runs exceed their requested time at most, in logs
+        self.longest = np.inf  # log1p of the longest training run, where all had a requested time; else inf
 
     @property
     def _kind(self) -> str:
@@ -152,6 +153,8 @@ class Encoder:
         sources = runs.keys[rows, KEYS.index("source")]
         own = {int(source): over[(sources == source) & np.isfinite(over)] for source in np.unique(sources)}
         self.overrun = {s: float(np.quantile(v, _OVERRUN)) for s, v in own.items() if len(v) >= _OVERRUN_ROWS}
+        requested = np.isfinite(numbers[:, NUMBERS.index("requested")])
+        self.longest = float(np.nanmax(targets[:, 0])) if self.rows[0] and requested.all() else np.inf
         return self
 
     def schema(self) -> dict[str, Any]:
@@ -173,6 +176,7 @@ class Encoder:
             "names": {name: codes.tolist() for name, codes in self.names.items()},
             "agent-experience": self.experience.tolist(),
             "overrun": {str(source): slack for source, slack in self.overrun.items()},
+            "longest": self.longest if np.isfinite(self.longest) else None,
         }
 
     @classmethod
@@ -196,6 +200,7 @@ class Encoder:
         encoder.experience = np.array(schema["agent-experience"], np.float64)
         # Absent in files written before there were limits: then nothing is known to limit a run.
         encoder.overrun = {int(source): float(slack) for source, slack in schema.get("overrun", {}).items()}
+        encoder.longest = np.inf if schema.get("longest") is None else float(schema["longest"])
         return encoder
 
     @property
