@@ -120,6 +120,7 @@ PROMISES = {
     "version create": Promise(["version", "checks.0.ok"], ["models/coordination/3.2.1/model.safetensors"]),
     "version rollback": Promise(["history.0.version"], ["models/coordination/3.1.0/model.safetensors"]),
     "profile computation": Promise(["ops.0.seconds", "memory", "cache.levels", "suggestions"]),
+    "explain attention": Promise(["attention.0.weights", "agreement.rollout", "page"], ["reports/attention-*.html"]),
     "debug activations": Promise(["layers.0.deviation", "findings"]),
     "debug gradients": Promise(["layers.0.norm", "median_ratio", "findings"]),
     "test integration": Promise(["checks.0.passed", "latencies.0.p50_ms", "passed"]),

@@ -26,6 +26,7 @@ NEURAL: dict[str, tuple[str, str]] = {
         "claude_flow.cli.debug:group",
         "Look into a model: dead and saturated units, gradients that vanish or explode.",
     ),
+    "explain": ("claude_flow.cli.explain:group", "Show what a model's answers rest on."),
     "infer": (
         "claude_flow.cli.infer:group",
         "Ask a trained network: who takes which task, what to change, when it is done.",

@@ -35,7 +35,7 @@ class Subject:
             if "activation" in operands:
                 name = program.tensors[operands["weight"]].removesuffix(".weight")
                 self.activations[name] = operands["activation"]
-        row = networks.get(file.network)
+        self._row = row = networks.get(file.network)
         if len({judge.network_of(data), row.name}) > 1:
             raise InputError(f"{data} is a dataset for {judge.network_of(data)}; the model is for {row.name}")
         self._data: Any = row.learn.Data.load(data, 0.2, 0, {})
@@ -50,6 +50,11 @@ class Subject:
         if not found:
             raise InputError(f"{self.label}: its validation part is empty: collect more logs")
         return found
+
+    def tokens(self, batch: dict[str, Tensor], item: int) -> list[str]:
+        """Names of an item's tokens."""
+        names: list[str] = self._row.part("explain").tokens(batch, item)
+        return names
 
     def loss(self, batch: dict[str, Tensor]) -> Tensor:
         """The training loss of a batch."""
