@@ -104,9 +104,10 @@ def collect(
 ) -> None:
     """Read logs into a dataset of tables.
 
-    Understands Claude Code transcripts, SWE-bench Pro agent runs, Standard Workload Format logs, ASlib scenarios and
-    the events of docs/events.md, plain or gzip, and tells them apart by itself, file by file. Lines and files that
-    cannot be used are counted and reported with the reason. A dataset of the same name is replaced, at the very end.
+    Understands Claude Code's transcripts, stream-json and OpenTelemetry, SWE-bench Pro agent runs, Standard Workload
+    Format logs, ASlib scenarios and the events of docs/events.md, plain or gzip, and tells them apart by itself, file
+    by file. Lines and files that cannot be used are counted and reported with the reason. A dataset of the same name
+    is replaced, at the very end.
     """
     from claude_flow.data import collect as collecting
 

@@ -21,6 +21,7 @@ LONGEST_LINE = 64 << 20  # bytes; a longer line is counted as unreadable and ski
 _LISTED = 100  # rejected lines, and files left out, that the manifest names one by one
 _HEAD_LINES, _HEAD_BYTES = 20, 1 << 20  # what a format is told by
 _CHUNK = 1 << 18
+_REJECTED = ()  # no JSON value
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -148,15 +149,19 @@ class Log:
     def objects(self, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         """Yield ``(line number, object)`` for every line that holds one JSON object; reject the others."""
         for number, line in self.lines(path):
-            try:
-                value = parse_json(line)
-            except InputError as error:
-                self.reject(path, number, str(error).removeprefix("line 1 "), cut=self._ends_cut)
-                continue
+            value = self.parsed(path, number, line)
             if isinstance(value, dict):
                 yield number, value
-            else:
+            elif value is not _REJECTED:
                 self.reject(path, number, f"a JSON object is wanted, this is a {type(value).__name__}")
+
+    def parsed(self, path: Path, number: int, line: str) -> Any:
+        """The JSON value of a line that :meth:`lines` just gave; () for one that is none, and is rejected."""
+        try:
+            return parse_json(line)
+        except InputError as error:
+            self.reject(path, number, str(error).removeprefix("line 1 "), cut=self._ends_cut)
+            return _REJECTED
 
     def document(self, path: Path) -> Any:
         """Read a file that is one JSON value. :raises InputError: it is not."""

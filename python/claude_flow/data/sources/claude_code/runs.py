@@ -14,7 +14,7 @@ from claude_flow.data.sources.claude_code.index import project_names
 from claude_flow.data.sources.claude_code.steps import InnerSteps, is_cancelled
 from claude_flow.data.sources.claude_code.thread import LAUNCHED, Notice, Request, Spawn, Threads
 
-__all__ = ["KIND", "Meta", "runs"]
+__all__ = ["KIND", "Meta", "is_api_error", "runs"]
 
 KIND = "claude-code"
 
@@ -114,8 +114,8 @@ def _link(threads: Threads, meta: Meta) -> list[tuple[str, str]]:
             spawn.team = (text(team) or "", text(name) or "")
         else:
             spawn.team = None
-        if spawn.agent:
-            owners[spawn.agent].append(spawn)
+        for agent in {spawn.agent, threads.agents.get(identity)} - {None}:
+            owners[str(agent)].append(spawn)
     waiting = {thread for thread in threads.inner if thread[1] not in owners}
     _link_teammates(threads, meta, waiting)
     for thread, inner in threads.inner.items():
@@ -197,7 +197,7 @@ def _spawned(spawn: Spawn, threads: Threads, same_agent: list[Spawn], log: Log) 
         _foreground_end(run, spawn, body, log)
     if run.status == "launch_error" and result is not None and is_cancelled(str(result.body)):
         return run  # it was never tried: no failure of anyone
-    if run.status in ("failed", "launch_error") and not _is_api_error(result.body if result is not None else None):
+    if run.status in ("failed", "launch_error") and not is_api_error(result.body if result is not None else None):
         run.success = False
     return run
 
@@ -210,7 +210,7 @@ def _foreground_end(run: Run, spawn: Spawn, body: dict[str, Any], log: Log) -> N
         if word not in _STATUS:
             log.notes[f"agent status {word[:40]}"] += 1
         run.status = _STATUS.get(word) or "censored"
-        if run.status == "completed" and (spawn.inner.gave_out or _is_api_error(result.said)):
+        if run.status == "completed" and (spawn.inner.gave_out or is_api_error(result.said)):
             run.status = "interrupted"  # what it returned is the API's error
     elif not result.is_error and not str(result.body).startswith("Error"):
         run.status = "completed"
@@ -234,7 +234,7 @@ def _error_status(said: str, has_run: bool) -> str:
     """What an error text means; a failure of the API, or of a call beside it, is none of the agent's."""
     if is_cancelled(said):
         return "launch_error"
-    if _is_api_error(said):
+    if is_api_error(said):
         return "interrupted" if has_run else "launch_error"
     return next((status for words, status in _ERROR_STATUS if words in said), "failed")
 
@@ -255,7 +255,7 @@ def _background_end(run: Run, spawn: Spawn, threads: Threads, same_agent: list[S
         first = min(ends, key=lambda notice: notice.at)
         usage = first.usage
         run.status, run.end = _STATUS[first.status], first.at
-        if run.status in ("completed", "failed") and (spawn.inner.gave_out or _is_api_error(first.said)):
+        if run.status in ("completed", "failed") and (spawn.inner.gave_out or is_api_error(first.said)):
             run.status = "interrupted"
         run.context_tokens = usage.get("total_tokens", usage.get("subagent_tokens"))
         run.tool_calls = usage.get("tool_uses")
@@ -346,7 +346,8 @@ def _add_steps(run: Run, inner: InnerSteps) -> None:
     run.retries = len(inner.retries) if inner.has_own_file or inner.retries else None
 
 
-def _is_api_error(said: Any) -> bool:
+def is_api_error(said: Any) -> bool:
+    """Whether a text begins as the API's errors do."""
     return isinstance(said, str) and _API_ERROR.search(said[:300]) is not None
 
 

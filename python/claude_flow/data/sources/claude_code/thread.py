@@ -110,7 +110,7 @@ class Threads:
         self._maybe: dict[str, Spawn] = {}  # calls of tools that no one knows, until their results
 
     def read(self, transcript: Transcript) -> None:
-        """Take in every line of one file."""
+        """Take in every line of one transcript."""
         for number, line in self._log.objects(transcript.path):
             kind = line.get("type")
             if not isinstance(kind, str) or kind not in TYPES:
@@ -123,9 +123,10 @@ class Threads:
             agent = agent_of(line)
             if agent is not None and agent.startswith(_INTERNAL):
                 continue
-            self._line(line, kind, at, text(line.get("sessionId")) or transcript.session, agent)
+            self.line(line, kind, at, text(line.get("sessionId")) or transcript.session, agent)
 
-    def _line(self, line: dict[str, Any], kind: str, at: datetime | None, session: str, agent: str | None) -> None:
+    def line(self, line: dict[str, Any], kind: str, at: datetime | None, session: str, agent: str | None) -> None:
+        """Take in one line, of a session or of its ``agent``."""
         self.mentions.add(("session", session))
         if at is not None and (cwd := text(line.get("cwd"))) is not None:
             here = (agent is not None, at.timestamp(), cwd)
@@ -232,6 +233,10 @@ class Threads:
             inner = as_dict(data.get("message"))
             when = moment(inner.get("timestamp"))
             self.inner[session, agent].add(inner, None if when is None else when.timestamp())
+            if when is not None and inner.get("type") == "assistant":
+                self._assistant(inner, when, session, agent)
+            elif when is not None and inner.get("type") == "user":
+                self._user(inner, when, session, agent)
 
     def _notice(self, content: Any, at: datetime | None) -> None:
         if at is not None:
