@@ -9,7 +9,7 @@ VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' python/claude_flow/__
 MODULE := python/claude_flow/wasm/relaxed.wasm
 SOURCES := CMakeLists.txt pyproject.toml $(shell find cpp python/claude_flow -type f -not -name '*.pyc' -not -name '*.so')
 
-.PHONY: demo test wasm wheel lint docs guide tour bench evaluate models clean
+.PHONY: demo test wasm wheel lint docs guide tour bench bench-compare evaluate models clean
 
 demo: $(VENV)/.installed  ## print assignments for the guide's example swarm, by the model that ships with the package
 	$(BIN)/claude-flow neural infer coordination --input docs/examples/swarm.json --explain-decision true
@@ -86,6 +86,9 @@ sanitize:  ## the C++ tests under ASan, UBSan and TSan, and the fuzzers of the l
 bench: $(VENV)/.peers  ## race the engine against its peers (10 minutes, a quiet machine); QUICK=1 only tries it out, in 90 s
 	$(BIN)/python -m bench $(if $(QUICK),--quick --out build/bench-quick.json)
 	$(if $(QUICK),,$(BIN)/python -m bench.report && $(BIN)/python -m bench.parity)
+
+bench-compare: $(VENV)/.tools  ## is the working tree slower than a commit? make bench-compare BASE=main (10 minutes)
+	$(BIN)/python -m bench.compare $(BASE) $(ARGS)
 
 # Two processes, each on one core. What is done is kept in build/evaluation: after an interruption the run goes on.
 evaluate: $(VENV)/.tools  ## judge our networks on public data beside baselines: make evaluate DATA=folder (60 minutes); QUICK=1 only tries it out

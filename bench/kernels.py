@@ -11,14 +11,11 @@ import numpy as np
 import torch
 
 import claude_flow as cf
+from bench.points import BYTES, ELEMENTWISE, ELEMENTWISE_ENGINES, OURS, PRODUCTS, ROW
 from bench.race import agree, race
 from claude_flow import _core
 from claude_flow.measure import machine
 
-GEMM_SIZES = (128, 256, 512, 1024)
-BYTES = (64 << 10, 256 << 10, 512 << 10)
-ROW = 512  # columns of a layer norm or softmax
-OURS = "claude-flow"
 _OPSET = 18
 
 
@@ -29,19 +26,28 @@ def _linear(size: int, isa: str) -> Callable[[np.ndarray], np.ndarray]:
     return _core.Model(program, [weight], isa).run
 
 
-def gemm(size: int, seconds: float) -> dict[str, Any]:
-    """A square product; OpenBLAS gets its weight as it likes it best, transposed in memory."""
+def product_isas() -> list[str]:
+    """Instruction sets whose fp32 products differ, of those that this CPU has."""
+    return [isa for isa in _core.available() if isa in ("sse41", "avx2", "avx512")]
+
+
+def gemm_calls(size: int) -> dict[str, Callable[[], Any]]:
+    """A square product by every contender; OpenBLAS gets its weight as it likes it best, transposed in memory."""
     x = np.random.default_rng(0).standard_normal((size, size), np.float32)
     weight = np.ascontiguousarray(np.random.default_rng(1).standard_normal((size, size), np.float32).T)
     out = np.empty((size, size), np.float32)
-    isas = [isa for isa in _core.available() if isa in ("sse41", "avx2", "avx512")]
-    calls: dict[str, Callable[[], Any]] = {f"{OURS} {isa}": partial(_linear(size, isa), x) for isa in isas}
+    calls: dict[str, Callable[[], Any]] = {f"{OURS} {isa}": partial(_linear(size, isa), x) for isa in product_isas()}
     calls["openblas"] = lambda: np.matmul(x, weight, out=out)
     reference = x.astype(np.float64) @ weight
     for call in calls.values():
         agree(reference, call(), 80)
-    times = race(calls, seconds)
-    peaks = {isa: _peak(isa, seconds / 10) for isa in isas}
+    return calls
+
+
+def gemm(size: int, seconds: float) -> dict[str, Any]:
+    """A race of square products, and the machine's limit beside it."""
+    times = race(gemm_calls(size), seconds)
+    peaks = {isa: _peak(isa, seconds / 10) for isa in product_isas()}
     return {"kernel": "gemm", "size": size, "operations": 2 * size**3, "times": times, "peaks": peaks}
 
 
@@ -80,7 +86,13 @@ def _onnx(op: str, shape: tuple[int, ...], **attributes: Any) -> Callable[[np.nd
         binding = session.io_binding()
         binding.bind_cpu_input("x", x)
         binding.bind_output("y", "cpu", 0, np.float32, y.shape, y.ctypes.data)
-        return lambda: session.run_with_iobinding(binding)
+        arrays = x, y  # the binding keeps their addresses alone
+
+        def run() -> np.ndarray:
+            session.run_with_iobinding(binding)
+            return arrays[1]
+
+        return run
 
     return bind
 
@@ -98,7 +110,7 @@ def _torch_calls(x: torch.Tensor, y: torch.Tensor) -> dict[str, Callable[[], Any
     }
 
 
-ELEMENTWISE = {
+_ONNX_NODES = {
     # name in claude_flow.ops: (ONNX op, its attributes)
     "layer_norm": ("LayerNormalization", {"axis": -1, "epsilon": 1e-5}),
     "softmax": ("Softmax", {"axis": -1}),
@@ -109,26 +121,34 @@ ELEMENTWISE = {
 }
 
 
-def elementwise(name: str, size: int, seconds: float) -> dict[str, Any]:
-    """A kernel over ``size`` bytes in and ``size`` bytes out, which every engine writes into memory that it had before;
+def elementwise_call(name: str, size: int, engine: str) -> Callable[[], Any]:
+    """One engine's kernel, held to the result in double before it is timed; for PyTorch's, see :func:`elementwise`.
+
+    A kernel over ``size`` bytes in and ``size`` bytes out, which every engine writes into memory that it had before;
     only PyTorch's layer norm, which knows no ``out``, takes new memory at every call."""
-    op, attributes = ELEMENTWISE[name]
+    op, attributes = _ONNX_NODES[name]
     x = np.random.default_rng(0).standard_normal((size // 4 // ROW, ROW), np.float32)
-    outs = {engine: np.empty_like(x) for engine in (OURS, "onnxruntime", "pytorch", "copy")}
+    out = np.empty_like(x)
     operands = (np.ones(ROW, np.float32), np.zeros(ROW, np.float32)) if name == "layer_norm" else ()
-    calls: dict[str, Callable[[], Any]] = {
-        OURS: partial(getattr(cf.ops, name), x, *operands, out=outs[OURS]),
-        "pytorch": _torch_calls(torch.from_numpy(x), torch.from_numpy(outs["pytorch"]))[name],
-        "onnxruntime": _onnx(op, x.shape, **attributes)(x, outs["onnxruntime"]),
-        "copy": lambda: np.copyto(outs["copy"], x),
-    }
-    reference = _reference(name, x.astype(np.float64))
+    call: Callable[[], Any]
+    match engine:
+        case "claude-flow":
+            call = partial(getattr(cf.ops, name), x, *operands, out=out)
+        case "pytorch":
+            call = _torch_calls(torch.from_numpy(x), torch.from_numpy(out))[name]
+        case "onnxruntime":
+            call = _onnx(op, x.shape, **attributes)(x, out)
+        case _:
+            return partial(np.copyto, out, x)
     with torch.inference_mode():
-        for engine, call in calls.items():
-            result = call()
-            if engine == "copy":
-                continue
-            agree(reference, outs[engine] if engine == "onnxruntime" else np.asarray(result), 100)
+        agree(_reference(name, x.astype(np.float64)), np.asarray(call()), 100)
+    return call
+
+
+def elementwise(name: str, size: int, seconds: float) -> dict[str, Any]:
+    """A race of one elementwise kernel."""
+    calls = {engine: elementwise_call(name, size, engine) for engine in ELEMENTWISE_ENGINES}
+    with torch.inference_mode():
         return {"kernel": name, "bytes": size, "times": race(calls, seconds)}
 
 
@@ -165,7 +185,7 @@ def measure(seconds: float, note: Callable[[str], None], quick: bool) -> dict[st
     """All kernels. ``seconds``: of each race, a third of it for these."""
     note("kernels: ceilings")
     found: dict[str, Any] = {"ceilings": ceilings(seconds), "gemm": [], "elementwise": []}
-    for size in GEMM_SIZES[:2] if quick else GEMM_SIZES:
+    for size in PRODUCTS[:2] if quick else PRODUCTS:
         note(f"kernels: gemm {size}")
         found["gemm"].append(gemm(size, seconds / 3))
     for name in ELEMENTWISE:

