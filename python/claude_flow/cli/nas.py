@@ -30,12 +30,12 @@ def _network(task: str, space: str | None) -> str:
     return row.name
 
 
-def _setting(network: str, data: str | None, epochs: int) -> Any:
+def _setting(network: str, data: str | None, epochs: int, use: str | None = "train") -> Any:
     from claude_flow.data import preprocess
     from claude_flow.search.candidate import Setting
     from claude_flow.values import parse_json
 
-    folder = preprocess.for_network(network, data or f"preprocessed-{network}-data")
+    folder = preprocess.for_network(network, data or f"preprocessed-{network}-data", use=use)
     document: dict[str, Any] = {}
     shipped = registry.built_in_configs(network)
     if shipped:
@@ -199,7 +199,7 @@ def evaluate(
     from claude_flow.search import architecture
 
     network, found = architecture.candidates(candidates)
-    setting = _setting(network, data, epochs)
+    setting = _setting(network, data, epochs, None)  # it is trained on the one part and judged on the other
     with output.progress("evaluating", 1.0) as bar:
         answer = architecture.evaluate(
             setting,

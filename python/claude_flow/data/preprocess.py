@@ -58,7 +58,9 @@ def preprocess(
     return result
 
 
-def for_network(network: str, name: str, note: Callable[[str], None] = lambda text: None) -> Path:
+def for_network(
+    network: str, name: str, note: Callable[[str], None] = lambda text: None, use: str | None = "train"
+) -> Path:
     """The tensors of the dataset or view ``name`` to train one network on: itself, or preprocessed from its tables.
 
     What is made from tables is kept as ``NAME-for-NETWORK`` of the workspace, and made anew each time; ``note`` is told
@@ -68,7 +70,7 @@ def for_network(network: str, name: str, note: Callable[[str], None] = lambda te
         InputError: there is no such dataset, it holds another network's tensors, or its tables cannot teach this one.
     """
     row = networks.get(network)
-    found = views.find(name, network, use="train")
+    found = views.find(name, network, use=use)
     folder = found.folder
     if found.says:
         note(found.says)

@@ -167,13 +167,14 @@ class Federation:
         names = [name for name, t in start.items() if t.is_floating_point()]
         state = self.state or {"round": 0, "weights": start, "best": start, "best_loss": float("inf"), "adam": {}}
         while state["round"] < rounds:
-            if time.monotonic() > deadline:
+            if state["round"] and time.monotonic() > deadline:  # a first round leaves a model, however short the time
                 return state["best"], "time budget used up"
             before = _flat(state["weights"], names)
             updates, present, absent = [], [], {}
-            for participant in self.participants:
+            for place, participant in enumerate(self.participants):
+                left = (deadline - time.monotonic()) / (len(self.participants) - place)
                 try:
-                    after = self._local(participant, state["weights"], state["round"])
+                    after = self._local(participant, state["weights"], state["round"], left)
                     update = _flat(after, names) - before
                     if not np.isfinite(update).all():
                         raise ClaudeFlowError("its weights are not finite")
@@ -216,7 +217,7 @@ class Federation:
                 found[participant.name] = float(participant.data.metrics(module, "validation")["loss"])
         return found
 
-    def _local(self, participant: Participant, weights: Weights, number: int) -> Weights:
+    def _local(self, participant: Participant, weights: Weights, number: int, seconds: float) -> Weights:
         keep = _Keep()
         hooks: list[Hook] = [keep]
         if self.strategy == "fedprox":
@@ -236,6 +237,7 @@ class Federation:
                 start=weights,
                 hooks=hooks,
                 distributed="off",
+                time_budget=None if np.isinf(seconds) else max(0.2, seconds),
                 store=False,
             )
         return keep.weights

@@ -60,7 +60,10 @@ def train(
         config = start.config()
     else:
         start = None
-        config = training.parse({f"{network}-training": {}}, network)
+        shipped = registry.built_in_configs(network)
+        config = (
+            training.read(shipped[-1], network) if shipped else training.parse({f"{network}-training": {}}, network)
+        )
     members = _participants(row, participants, data, seed, config)
     torch.manual_seed(seed)
     module = members[0].data.module(config.network) if start is None else start.module
@@ -97,8 +100,6 @@ def train(
         progress=progress,
         save=lambda new: _write(checkpoint, new, about),
     )
-    if not federation.history and not state:
-        raise InputError("the time budget ended before the first round did; give it more time")
     module.load_state_dict(best)
     module.eval()
     return _store(row, module, federation, members, name, stopped, about)

@@ -231,6 +231,7 @@ def meta(
     learning_rate: float = 1e-3,
     examples: int = 20,
     seed: int = 0,
+    time_budget: float | None = None,
     **options: Any,
 ) -> tuple[Trained | None, dict[str, dict[str, float]]]:
     """Meta-train ``source`` on the tasks in ``data`` (its parts) and store a version of ``name``.
@@ -266,13 +267,17 @@ def meta(
     config = source.config(
         epochs=epochs, learning_rate={"initial": learning_rate}, early_stopping={"monitor": "validation-loss"}
     )
-    trained = run.train(source.row.name, config, made, name, start=source.weights, seed=seed, **options)
+    # Half of the time is the rival's.
+    share = None if time_budget is None else time_budget / 2
+    options |= {"start": source.weights, "seed": seed, "time_budget": share}
+    trained = run.train(source.row.name, config, made, name, **options)
     found = {"source": made.metrics(source.module, "validation")}
     if trained is not None:
         found["this"] = made.metrics(read(trained.path).module, "validation")
     with tempfile.TemporaryDirectory() as scratch:
         joint = Joint(made)
-        loop.fit(source.row.name, config, joint, Path(scratch), start=source.weights, seed=seed, distributed="off")
+        options |= {"distributed": "off", "resume": False}
+        loop.fit(source.row.name, config, joint, Path(scratch), **options)
         found["joint"] = made.metrics(read(Path(scratch) / "model.safetensors").module, "validation")
     return trained, found
 
