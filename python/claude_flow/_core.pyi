@@ -37,13 +37,17 @@ class Model:
     ) -> None: ...
     def run(
         self,
-        x: NDArray[np.float32],
-        lengths: NDArray[np.int32] | None = None,
+        x: NDArray[np.float32] | Sequence[NDArray[np.float32]],
+        lengths: NDArray[np.int32] | Sequence[NDArray[np.int32] | None] | None = None,
         out: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]: ...
     def profile(
-        self, x: NDArray[np.float32], lengths: NDArray[np.int32] | None = None
+        self,
+        x: NDArray[np.float32] | Sequence[NDArray[np.float32]],
+        lengths: NDArray[np.int32] | Sequence[NDArray[np.int32] | None] | None = None,
     ) -> list[tuple[int, int, float]]: ...
+    @property
+    def inputs(self) -> list[tuple[int, int, int]]: ...
     @property
     def isa(self) -> str: ...
     @property

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from claude_flow.errors import InputError
 from claude_flow.lowering import Lowering
 from claude_flow.modelfile import ModelFile, write
-from claude_flow.quantize import dequantize, quantize
+from claude_flow.modelfile.quantize import dequantize, quantize
 
 if TYPE_CHECKING:
     from torch import nn
@@ -54,7 +54,7 @@ def save(
 
     ``precision``: ``"fp32"``, or ``"fp16"`` to store the weights in half precision (they are widened at load, so
     the file halves and the arithmetic stays fp32), or ``"int8"`` for 8-bit arithmetic; ``calibration``, a
-    representative batch of inputs, then fixes the activations' ranges (:func:`claude_flow.quantize.quantize`).
+    representative batch of inputs, then fixes the activations' ranges (:mod:`claude_flow.modelfile.quantize`).
     ``metadata`` may give the file's ``features``, ``calibration`` and ``provenance`` (see :class:`ModelFile`). Raises
     :class:`InputError` for another module or precision.
 

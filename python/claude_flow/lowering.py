@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from claude_flow.program import ABSENT, Op, Program
+from claude_flow.modelfile import ABSENT, Activation, Op, Program
 
 __all__ = ["GELU", "NONE", "RELU", "TANH", "Lowering"]
 
-NONE, RELU, GELU, TANH = 0, 1, 2, 3
+NONE, RELU, GELU, TANH = Activation.NONE, Activation.RELU, Activation.GELU, Activation.TANH
 
 
 class Lowering(Program):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -11,11 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from claude_flow import layout, modelfile, networks, registry, runtime
+from claude_flow import modelfile, networks, registry, runtime
 from claude_flow.errors import InputError
-from claude_flow.quantize import quantize
+from claude_flow.modelfile import layout
+from claude_flow.modelfile.quantize import quantize
 
 __all__ = ["Decision", "Model", "load", "load_as", "load_for"]
+
+#: A batch, or one for each input of a model of several.
+Arrays = NDArray[np.float32] | Sequence[NDArray[np.float32]]
+Lengths = NDArray[np.int32] | Sequence[NDArray[np.int32] | None] | None
 
 BACKENDS = ("native", "wasm", "torch")
 
@@ -60,18 +66,19 @@ class Model:
         self._runner = runner
         self._head = networks.get(file.network).head(path, file)
 
-    def run(self, x: NDArray[np.float32], lengths: NDArray[np.int32] | None = None) -> NDArray[np.float32]:
+    def run(self, x: Arrays, lengths: Lengths = None) -> NDArray[np.float32]:
         """Run the network on a batch; one crossing into the engine, which releases the GIL.
 
         ``x``: float32, C-contiguous: coordination ``[B, T, 512] -> [B, T, 256]``, optimization
         ``[B, 256] -> [B, 128]``, prediction ``[B, T, 128] -> [B, 64]`` (at the spec's sizes), ``1 <= T <= 128``.
         ``lengths``: int32 ``[B]``, real tokens per item (default: all T); outputs of padded tokens are 0.
+        A program of several inputs takes a list of such arrays, each with a T of its own, and of lengths or None.
         Raises ``ValueError`` for any other shape, type or length.
         """
         y: NDArray[np.float32] = self._runner.run(x, lengths)
         return y
 
-    def profile(self, x: NDArray[np.float32], lengths: NDArray[np.int32] | None = None) -> list[tuple[int, int, float]]:
+    def profile(self, x: Arrays, lengths: Lengths = None) -> list[tuple[int, int, float]]:
         """Run once with a clock around every op of the program: ``(op, opcode, seconds)`` in the program's order.
 
         Arguments as for :meth:`run`. The opcode is the one that ran (docs/model_format.md). Raises

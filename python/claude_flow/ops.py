@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from claude_flow import _core
+from claude_flow.modelfile import ABSENT, PER_ITEM, PER_TOKEN, Activation, Op
 
 __all__ = [
     "attention",
@@ -41,11 +42,8 @@ __all__ = [
 
 Array = NDArray[np.float32]
 
-_ACTIVATIONS = {"none": 0, "relu": 1, "gelu": 2, "tanh": 3, "sigmoid": 4}
-_EXP = 5
-_LINEAR, _ATTENTION, _LSTM, _LINEAR_I8 = 1, 3, 4, 8
-_ABSENT = -1
-_ITEM, _TOKEN = 0, 1
+#: Of `linear`, by name: those that a program may name.
+_ACTIVATIONS = {code.name.lower(): code for code in Activation if code is not Activation.EXP}
 
 
 def relu(x: ArrayLike, isa: str = "auto", *, out: Array | None = None) -> Array:
@@ -54,7 +52,7 @@ def relu(x: ArrayLike, isa: str = "auto", *, out: Array | None = None) -> Array:
     >>> relu([-1.0, 2.0])
     array([0., 2.], dtype=float32)
     """
-    return _core.activation(_floats(x, "x"), _ACTIVATIONS["relu"], isa, out)
+    return _core.activation(_floats(x, "x"), Activation.RELU, isa, out)
 
 
 def gelu(x: ArrayLike, isa: str = "auto", *, out: Array | None = None) -> Array:
@@ -63,7 +61,7 @@ def gelu(x: ArrayLike, isa: str = "auto", *, out: Array | None = None) -> Array:
     >>> gelu([0.0, 1.0]).round(4)
     array([0.    , 0.8413], dtype=float32)
     """
-    return _core.activation(_floats(x, "x"), _ACTIVATIONS["gelu"], isa, out)
+    return _core.activation(_floats(x, "x"), Activation.GELU, isa, out)
 
 
 def tanh(x: ArrayLike, isa: str = "auto", *, out: Array | None = None) -> Array:
@@ -72,7 +70,7 @@ def tanh(x: ArrayLike, isa: str = "auto", *, out: Array | None = None) -> Array:
     >>> tanh([0.0, 20.0])
     array([0., 1.], dtype=float32)
     """
-    return _core.activation(_floats(x, "x"), _ACTIVATIONS["tanh"], isa, out)
+    return _core.activation(_floats(x, "x"), Activation.TANH, isa, out)
 
 
 def sigmoid(x: ArrayLike, isa: str = "auto", *, out: Array | None = None) -> Array:
@@ -81,7 +79,7 @@ def sigmoid(x: ArrayLike, isa: str = "auto", *, out: Array | None = None) -> Arr
     >>> sigmoid([0.0])
     array([0.5], dtype=float32)
     """
-    return _core.activation(_floats(x, "x"), _ACTIVATIONS["sigmoid"], isa, out)
+    return _core.activation(_floats(x, "x"), Activation.SIGMOID, isa, out)
 
 
 def exp(x: ArrayLike, isa: str = "auto", *, out: Array | None = None) -> Array:
@@ -90,7 +88,7 @@ def exp(x: ArrayLike, isa: str = "auto", *, out: Array | None = None) -> Array:
     >>> exp([0.0])
     array([1.], dtype=float32)
     """
-    return _core.activation(_floats(x, "x"), _EXP, isa, out)
+    return _core.activation(_floats(x, "x"), Activation.EXP, isa, out)
 
 
 def softmax(x: ArrayLike, isa: str = "auto", *, out: Array | None = None) -> Array:
@@ -149,8 +147,8 @@ def linear(
     """
     w = _floats(weight, "weight", 2)
     rest = [_floats(bias, "bias", 1)] if bias is not None else []
-    operands = [0, 1, 0, 0, 1 if rest else _ABSENT, _ABSENT, _activation(activation)]
-    return _product(x, w.shape, _LINEAR, operands, [w, *rest], isa, out)
+    operands = [0, 1, 0, 0, 1 if rest else ABSENT, ABSENT, _activation(activation)]
+    return _product(x, w.shape, Op.LINEAR, operands, [w, *rest], isa, out)
 
 
 def linear_int8(
@@ -178,11 +176,11 @@ def linear_int8(
     tensors: list[NDArray[Any]] = [w, _floats(scale, "scale", 1)]
     places = []
     for name, optional in (("bias", bias), ("bounds", bounds)):
-        places.append(_ABSENT if optional is None else len(tensors))
+        places.append(ABSENT if optional is None else len(tensors))
         if optional is not None:
             tensors.append(_floats(optional, name, 1))
-    operands = [0, 1, 0, 0, 1, places[0], _ABSENT, _activation(activation), places[1]]
-    return _product(x, w.shape, _LINEAR_I8, operands, tensors, isa, out)
+    operands = [0, 1, 0, 0, 1, places[0], ABSENT, _activation(activation), places[1]]
+    return _product(x, w.shape, Op.LINEAR_I8, operands, tensors, isa, out)
 
 
 def attention(
@@ -206,7 +204,7 @@ def attention(
     if any(part.shape != parts[0].shape for part in parts):
         raise ValueError(f"q, k and v differ in shape: {', '.join(str(part.shape) for part in parts)}")
     width = parts[0].shape[2]
-    program = _program([(_TOKEN, 3 * width), (_TOKEN, width)], [_ATTENTION, 0, 1, heads], parts[0].shape[1])
+    program = _program([(PER_TOKEN, 3 * width), (PER_TOKEN, width)], [Op.ATTENTION, 0, 1, heads], parts[0].shape[1])
     return _core.Model(program, [], isa).run(np.concatenate(parts, axis=2), _lengths(lengths), out)
 
 
@@ -232,8 +230,8 @@ def lstm(
     tensors = [_floats(w_input, "w_input", 2), _floats(w_recurrent, "w_recurrent", 2)]
     if bias is not None:
         tensors.append(_floats(bias, "bias", 1))
-    values = [(_TOKEN, xs.shape[2]), (_TOKEN, tensors[1].shape[1])]
-    program = _program(values, [_LSTM, 0, 1, 0, 1, 2 if bias is not None else _ABSENT], xs.shape[1])
+    values = [(PER_TOKEN, xs.shape[2]), (PER_TOKEN, tensors[1].shape[1])]
+    program = _program(values, [Op.LSTM, 0, 1, 0, 1, 2 if bias is not None else ABSENT], xs.shape[1])
     return _core.Model(program, tensors, isa).run(xs, _lengths(lengths), out)
 
 
@@ -250,7 +248,7 @@ def _product(
     width, depth = shape
     if xs.ndim < 1 or xs.shape[-1] != depth:
         raise ValueError(f"x: rows of {depth} columns expected, as the weights have, not shape {xs.shape}")
-    program = _program([(_ITEM, depth), (_ITEM, width)], [code, *operands], 1)
+    program = _program([(PER_ITEM, depth), (PER_ITEM, width)], [code, *operands], 1)
     whole = (*xs.shape[:-1], width)
     rows = None
     if out is not None:

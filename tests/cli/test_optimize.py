@@ -12,7 +12,7 @@ import pytest
 
 import claude_flow as cf
 from claude_flow import engine, modelfile, registry
-from claude_flow.prepack import ARCHITECTURES
+from claude_flow.compress.prepack import ARCHITECTURES
 
 X = np.random.default_rng(0).standard_normal((1, 5, 512)).astype(np.float32)
 HERE = [isa for isa in engine.available() if isa in ARCHITECTURES]

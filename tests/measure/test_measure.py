@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 import claude_flow as cf
-from claude_flow import modelfile, quantize
+from claude_flow import modelfile
 from claude_flow.errors import InputError
 from claude_flow.measure import machine, profile, workload
 from claude_flow.measure.graph import Graph
-from claude_flow.program import Op
+from claude_flow.modelfile import Op
+from claude_flow.modelfile.quantize import quantize
 
 torch = pytest.importorskip("torch")
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
@@ -63,7 +64,7 @@ def test_products_are_as_many_as_torch_counts(saved):
 
 def test_8_bit_weights_are_a_quarter(saved):
     file = modelfile.read(saved[1])
-    whole, quarter = Graph(file), Graph(quantize.quantize(file))
+    whole, quarter = Graph(file), Graph(quantize(file))
     for a, b in zip(whole.nodes, quarter.nodes, strict=True):
         if b.int8:
             assert 4 * b.weights["weight"].nbytes == a.weights["weight"].nbytes

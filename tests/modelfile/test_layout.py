@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 
 import claude_flow as cf
-from claude_flow import _core, engine, export, layout, modelfile, nets, plan
+from claude_flow import _core, engine, export, modelfile, nets
 from claude_flow.errors import InputError
-from claude_flow.quantize import quantize
+from claude_flow.modelfile import Op, fuse, layout
+from claude_flow.modelfile.quantize import quantize
 
 # Widths that fill no tile, no block of units and no group of four.
 CONFIGS = {
@@ -107,12 +108,10 @@ def test_weights_begin_at_multiples_of_the_alignment(plain, alignment, tmp_path)
 def test_fused_or_apart_the_sums_are_the_same(plain, tmp_path):
     for (network, precision), source in plain.items():
         whole = modelfile.read(source)
-        apart = plan.split(whole)
-        again = plan.fuse(apart)
-        attentions = sum(
-            code is plan.Op.ATTENTION for code, _ in plan.Program.parse(whole.program, whole.program_tensors).ops
-        )
-        counts = [len(plan.Program.parse(f.program, f.program_tensors).ops) for f in (whole, apart, again)]
+        apart = fuse.split(whole)
+        again = fuse.fuse(apart)
+        attentions = sum(code is Op.ATTENTION for code, _ in whole.parse().ops)
+        counts = [len(f.parse().ops) for f in (whole, apart, again)]
         assert counts == [counts[0], counts[0] + 2 * attentions, counts[0]]
         x, answers = _input(network), []
         for i, file in enumerate((whole, apart, again)):

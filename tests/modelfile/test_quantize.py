@@ -11,8 +11,8 @@ import torch
 import claude_flow as cf
 from claude_flow import export, modelfile, nets
 from claude_flow.errors import InputError
-from claude_flow.program import Op, Program
-from claude_flow.quantize import quantize
+from claude_flow.modelfile import Op, Program
+from claude_flow.modelfile.quantize import quantize
 
 NETWORKS = {
     "coordination": ({}, (2, 9, 512)),

@@ -46,7 +46,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def int8_files(files: dict[str, Path]) -> dict[str, Path]:
     """The same networks with 8-bit weights."""
     from claude_flow import modelfile
-    from claude_flow.quantize import quantize
+    from claude_flow.modelfile.quantize import quantize
 
     quantized = {network: path.with_name(f"{network}-int8.safetensors") for network, path in files.items()}
     for network, path in files.items():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,13 @@ import numpy as np
 import pytest
 
 import claude_flow as cf
-from claude_flow import _core, export, modelfile, nets, registry
+from claude_flow import export, modelfile, nets, registry
 from claude_flow.errors import InputError
+from claude_flow.modelfile import Op, probe
 from claude_flow.networks import text
 from claude_flow.networks.coordination import answer as coordination
 from claude_flow.networks.coordination.features import Encoder, parse_request
 from claude_flow.networks.scale import Scaler
-from claude_flow.program import Op, Program
 
 ROOT = Path(__file__).parents[2]
 MODULES = ROOT / "emscripten" / "node_modules"
@@ -195,23 +194,18 @@ def test_attention_weighs_the_values_as_the_engine_does(node: Any, files: dict[s
     """Shares from JavaScript times v are what the native engine's attention writes: that needs the right ones."""
     path, tokens = files["coordination"], 9
     file = modelfile.read(path)
-    program = Program.parse(file.program, file.program_tensors)
-    weights = [file.tensors[name] for name in file.program_tensors]
+    program = file.parse()
     x = np.random.default_rng(3).standard_normal((1, tokens, 512)).astype(np.float32)
 
-    def value(target: int, ops: int) -> np.ndarray:
-        part = replace(program, target=target, ops=program.ops[:ops])
-        return _core.Model(np.asarray(part.words(), np.int32), weights).run(x)[0]
-
     (answer,) = node.ask({"job": "attention", "path": str(path), "x": node.packed(x), "tokens": tokens})
-    attentions = [(i, o) for i, (code, o) in enumerate(program.ops) if code is Op.ATTENTION]
+    attentions = [o for code, o in program.ops if code is Op.ATTENTION]
     assert len(attentions) == len(answer["value"]["layers"]) == 4
-    for (i, o), layer, shares in zip(attentions, *answer["value"].values(), strict=True):
+    for o, layer, shares in zip(attentions, *answer["value"].values(), strict=True):
         assert layer == {"heads": o["heads"]}
         share = node.unpacked(shares).reshape(o["heads"], tokens, tokens)
         assert np.allclose(share.sum(axis=2), 1, atol=1e-5)
-        v = np.split(value(o["source"], i), 3, axis=1)[2].reshape(tokens, o["heads"], -1)
-        want = value(o["target"], i + 1)
+        v = np.split(probe.run(file, o["source"], x)[0], 3, axis=1)[2].reshape(tokens, o["heads"], -1)
+        want = probe.run(file, o["target"], x)[0]
         assert np.allclose(np.einsum("hft,thw->fhw", share, v).reshape(tokens, -1), want, atol=1e-4)
 
 

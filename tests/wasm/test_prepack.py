@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 import claude_flow as cf
-from claude_flow import _core, layout, modelfile, prepack, wasm
+from claude_flow import _core, modelfile, wasm
+from claude_flow.compress import prepack
 from claude_flow.measure import simd
+from claude_flow.modelfile import layout
 from claude_flow.wasm.modules import ISAS, module_path
 
 SHAPES = {"coordination": (2, 6, 512), "optimization": (3, 256), "prediction": (2, 5, 128)}

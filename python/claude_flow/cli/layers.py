@@ -29,7 +29,7 @@ class Part(NamedTuple):
 
 
 _GROUND = "errors values files schema statistics registry"
-_FILE = f"{_GROUND} program lowering layout modelfile quantize"
+_FILE = f"{_GROUND} modelfile lowering"
 _RUN = f"{_FILE} _core engine ops model runtime wasm nets export networks requests"
 _LEARN = f"{_RUN} data train evaluate measure report"
 
@@ -43,14 +43,11 @@ PYTHON: dict[str, Part] = {
     "statistics": Part("intervals, paired tests, corrections, scores", "errors", "scipy"),
     "registry": Part("names to things: models, datasets, configurations, runs", "errors values files schema"),
     "engine": Part("which instruction sets there are, and which one runs", "_core"),
-    "ops": Part("single kernels on NumPy arrays", "_core errors"),
-    "program": Part("the list of ops", "errors"),
-    "lowering": Part("a torch module's tensors to ops", "errors program"),
-    "layout": Part("weights in the order of one instruction set", "errors program modelfile"),
-    "modelfile": Part("the model file: read, written, laid out, quantized, probed", _FILE),
-    "plan": Part("products fused or apart", _FILE),
-    "prepack": Part("what `optimize-simd` and `optimize-memory` write", f"{_RUN} plan measure"),
-    "quantize": Part("a float model file to an 8-bit one", f"{_FILE} _core"),
+    "ops": Part("single kernels on NumPy arrays", "_core errors modelfile"),
+    "modelfile": Part(
+        "model files and the list of ops: read, written, laid out, fused, quantized, probed", f"{_GROUND} _core"
+    ),
+    "lowering": Part("a torch module's tensors to ops", "errors modelfile"),
     "model": Part("`load`, `run`, `decide`", _RUN),
     "runtime": Part("how models run in this workspace", _GROUND),
     "run": Part("batches of requests, servers", f"{_RUN} report", "pyarrow"),
@@ -65,7 +62,7 @@ PYTHON: dict[str, Part] = {
         "pyarrow pandera spacy presidio_analyzer sklearn",
     ),
     "train": Part("the one training loop, and the recipes on it", _LEARN, "tensorboard scipy opacus"),
-    "compress": Part("smaller models: quantized, pruned, distilled", _LEARN),
+    "compress": Part("smaller or faster models: quantized, pruned, distilled, prepacked", _LEARN),
     "search": Part("architecture search", _LEARN, "optuna scipy"),
     "insight": Part("explanations and debugging", _LEARN, "captum sklearn"),
     "evaluate": Part("judging models on held-out data", _LEARN, "sklearn lightgbm scipy"),

@@ -132,7 +132,7 @@ def optimize_simd(
     same bits. Kernels are compiled ahead, and the order of their instructions with them: aggressive scheduling measures
     the model on every set of kernels that the target can run, up to the vector width, and takes the fastest.
     """
-    from claude_flow import prepack
+    from claude_flow.compress import prepack
 
     path = registry.model_path(model)
     with output.progress("optimize", 1, unit="share") as bar:
@@ -196,7 +196,7 @@ def optimize_memory(
     which a value takes the place of those that are no longer needed. The report tells the arena's size, and what it
     would be if no two values shared a place.
     """
-    from claude_flow import prepack
+    from claude_flow.compress import prepack
 
     path = registry.model_path(model)
     name = name or f"{_base(model)}-memory"

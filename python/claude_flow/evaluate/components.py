@@ -21,7 +21,7 @@ from claude_flow import engine, modelfile, networks
 from claude_flow.errors import InputError, MissingExtra, require
 from claude_flow.evaluate.result import Progress
 from claude_flow.model import Model
-from claude_flow.program import ABSENT, PER_ITEM, PER_TOKEN, Op, Program
+from claude_flow.modelfile import ABSENT, PER_ITEM, PER_TOKEN, Op, Program
 from claude_flow.values import did_you_mean
 from claude_flow.wasm import modules
 
@@ -334,7 +334,7 @@ def _of_file(name: str, file: modelfile.ModelFile, x: Array, lengths: Array | No
 
 def _network(row: networks.Network) -> Callable[[np.random.Generator], Iterator[Case]]:
     def cases(generator: np.random.Generator) -> Iterator[Case]:
-        from claude_flow.quantize import quantize
+        from claude_flow.modelfile.quantize import quantize
 
         for label, module in (("a few units", _tiny(row)), ("the guide's sizes", nets.create(row.name).eval())):
             file = export.lower(module)

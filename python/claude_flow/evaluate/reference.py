@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from claude_flow.program import ABSENT, PER_TOKEN, Op, Program
+from claude_flow.modelfile import ABSENT, PER_TOKEN, Op, Program
 
 __all__ = ["ACTIVATIONS", "OPS", "Call", "Result", "run"]
 

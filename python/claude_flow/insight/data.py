@@ -14,7 +14,7 @@ from claude_flow import export, modelfile, networks, registry
 from claude_flow.errors import InputError
 from claude_flow.evaluate import judge
 from claude_flow.files import temporary_folder
-from claude_flow.program import Program
+from claude_flow.modelfile import Program
 
 __all__ = ["Subject", "subject"]
 

@@ -18,7 +18,7 @@ from claude_flow.errors import InputError
 from claude_flow.measure import machine, workload
 from claude_flow.measure.graph import Cost, Graph, Node
 from claude_flow.model import Model, load
-from claude_flow.quantize import quantize
+from claude_flow.modelfile.quantize import quantize
 
 __all__ = ["computation", "latency", "limits"]
 

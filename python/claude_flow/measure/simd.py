@@ -18,7 +18,7 @@ from claude_flow.errors import ClaudeFlowError, InputError
 from claude_flow.measure import machine, workload
 from claude_flow.measure.graph import Graph
 from claude_flow.model import Model, load
-from claude_flow.program import PER_ITEM, PER_TOKEN, Op, Program
+from claude_flow.modelfile import PER_ITEM, PER_TOKEN, Op, Program
 from claude_flow.wasm.binary import count_instructions
 from claude_flow.wasm.modules import available, module_path
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from claude_flow.lowering import GELU, Lowering
-from claude_flow.program import PER_ITEM
+from claude_flow.modelfile import PER_ITEM
 
 from .config import Config
 

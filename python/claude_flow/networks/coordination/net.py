@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from claude_flow.lowering import GELU, Lowering
+from claude_flow.modelfile import PER_TOKEN, Op
 from claude_flow.networks.coordination.config import CoordinationConfig
-from claude_flow.program import PER_TOKEN, Op
 
 __all__ = ["CoordinationNet", "Net", "layers", "lower", "restored", "stored"]
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from claude_flow.lowering import RELU, Lowering
+from claude_flow.modelfile import PER_ITEM
 from claude_flow.networks.optimization.config import OptimizationConfig
-from claude_flow.program import PER_ITEM
 
 __all__ = ["Net", "OptimizationNet", "lower", "restored", "stored"]
 

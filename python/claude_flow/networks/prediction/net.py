@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from claude_flow.lowering import GELU, TANH, Lowering
+from claude_flow.modelfile import ABSENT, PER_ITEM, PER_TOKEN, Op
 from claude_flow.networks.prediction.config import PredictionConfig
-from claude_flow.program import ABSENT, PER_ITEM, PER_TOKEN, Op
 
 __all__ = ["Net", "PredictionNet", "lower", "restored", "stored"]
 

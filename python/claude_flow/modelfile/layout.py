@@ -6,39 +6,19 @@ the same bits packed or not.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from claude_flow.errors import InputError
-from claude_flow.program import ABSENT, TENSORS, Op, Program
+from claude_flow.modelfile.file import ModelFile
+from claude_flow.modelfile.ops import Kind
+from claude_flow.modelfile.program import Program
 
-if TYPE_CHECKING:
-    from claude_flow.modelfile import ModelFile
-
-__all__ = ["Kind", "Layout", "Packed", "kinds", "pack", "unpack"]
-
-
-class Kind(Enum):
-    """What reads a matrix, which decides the order of its rows: a product, or an LSTM (its input, its recurrence)."""
-
-    PRODUCT = 1
-    GATES = 2
-    RECURRENT = 3
-
-
-_READERS = {
-    (Op.LINEAR, "weight"): Kind.PRODUCT,
-    (Op.LINEAR_I8, "weight"): Kind.PRODUCT,
-    (Op.LSTM, "weight"): Kind.GATES,
-    (Op.LSTM_I8, "weight"): Kind.GATES,
-    (Op.LSTM, "recurrent"): Kind.RECURRENT,
-    (Op.LSTM_I8, "recurrent"): Kind.RECURRENT,
-}
+__all__ = ["Layout", "Packed", "kinds", "pack", "unpack"]
 
 
 @dataclass(frozen=True)
@@ -126,16 +106,12 @@ def _pack_matrix(matrix: NDArray[Any], kind: Kind, layout: Layout) -> Packed:
     return Packed(np.ascontiguousarray(data), kind, layout, rows, columns)
 
 
-def kinds(program: Sequence[int], names: Sequence[str]) -> dict[str, Kind]:
-    """The matrices of a program that can be packed: those that all their readers want in one order.
-
-    Raises :class:`InputError` for what is not a program.
-    """
+def kinds(program: Program) -> dict[str, Kind]:
+    """The matrices of a program that can be packed: those that all their readers want in one order."""
     found: dict[str, set[Kind | None]] = {}
-    for code, operands in Program.parse(program, names).ops:
-        for operand, value in operands.items():
-            if operand in TENSORS and value != ABSENT:
-                found.setdefault(names[value], set()).add(_READERS.get((code, operand)))
+    for code, operands in program.ops:
+        for operand, name in program.tensor_names(operands).items():
+            found.setdefault(name, set()).add(code.matrices.get(operand))
     alone = {name: next(iter(several)) for name, several in found.items() if len(several) == 1}
     return {name: kind for name, kind in alone.items() if kind is not None}
 
@@ -143,7 +119,7 @@ def kinds(program: Sequence[int], names: Sequence[str]) -> dict[str, Kind]:
 def pack(file: ModelFile, layout: Layout) -> ModelFile:
     """The same model with the weights of its products and LSTMs in ``layout``."""
     tensors = dict(unpack(file).tensors)
-    for name, kind in kinds(file.program, file.program_tensors).items():
+    for name, kind in kinds(file.parse()).items():
         matrix = tensors[name]
         fits = matrix.ndim == 2 and matrix.size and (kind is Kind.PRODUCT or matrix.shape[0] % 4 == 0)
         if not fits:

@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from claude_flow import engine, layout, modelfile, plan, registry
+from claude_flow import engine, modelfile, registry
 from claude_flow.errors import InputError
 from claude_flow.files import temporary_folder
 from claude_flow.measure import workload
 from claude_flow.measure.graph import Graph
 from claude_flow.model import Model, load_as
-from claude_flow.program import Program
+from claude_flow.modelfile import fuse, layout
 from claude_flow.runtime import Settings
 from claude_flow.wasm.modules import module_path
 
@@ -148,7 +148,7 @@ def optimize_memory(
             "the report of --memory-pooling true tells what it saves"
         )
     source = modelfile.read(path)
-    file = plan.fuse(source) if fusion else plan.split(source)
+    file = fuse.fuse(source) if fusion else fuse.split(source)
     read = {*file.program_tensors, "commands"}  # the pointer head reads the commands
     unread = [name for name in file.tensors if name not in read]
     if collection == "generational":
@@ -192,7 +192,7 @@ def _target(isa: str) -> _Target:
 
 
 def _ops(file: modelfile.ModelFile) -> int:
-    return len(Program.parse(file.program, file.program_tensors).ops)
+    return len(file.parse().ops)
 
 
 def _answer_seconds(path: Path, settings: Settings, isa: str) -> float:

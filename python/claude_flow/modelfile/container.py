@@ -1,12 +1,12 @@
-"""The model file: an ordinary ``.safetensors`` whose metadata key ``claude_flow`` holds everything else as JSON.
+"""The container: an ordinary ``.safetensors`` whose metadata key ``claude_flow`` holds everything else as JSON.
 
-This module is the only reader and writer of the container in Python; docs/model_format.md describes it.
+This module is its only reader and writer in Python; docs/model_format.md describes it.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,33 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from claude_flow.errors import InputError
-from claude_flow.layout import Kind, Layout, Packed, kinds
+from claude_flow.modelfile.file import ModelFile
+from claude_flow.modelfile.layout import Layout, Packed, kinds
+from claude_flow.modelfile.ops import Kind
+from claude_flow.modelfile.program import Program
 
-__all__ = ["FORMAT", "ModelFile", "read", "write"]
+__all__ = ["FORMAT", "mapped", "read", "write"]
 
 FORMAT = 1
 _KEY = "claude_flow"
-
-
-@dataclass
-class ModelFile:
-    """What a model file holds.
-
-    ``program`` is the flat op list (int32 words, docs/model_format.md) that the engine runs; its operands name
-    tensors by their place in ``program_tensors``. ``features`` is the schema that turns a request into inputs,
-    ``calibration`` the constants that turn outputs into probabilities and intervals, ``provenance`` the card.
-    ``tensors``: arrays, or :class:`claude_flow.layout.Packed` for prepacked weights.
-    """
-
-    network: str
-    config: dict[str, Any]
-    program: list[int]
-    program_tensors: list[str]
-    tensors: dict[str, Any]
-    precision: str = "fp32"
-    features: dict[str, Any] = field(default_factory=dict)
-    calibration: dict[str, Any] = field(default_factory=dict)
-    provenance: dict[str, Any] = field(default_factory=dict)
 
 
 def write(path: str | Path, model: ModelFile, alignment: int = 64) -> None:
@@ -90,8 +72,8 @@ def read(path: str | Path, memory_mapping: bool = True, packed: bool = False) ->
 
     ``memory_mapping``: the tensors are views of the mapped file, which must then keep its content (this package
     replaces files, it never rewrites them); else the file is read into memory.
-    ``packed``: prepacked weights come as they are, :class:`claude_flow.layout.Packed`; else as the matrices that they
-    were.
+    ``packed``: prepacked weights come as they are, :class:`claude_flow.modelfile.layout.Packed`; else as the matrices
+    that they were.
 
     Raises :class:`InputError` naming the file and the fault for anything that is not a model file of this format:
     truncated, wrong JSON, tensors that are missing, of another type or not finite, a layout that does not hold.
@@ -143,7 +125,7 @@ def _packed(
         raise damaged("names no instruction set, or lists no matrices")
     layout, found = Layout(stored["isa"], *sizes), {}
     try:
-        readers = kinds(header["program"], header["program_tensors"])
+        readers = kinds(Program.parse(header["program"], header["program_tensors"]))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     for name, shape in matrices.items():

@@ -1,0 +1,1 @@
+"""Models made smaller or faster: ``prepack``, for one target."""
