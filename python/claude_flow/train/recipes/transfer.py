@@ -119,7 +119,7 @@ def rivals(
     with tempfile.TemporaryDirectory() as scratch:
         for place, (rival, options) in enumerate(runs.items()):
             config = _config(source, learning_rate, epochs) if options else source.config(epochs=epochs)
-            left = None if time_budget is None else (time_budget - (time.monotonic() - begin)) / (len(runs) - place)
+            left = None if time_budget is None else time_budget - (time.monotonic() - begin)
             card = loop.fit(
                 source.row.name,
                 config,
@@ -127,7 +127,7 @@ def rivals(
                 Path(scratch) / rival,
                 seed=seed,
                 validation_split=validation_split,
-                time_budget=left,
+                time_budget=None if left is None else max(1.0, left / (len(runs) - place)),
                 distributed="off",
                 progress=progress(rival),
                 **options,
