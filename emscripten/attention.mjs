@@ -3,7 +3,7 @@
 // The engine hands out a program's last value only. So for each layer a copy of the program ends where the layer's q, k
 // and v are written, and the weights are softmax(q·kᵀ/√width) of those, computed here.
 
-import { load } from "./claude_flow.mjs";
+import { ClaudeFlowError, load } from "./claude_flow.mjs";
 
 const HEADER = 6; // words before the values (docs/model_format.md)
 const OUTPUT = 4;
@@ -32,6 +32,7 @@ function cut(bytes) {
   const header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, start)));
   const fields = JSON.parse(header.__metadata__.claude_flow);
   const { program } = fields;
+  if (program[0] !== 1) throw new ClaudeFlowError("attention is read of networks with one input");
   const begin = HEADER + 2 * program[1];
   const parts = [];
   for (let at = begin, op = 0; op < program[OPS]; ++op, at += 2 + program[at + 1]) {

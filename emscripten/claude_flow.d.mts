@@ -30,6 +30,14 @@ export interface OpTime {
   seconds: number;
 }
 
+/** One input of a program: [items, width], or [items, tokens, width] if it has an axis of tokens. */
+export interface Input {
+  /** 0 without tokens; inputs of the same axis have the same tokens. */
+  axis: number;
+  width: number;
+  maxTokens: number;
+}
+
 export interface Decision {
   /** Row-major [tasks, columns]: agents, then commands. */
   scores: Float32Array;
@@ -47,6 +55,7 @@ export interface Model {
   readonly features: Record<string, unknown>;
   readonly calibration: Record<string, unknown>;
   readonly provenance: Record<string, unknown>;
+  readonly inputs: readonly Input[];
   readonly perTokenInput: boolean;
   readonly perTokenOutput: boolean;
   readonly inputWidth: number;
@@ -58,8 +67,19 @@ export interface Model {
 
   /** x is row-major: [items, tokens, inputWidth], or [items, inputWidth] for a network without tokens. */
   run(x: Float32Array, shape: readonly number[], lengths?: Int32Array): Float32Array;
+  /** Of several inputs: one of each for every input. */
+  run(
+    x: readonly Float32Array[],
+    shape: readonly (readonly number[])[],
+    lengths?: readonly (Int32Array | null)[],
+  ): Float32Array;
   /** Run once with a clock around every op. */
   profile(x: Float32Array, shape: readonly number[], lengths?: Int32Array): OpTime[];
+  profile(
+    x: readonly Float32Array[],
+    shape: readonly (readonly number[])[],
+    lengths?: readonly (Int32Array | null)[],
+  ): OpTime[];
   /** Assign one swarm's tasks: x holds the tokens of the state, the agents and the tasks. */
   decide(x: Float32Array, agents: number, tasks: number): Decision;
   /** End the threads and give the memory back; the model cannot be used afterwards. */

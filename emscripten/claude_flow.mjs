@@ -16,6 +16,7 @@ const ERROR_BYTES = 240; // sizeof cf_error, cf_tensor, cf_info, cf_op_time in t
 const TENSOR_WORDS = 6;
 const INFO_WORDS = 11;
 const OP_TIME_BYTES = 16;
+const MAX_INPUTS = 16;
 // Input floats that cross into the module at once, if an item is not larger; longer batches cross in parts.
 const STAGED = 1 << 20;
 const MAX_THREADS = 256;
@@ -115,6 +116,7 @@ class Model {
   #model;
   #error;
   #stage;
+  #outputAxis;
   #head;
   #clock = 0;
 
@@ -135,21 +137,38 @@ class Model {
     wasm.cf_model_info(this.#model, info);
     const words = new Uint32Array(wasm.memory.buffer, info, INFO_WORDS);
     this.perTokenInput = words[0] !== 0;
-    this.perTokenOutput = words[1] !== 0;
+    this.#outputAxis = words[1];
+    this.perTokenOutput = this.#outputAxis !== 0;
     [this.inputWidth, this.outputWidth, this.maxTokens, this.threads] = words.slice(2, 6);
     this.isa = this.#text(words[10]);
     this.opCount = words[6];
     this.arenaBytes = words[7];
 
-    // Room for whole items of the longest kind, so that the memory never grows while running.
-    const longest = this.perTokenInput ? this.maxTokens : 1;
-    const rows = Math.max(longest, Math.floor(STAGED / this.inputWidth / longest) * longest);
-    this.#stage = {
-      rows,
-      x: this.#allocate(4 * rows * this.inputWidth),
-      y: this.#allocate(4 * rows * this.outputWidth),
-      lengths: this.#allocate(4 * rows),
+    const about = this.#allocate(12 * MAX_INPUTS);
+    const count = wasm.cf_model_inputs(this.#model, about, MAX_INPUTS);
+    const numbers = new Int32Array(wasm.memory.buffer, about, 3 * count);
+    this.inputs = Array.from({ length: count }, (_, i) => {
+      const [axis, width, maxTokens] = numbers.slice(3 * i, 3 * i + 3);
+      return { axis, width, maxTokens };
+    });
+    this.#stage = this.#allocateStage();
+  }
+
+  // Room for whole items of the longest kind, so that the memory never grows while running.
+  #allocateStage() {
+    const parts = this.inputs.map(({ axis, width, maxTokens }) => {
+      const rows = Math.max(maxTokens, Math.floor(STAGED / this.inputs.length / width / maxTokens) * maxTokens);
+      return { axis, rows, x: this.#allocate(4 * rows * width), lengths: this.#allocate(4 * rows) };
+    });
+    const least = Math.min(...parts.map(({ rows }) => rows));
+    const out = this.#outputAxis ? parts.find(({ axis }) => axis === this.#outputAxis).rows : least;
+    return {
+      parts,
+      least,
+      y: this.#allocate(4 * out * this.outputWidth),
       times: this.#allocate(OP_TIME_BYTES * this.opCount),
+      inputs: this.#allocate(12 * parts.length), // a cf_input each
+      call: this.#allocate(24), // cf_call
     };
   }
 
@@ -160,10 +179,11 @@ class Model {
 
   /**
    * Run the network. `x` holds `shape`: [items, tokens, inputWidth], or [items, inputWidth] for a network without
-   * tokens. `lengths`: real tokens of each item. Returns a new Float32Array, row-major.
+   * tokens. `lengths`: real tokens of each item. A model of several `inputs` takes a list of each. Returns a new
+   * Float32Array, row-major.
    */
   run(x, shape, lengths) {
-    return this.#run(x, shape, lengths, "cf_model_run", () => []);
+    return this.#run(x, shape, lengths, 0);
   }
 
   /** Run once with a clock around every op: [{op, code, seconds}] in the program's order. */
@@ -172,7 +192,7 @@ class Model {
     this.#clock ||= wasm.__indirect_function_table.grow(1, clockFunction());
     const seconds = new Float64Array(this.opCount);
     const codes = new Int32Array(this.opCount);
-    this.#run(x, shape, lengths, "cf_model_profile", () => [this.#clock, this.#stage.times], () => {
+    this.#run(x, shape, lengths, this.#clock, () => {
       const times = new DataView(wasm.memory.buffer, this.#stage.times, OP_TIME_BYTES * this.opCount);
       for (let op = 0; op < this.opCount; ++op) {
         codes[op] = times.getInt32(op * OP_TIME_BYTES, true);
@@ -300,39 +320,66 @@ class Model {
     return model;
   }
 
-  #run(x, shape, lengths, name, extra, after = () => {}) {
-    const wasm = this.#alive();
-    const rank = this.perTokenInput ? 3 : 2;
-    const size = shape.reduce((a, b) => a * b, 1);
-    const whole = shape.every((n) => Number.isSafeInteger(n) && n >= 0);
-    if (!whole || shape.length !== rank || shape[rank - 1] !== this.inputWidth) {
-      const wanted = `[${this.perTokenInput ? "items, tokens" : "items"}, ${this.inputWidth}]`;
-      throw new ClaudeFlowError(`the shape of x must be ${wanted}, not [${shape.join(", ")}]`);
+  // What a caller gives for every input: as it is for one input, else lists.
+  #each(x, shape, lengths) {
+    const count = this.inputs.length;
+    if (count === 1) return [{ x, shape, lengths }];
+    const listed = [x, shape].every((list) => Array.isArray(list) && list.length === count);
+    if (!listed || (lengths !== undefined && !(Array.isArray(lengths) && lengths.length === count))) {
+      throw new ClaudeFlowError(`x, shape and lengths must be lists of ${count}, one for each input`);
     }
+    return x.map((part, i) => ({ x: part, shape: shape[i], lengths: lengths?.[i] ?? undefined }));
+  }
+
+  // One input of a call, checked; with its tokens, and its floats of an item.
+  #part({ x, shape, lengths }, i) {
+    const { axis, width, maxTokens } = this.inputs[i];
+    const which = this.inputs.length === 1 ? "" : `[${i}]`;
+    const rank = axis ? 3 : 2;
+    const whole = shape?.every?.((n) => Number.isSafeInteger(n) && n >= 0);
+    if (!whole || shape.length !== rank || shape[rank - 1] !== width) {
+      const wanted = `[${axis ? "items, tokens" : "items"}, ${width}]`;
+      throw new ClaudeFlowError(`the shape of x${which} must be ${wanted}, not [${shape?.join?.(", ")}]`);
+    }
+    const size = shape.reduce((a, b) => a * b, 1);
     if (!(x instanceof Float32Array) || x.length !== size) {
-      throw new ClaudeFlowError(`x must be a Float32Array of ${size} numbers`);
+      throw new ClaudeFlowError(`x${which} must be a Float32Array of ${size} numbers`);
     }
     const [items] = shape;
-    const tokens = this.perTokenInput ? shape[1] : 1;
-    if (tokens < 1 || tokens > this.maxTokens) {
-      throw new ClaudeFlowError(`${tokens} tokens per item; the model takes 1..${this.maxTokens}`);
+    const tokens = axis ? shape[1] : 1;
+    if (tokens < 1 || tokens > maxTokens) {
+      throw new ClaudeFlowError(`${which && `x${which}: `}${tokens} tokens per item; the model takes 1..${maxTokens}`);
     }
     if (lengths !== undefined && !(lengths instanceof Int32Array && lengths.length === items)) {
-      throw new ClaudeFlowError("lengths must be an Int32Array with one entry per item");
+      throw new ClaudeFlowError(`lengths${which} must be an Int32Array with one entry per item`);
     }
-    const inItem = tokens * this.inputWidth;
-    const outItem = (this.perTokenOutput ? tokens : 1) * this.outputWidth;
+    return { x, lengths, items, axis, tokens, inItem: tokens * width };
+  }
+
+  #run(x, shape, lengths, clock, after = () => {}) {
+    const wasm = this.#alive();
+    const parts = this.#each(x, shape, lengths).map((given, i) => this.#part(given, i));
+    const [{ items }] = parts;
+    const other = parts.findIndex((part) => part.items !== items);
+    if (other >= 0) throw new ClaudeFlowError(`x[${other}] has ${parts[other].items} items, x[0] ${items}`);
+    const outTokens = parts.find(({ axis }) => axis && axis === this.#outputAxis)?.tokens ?? 1;
+    const outItem = outTokens * this.outputWidth;
     const y = new Float32Array(items * outItem);
     const memory = wasm.memory.buffer;
-    const atOnce = Math.floor(this.#stage.rows / tokens);
+    const stage = this.#stage;
+    const atOnce = parts.reduce((n, { tokens }, i) => Math.min(n, Math.floor(stage.parts[i].rows / tokens)), stage.least);
+    const views = new Int32Array(memory, stage.inputs, 3 * parts.length);
     for (let item = 0; item < items; item += atOnce) {
       const count = Math.min(atOnce, items - item);
-      const part = x.subarray(item * inItem, (item + count) * inItem);
-      new Float32Array(memory, this.#stage.x, part.length).set(part);
-      if (lengths) new Int32Array(memory, this.#stage.lengths, count).set(lengths.subarray(item, item + count));
-      const at = lengths ? this.#stage.lengths : 0;
-      this.#check(wasm[name](this.#model, this.#stage.x, count, tokens, at, this.#stage.y, ...extra(), this.#error));
-      y.set(new Float32Array(memory, this.#stage.y, count * outItem), item * outItem);
+      parts.forEach(({ x, lengths, tokens, inItem }, i) => {
+        const room = stage.parts[i];
+        new Float32Array(memory, room.x, count * inItem).set(x.subarray(item * inItem, (item + count) * inItem));
+        if (lengths) new Int32Array(memory, room.lengths, count).set(lengths.subarray(item, item + count));
+        views.set([room.x, tokens, lengths ? room.lengths : 0], 3 * i);
+      });
+      new Int32Array(memory, stage.call, 6).set([stage.inputs, parts.length, count, stage.y, clock, stage.times]);
+      this.#check(wasm.cf_model_call(this.#model, stage.call, this.#error));
+      y.set(new Float32Array(memory, stage.y, count * outItem), item * outItem);
       after();
     }
     return y;

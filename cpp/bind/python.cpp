@@ -55,10 +55,8 @@ bool overlap(const py::array& a, const py::array& b) {
 
 std::vector<py::ssize_t> shape_of(const py::array& x) { return {x.shape(), x.shape() + x.ndim()}; }
 
-// Where a result of this shape goes: `out`, or a new array where that is None. It may be x, if `in_place`, but may not
-// overlap it otherwise.
-py::array_t<float> result(const py::object& out, const std::vector<py::ssize_t>& shape, const py::array& x,
-                          bool in_place) {
+// Where a result of this shape goes: `out`, or a new array where that is None.
+py::array_t<float> result(const py::object& out, const std::vector<py::ssize_t>& shape) {
   if (out.is_none()) return py::array_t<float>(shape);
   if (!py::isinstance<py::array>(out)) throw py::value_error("out: a NumPy array expected");
   const py::array y = py::reinterpret_borrow<py::array>(out);
@@ -66,9 +64,6 @@ py::array_t<float> result(const py::object& out, const std::vector<py::ssize_t>&
     throw py::value_error("out: C-contiguous, writable float32 " +
                           py::str(py::tuple(py::cast(shape))).cast<std::string>() + " expected, not " +
                           (y.writeable() ? "" : "read-only ") + describe(y));
-  }
-  if (overlap(x, y) && !(in_place && x.data() == y.data())) {
-    throw py::value_error(in_place ? "out: overlaps x without being x" : "out: overlaps x");
   }
   return py::reinterpret_borrow<py::array_t<float>>(y);
 }
@@ -81,7 +76,8 @@ struct Rows {
         columns(x.ndim() == 0 ? 1 : x.shape(x.ndim() - 1)) {
     if (!is_dense<float>(x)) throw py::value_error("not a C-contiguous float32 array");
     if (columns > INT32_MAX) throw py::value_error("rows are too long");
-    out = result(to, shape_of(x), x, true);
+    out = result(to, shape_of(x));
+    if (overlap(x, out) && x.data() != out.data()) throw py::value_error("out: overlaps x without being x");
   }
   size_t rows() const { return columns == 0 ? 0 : count / static_cast<size_t>(columns); }
 
@@ -242,17 +238,19 @@ class PyModel {
                           views.data(), views.size(), isa.c_str(), threads, &model_, &error),
           error);
     cf_model_info(model_, &info);
+    inputs.resize(static_cast<size_t>(cf_model_inputs(model_, nullptr, 0)));
+    cf_model_inputs(model_, inputs.data(), static_cast<int32_t>(inputs.size()));
   }
   ~PyModel() { cf_model_destroy(model_); }
   PyModel(const PyModel&) = delete;
   PyModel& operator=(const PyModel&) = delete;
 
-  py::array_t<float> run(const py::array& x, const py::object& lengths, const py::object& out) {
+  py::array_t<float> run(const py::object& x, const py::object& lengths, const py::object& out) {
     return call(x, lengths, out, nullptr);
   }
 
   // (op, opcode, seconds) of one run.
-  std::vector<std::tuple<int, int, double>> profile(const py::array& x, const py::object& lengths) {
+  std::vector<std::tuple<int, int, double>> profile(const py::object& x, const py::object& lengths) {
     std::vector<cf_op_time> times(static_cast<size_t>(info.op_count));
     call(x, lengths, py::none(), times.data());
     std::vector<std::tuple<int, int, double>> rows;
@@ -261,58 +259,102 @@ class PyModel {
   }
 
   cf_info info = {};
+  std::vector<cf_input_info> inputs;
 
  private:
   static double clock() {
     return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
   }
 
-  py::array_t<float> call(const py::array& x, const py::object& lengths, const py::object& to,
-                          cf_op_time* times) {
-    const bool tokens = info.per_token_input != 0;
-    const int rank = tokens ? 3 : 2;
-    if (!is_dense<float>(x) || x.ndim() != rank || x.shape(rank - 1) != info.input_width ||
-        x.shape(0) > INT32_MAX || (tokens && x.shape(1) > INT32_MAX)) {
-      throw py::value_error(std::string("x must be a C-contiguous float32 array of shape [") +
-                            (tokens ? "items, tokens, " : "items, ") + std::to_string(info.input_width) +
-                            "], not " + describe(x));
-    }
-    const int32_t* real = nullptr;
-    if (!lengths.is_none()) {
-      if (!py::isinstance<py::array>(lengths)) throw py::value_error(wanted_lengths());
-      const py::array a = py::reinterpret_borrow<py::array>(lengths);
-      if (!is_dense<int32_t>(a) || a.ndim() != 1 || a.shape(0) != x.shape(0))
-        throw py::value_error(wanted_lengths());
-      real = static_cast<const int32_t*>(a.data());
-    }
-    const auto token_count = static_cast<int32_t>(tokens ? x.shape(1) : 1);
-    // Before the result is allocated: its size follows from this.
-    if (token_count < 1 || token_count > info.max_tokens) {
-      throw py::value_error(std::to_string(token_count) + " tokens per item; the model takes 1.." +
-                            std::to_string(info.max_tokens));
-    }
-    std::vector<py::ssize_t> shape = {x.shape(0)};
-    if (info.per_token_output != 0) shape.push_back(x.shape(1));
-    shape.push_back(info.output_width);
-    py::array_t<float> out = result(to, shape, x, false);
+  // One of several inputs, or the only one.
+  std::string name(const char* what, size_t i) const {
+    return inputs.size() == 1 ? what : std::string(what) + "[" + std::to_string(i) + "]";
+  }
 
-    const auto* data = static_cast<const float*>(x.data());
-    float* y = out.mutable_data();
-    const auto items = static_cast<int32_t>(x.shape(0));
+  // x or lengths of one input: as it is given to a model of one input, else out of a list or tuple.
+  py::object part(const py::object& given, const char* what, size_t i) const {
+    if (inputs.size() == 1 || given.is_none()) return given;
+    const bool listed = py::isinstance<py::list>(given) || py::isinstance<py::tuple>(given);
+    if (!listed || py::len(given) != inputs.size()) {
+      throw py::value_error(std::string(what) + " must be a list or tuple of " +
+                            std::to_string(inputs.size()) + ", one for each input");
+    }
+    return given[py::int_(i)];
+  }
+
+  py::array input_array(const py::object& given, size_t i) const {
+    const cf_input_info& input = inputs[i];
+    const bool tokens = input.axis != 0;
+    const int rank = tokens ? 3 : 2;
+    const bool array = py::isinstance<py::array>(given);
+    py::array x = array ? py::reinterpret_borrow<py::array>(given) : py::array();
+    if (!array || !is_dense<float>(x) || x.ndim() != rank || x.shape(rank - 1) != input.width ||
+        x.shape(0) > INT32_MAX || (tokens && x.shape(1) > INT32_MAX)) {
+      throw py::value_error(name("x", i) + " must be a C-contiguous float32 array of shape [" +
+                            (tokens ? "items, tokens, " : "items, ") + std::to_string(input.width) +
+                            "], not " +
+                            (array ? describe(x) : py::type::of(given).attr("__name__").cast<std::string>()));
+    }
+    return x;
+  }
+
+  const int32_t* lengths_of(const py::object& given, size_t i, py::ssize_t items) const {
+    if (given.is_none()) return nullptr;
+    if (py::isinstance<py::array>(given)) {
+      const py::array a = py::reinterpret_borrow<py::array>(given);
+      if (is_dense<int32_t>(a) && a.ndim() == 1 && a.shape(0) == items)
+        return static_cast<const int32_t*>(a.data());
+    }
+    throw py::value_error(name("lengths", i) + " must be a C-contiguous int32 array with one entry per item");
+  }
+
+  py::array_t<float> call(const py::object& given, const py::object& real, const py::object& to,
+                          cf_op_time* times) {
+    std::vector<py::array> arrays;    // kept, as are
+    std::vector<py::object> lengths;  // these, while the engine reads them
+    std::vector<cf_input> views;
+    arrays.reserve(inputs.size());
+    lengths.reserve(inputs.size());
+    views.reserve(inputs.size());
+    int32_t output_tokens = 1;
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      arrays.push_back(input_array(part(given, "x", i), i));
+      const py::array& x = arrays.back();
+      if (x.shape(0) != arrays[0].shape(0)) {
+        throw py::value_error(name("x", i) + " has " + std::to_string(x.shape(0)) + " items, " +
+                              name("x", 0) + " " + std::to_string(arrays[0].shape(0)));
+      }
+      const auto tokens = static_cast<int32_t>(inputs[i].axis != 0 ? x.shape(1) : 1);
+      // Before the result is allocated: its size follows from this.
+      if (tokens < 1 || tokens > inputs[i].max_tokens) {
+        throw py::value_error((inputs.size() == 1 ? "" : name("x", i) + ": ") + std::to_string(tokens) +
+                              " tokens per item; the model takes 1.." + std::to_string(inputs[i].max_tokens));
+      }
+      if (inputs[i].axis != 0 && inputs[i].axis == info.per_token_output) output_tokens = tokens;
+      lengths.push_back(part(real, "lengths", i));
+      views.push_back(
+          {static_cast<const float*>(x.data()), tokens, lengths_of(lengths.back(), i, x.shape(0))});
+    }
+    const py::ssize_t items = arrays[0].shape(0);
+    std::vector<py::ssize_t> shape = {items};
+    if (info.per_token_output != 0) shape.push_back(output_tokens);
+    shape.push_back(info.output_width);
+    py::array_t<float> out = result(to, shape);
+    for (size_t i = 0; i < arrays.size(); ++i) {
+      if (overlap(arrays[i], out)) throw py::value_error("out: overlaps " + name("x", i));
+    }
+
+    const cf_call call = {
+        views.data(),       static_cast<int32_t>(views.size()),  static_cast<int32_t>(items),
+        out.mutable_data(), times == nullptr ? nullptr : &clock, times};
     cf_error error = {};
     cf_status status = CF_OK;
     {
       const py::gil_scoped_release release;
-      status = times == nullptr
-                   ? cf_model_run(model_, data, items, token_count, real, y, &error)
-                   : cf_model_profile(model_, data, items, token_count, real, y, &clock, times, &error);
+      status = cf_model_call(model_, &call, &error);
     }
     check(status, error);
     return out;
-  }
-
-  static const char* wanted_lengths() {
-    return "lengths must be a C-contiguous int32 array with one entry per item";
   }
 
   cf_model* model_ = nullptr;
@@ -346,6 +388,13 @@ PYBIND11_MODULE(_core, m) {
       .def_property_readonly("input_width", [](const PyModel& m) { return m.info.input_width; })
       .def_property_readonly("output_width", [](const PyModel& m) { return m.info.output_width; })
       .def_property_readonly("max_tokens", [](const PyModel& m) { return m.info.max_tokens; })
+      .def_property_readonly("inputs",
+                             [](const PyModel& m) {
+                               std::vector<std::tuple<int, int, int>> rows;
+                               for (const cf_input_info& i : m.inputs)
+                                 rows.emplace_back(i.axis, i.width, i.max_tokens);
+                               return rows;
+                             })
       .def_property_readonly("arena_bytes", [](const PyModel& m) { return m.info.arena_bytes; })
       .def_property_readonly("apart_bytes", [](const PyModel& m) { return m.info.apart_bytes; })
       .def_property_readonly("packed_bytes", [](const PyModel& m) { return m.info.packed_bytes; });

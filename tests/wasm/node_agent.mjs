@@ -30,6 +30,12 @@ const JOBS = {
     const real = lengths ? Int32Array.from(lengths) : undefined;
     return { isa: model.isa, threads: model.threads, y: text(model.run(floats(x), shape, real)) };
   },
+  async several({ path, isa, threads, x, shape, lengths, timed }) {
+    const model = await modelOf(path, isa, threads);
+    const given = [x.map(floats), shape, lengths?.map((real) => real && Int32Array.from(real))];
+    if (timed) return model.profile(...given).map(({ code }) => code);
+    return { inputs: model.inputs, y: text(model.run(...given)) };
+  },
   async profile({ path, isa, x, shape }) {
     return (await modelOf(path, isa)).profile(floats(x), shape);
   },

@@ -18,7 +18,10 @@ _NO_MEMORY = 3
 _DTYPES = {np.dtype(np.float32): 0, np.dtype(np.int8): 1, np.dtype(np.int32): 2}
 _ERROR = 240  # sizeof cf_error
 _INFO_WORDS = 11  # of cf_info: seven integers, three sizes, isa
+_MAX_INPUTS = 16
 _OP_TIME = np.dtype({"names": ["code", "seconds"], "formats": ["<i4", "<f8"], "offsets": [0, 8], "itemsize": 16})
+_Arrays = NDArray[np.float32] | Sequence[NDArray[np.float32]]
+_Lengths = NDArray[np.int32] | Sequence[NDArray[np.int32] | None] | None
 #: Input floats that cross into the module at once, if an item is not larger; longer batches cross in parts.
 _STAGED = 1 << 20
 
@@ -58,16 +61,24 @@ class Model:
         self.input_width, self.output_width, self.max_tokens, self.threads, ops = words[2:7]
         self.arena_bytes, self.apart_bytes, self.packed_bytes = words[7:10]
         self.isa: str = wasm.text(words[10])
+        self._output_axis: int = words[1]
+        about = wasm.allocate(12 * _MAX_INPUTS)
+        count = wasm.call("cf_model_inputs", self._model, about, _MAX_INPUTS)
+        #: axis (0 where it has no tokens), width, most tokens of each input
+        self.inputs = [tuple(row) for row in wasm.view(about, 3 * count, np.int32).reshape(count, 3).tolist()]
 
         # Room for whole items of the longest kind, allocated now, so that the memory never grows while running.
-        longest = self.max_tokens if self.per_token_input else 1
-        self._rows = max(longest, _STAGED // self.input_width // longest * longest)
-        self._x, self._x_at = self._stage(self._rows * self.input_width, np.float32)
-        self._y, self._y_at = self._stage(self._rows * self.output_width, np.float32)
-        self._lengths, self._lengths_at = self._stage(self._rows, np.int32)
-        self._times, self._times_at = self._stage(ops, _OP_TIME)
-        self._call, self._call_at = self._stage(7, np.uint32)  # cf_run
-        self._call[:] = self._model, self._x_at, 0, 0, 0, self._y_at, self._error
+        self._rows = [max(most, _STAGED // count // width // most * most) for _, width, most in self.inputs]
+        out = next((n for n, (axis, *_) in zip(self._rows, self.inputs, strict=True) if axis == words[1] != 0), None)
+        self._x = [self._stage(n * row[1], np.float32) for n, row in zip(self._rows, self.inputs, strict=True)]
+        self._lengths = [self._stage(n, np.int32) for n in self._rows]
+        self._y, y_at = self._stage((out or min(self._rows)) * self.output_width, np.float32)
+        self._times, times_at = self._stage(ops, _OP_TIME)
+        self._views, views_at = self._stage(3 * count, np.uint32)  # a cf_input each
+        self._call, self._call_at = self._stage(6, np.uint32)  # cf_call
+        self._call[:] = views_at, count, 0, y_at, 0, times_at
+        self._run_one, self._run_one_at = self._stage(7, np.uint32)  # cf_run
+        self._run_one[:] = self._model, self._x[0][1], 0, 0, 0, y_at, self._error
         self._clock = 0
 
     @property
@@ -75,25 +86,26 @@ class Model:
         """Size of the instance's memory: weights, working memory, staged batches; it never shrinks."""
         return self._wasm.memory_bytes
 
-    def run(self, x: NDArray[np.float32], lengths: NDArray[np.int32] | None = None) -> NDArray[np.float32]:
+    def run(self, x: _Arrays, lengths: _Lengths = None) -> NDArray[np.float32]:
         """Run the program on a batch: float32 ``[B, T, W]`` or ``[B, W]`` in, a new float32 array out.
 
-        ``lengths``: int32 ``[B]``, the real tokens of each item. Raises ``ValueError`` for anything else.
+        ``lengths``: int32 ``[B]``, the real tokens of each item. A program of several inputs takes a list of arrays,
+        and of lengths or None. Raises ``ValueError`` for anything else.
         """
-        y, parts = self._check(x, lengths)
+        xs, real, y, parts = self._check(x, lengths)
         with self._running:
             for first, last in parts:
-                self._run(x, lengths, y, first, last)
+                self._run(xs, real, y, first, last)
         return y
 
-    def profile(self, x: NDArray[np.float32], lengths: NDArray[np.int32] | None = None) -> list[tuple[int, int, float]]:
+    def profile(self, x: _Arrays, lengths: _Lengths = None) -> list[tuple[int, int, float]]:
         """Run once with a clock around every op: ``(op, opcode, seconds)`` in the program's order."""
-        y, parts = self._check(x, lengths)
+        xs, real, y, parts = self._check(x, lengths)
         seconds = np.zeros(len(self._times))
         with self._running:
             self._clock = self._clock or self._wasm.callback(time.perf_counter)
             for first, last in parts:
-                self._run(x, lengths, y, first, last, timed=True)
+                self._run(xs, real, y, first, last, self._clock)
                 seconds += self._times["seconds"]
             codes = self._times["code"].tolist()
         return [(op, code, float(seconds[op])) for op, code in enumerate(codes)]
@@ -131,46 +143,65 @@ class Model:
         address = self._wasm.allocate(count * np.dtype(dtype).itemsize)
         return self._wasm.view(address, count, dtype), address
 
+    def _each(self, given: Any, what: str) -> list[Any]:
+        """One object per input: as it is for one input, else out of a list or tuple."""
+        if len(self.inputs) == 1 or given is None:
+            return [given] * len(self.inputs)
+        if not isinstance(given, list | tuple) or len(given) != len(self.inputs):
+            raise ValueError(f"{what} must be a list or tuple of {len(self.inputs)}, one for each input")
+        return list(given)
+
     def _check(
-        self, x: NDArray[np.float32], lengths: NDArray[np.int32] | None
-    ) -> tuple[NDArray[np.float32], list[tuple[int, int]]]:
-        """The empty result, and the ranges of items that cross at once."""
-        rank = 3 if self.per_token_input else 2
-        if not _dense(x, np.float32) or x.ndim != rank or x.shape[-1] != self.input_width:
-            wanted = f"[{'items, tokens' if self.per_token_input else 'items'}, {self.input_width}]"
-            raise ValueError(f"x must be a C-contiguous float32 array of shape {wanted}, not {_described(x)}")
-        items, tokens = x.shape[0], x.shape[1] if self.per_token_input else 1
-        if lengths is not None and (not _dense(lengths, np.int32) or lengths.shape != (items,)):
-            raise ValueError("lengths must be a C-contiguous int32 array with one entry per item")
-        if not 1 <= tokens <= self.max_tokens:
-            raise ValueError(f"{tokens} tokens per item; the model takes 1..{self.max_tokens}")
-        shape = (items, tokens, self.output_width) if self.per_token_output else (items, self.output_width)
-        at_once = self._rows // tokens
-        return np.empty(shape, np.float32), [(i, min(i + at_once, items)) for i in range(0, items, at_once)]
+        self, x: _Arrays, lengths: _Lengths
+    ) -> tuple[list[NDArray[np.float32]], list[NDArray[np.int32] | None], NDArray[np.float32], list[tuple[int, int]]]:
+        """The arrays and lengths of the inputs, the empty result, and the ranges of items that cross at once."""
+        xs, real = self._each(x, "x"), self._each(lengths, "lengths")
+        at_once, output_tokens = min(self._rows), 1
+        for i, ((axis, width, most), part, n) in enumerate(zip(self.inputs, xs, real, strict=True)):
+            which = "" if len(self.inputs) == 1 else f"[{i}]"
+            if not _dense(part, np.float32) or part.ndim != (3 if axis else 2) or part.shape[-1] != width:
+                wanted = f"[{'items, tokens' if axis else 'items'}, {width}]"
+                raise ValueError(
+                    f"x{which} must be a C-contiguous float32 array of shape {wanted}, not {_described(part)}"
+                )
+            if len(part) != len(xs[0]):
+                raise ValueError(f"x{which} has {len(part)} items, x[0] {len(xs[0])}")
+            tokens = part.shape[1] if axis else 1
+            if n is not None and (not _dense(n, np.int32) or n.shape != (len(part),)):
+                raise ValueError(f"lengths{which} must be a C-contiguous int32 array with one entry per item")
+            if not 1 <= tokens <= most:
+                raise ValueError(f"{which and f'x{which}: '}{tokens} tokens per item; the model takes 1..{most}")
+            at_once = min(at_once, self._rows[i] // tokens)
+            if axis and axis == self._output_axis:
+                output_tokens = tokens
+        items = len(xs[0])
+        shape = (items, output_tokens, self.output_width) if self._output_axis else (items, self.output_width)
+        return xs, real, np.empty(shape, np.float32), [(i, min(i + at_once, items)) for i in range(0, items, at_once)]
 
     def _run(
         self,
-        x: NDArray[np.float32],
-        lengths: NDArray[np.int32] | None,
+        xs: list[NDArray[np.float32]],
+        lengths: list[NDArray[np.int32] | None],
         y: NDArray[np.float32],
         first: int,
         last: int,
-        timed: bool = False,
+        clock: int = 0,
     ) -> None:
-        part, result = x[first:last], y[first:last]
-        self._x[: part.size] = part.reshape(-1)
-        if lengths is not None:
-            self._lengths[: last - first] = lengths[first:last]
-        self._call[2:5] = (
-            last - first,
-            x.shape[1] if self.per_token_input else 1,
-            0 if lengths is None else self._lengths_at,
-        )
-        if timed:
-            *arguments, error = self._call.tolist()
-            status = self._wasm.call("cf_model_profile", *arguments, self._clock, self._times_at, error)
+        result, views = y[first:last], list[int]()
+        for i, (x, real) in enumerate(zip(xs, lengths, strict=True)):
+            part = x[first:last]
+            (stage, x_at), (room, lengths_at) = self._x[i], self._lengths[i]
+            stage[: part.size] = part.reshape(-1)
+            if real is not None:
+                room[: last - first] = real[first:last]
+            views += x_at, x.shape[1] if x.ndim == 3 else 1, 0 if real is None else lengths_at
+        if len(xs) == 1 and not clock:
+            self._run_one[2:5] = last - first, *views[1:]
+            status = self._wasm.call("cf_model_run_packed", self._run_one_at)
         else:
-            status = self._wasm.call("cf_model_run_packed", self._call_at)
+            self._views[:] = views
+            self._call[2], self._call[4] = last - first, clock
+            status = self._wasm.call("cf_model_call", self._model, self._call_at, self._error)
         self._raise(status)
         result.reshape(-1)[:] = self._y[: result.size]
 
