@@ -94,7 +94,20 @@ def build(pythons: list[Path]) -> None:
     archive, environ = sdist(), environment()
     # The build's requirements once, for all Pythons: a new copy of scikit-build-core would clear the folder of objects.
     needed = [*PROJECT["build-system"]["requires"], "exceptiongroup", "tomli", "typing-extensions"]
-    run([sys.executable, "-m", "pip", "install", "--quiet", "--target", WORK / "requirements", *needed], environ)
+    run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-warn-conflicts",
+            "--target",
+            WORK / "requirements",
+            *needed,
+        ],
+        environ,
+    )
     environ["PYTHONPATH"] = str(WORK / "requirements")
     with tarfile.open(archive) as file:
         file.extractall(WORK, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
