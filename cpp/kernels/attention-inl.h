@@ -9,6 +9,8 @@
 namespace claude_flow {
 namespace {
 
+constexpr float kLeast = -3.40282347e38f;
+
 constexpr int padded_columns(int n) { return (n + kTileColumns - 1) / kTileColumns * kTileColumns; }
 
 struct AttentionScratch {
@@ -94,7 +96,8 @@ void attention_f32(const AttentionF32& a) {
 
       for (int r = 0; r < rows; ++r) {
         float* scores = scratch.scores + r * kPitch;
-        const float here = maximum_of_row(scores, keys);
+        // Of keys that all score -inf, the least float: from it -inf is infinitely far, and e^-inf is 0.
+        const float most = maximum_of_row(scores, keys), here = most < kLeast ? kLeast : most;
         const float before = key > 0 ? largest[r] : here;
         largest[r] = before > here ? before : here;
         decay[r] = before - largest[r];

@@ -59,7 +59,7 @@ struct ByteAttentionScratch {
 
 // 127 / |x|'s largest value, or 0 where that is nothing; a value that is not finite goes to `poison`.
 CF_INLINE F inverse_range(F largest) {
-  return select(less(largest, splat(1e-30f)), splat(0.0f), splat(127.0f) / largest);
+  return select(less(largest, splat(1e-35f)), splat(0.0f), splat(127.0f) / largest);
 }
 
 // round(x factor) in -127..127; a NaN becomes -127.
@@ -97,7 +97,7 @@ CF_INLINE void pack_keys(const AttentionF32& a, const ByteAttentionScratch& s) {
     for (int i = a.width; i < depth; ++i) s.bytes[i] = 128;
     for (int k = 0; k < depth; k += 4, column += kTileColumns * 4) move_group(s.bytes + k, column);
     s.key_sums[t] = static_cast<int32_t>(sum.sum());
-    s.key_scales[t] = (largest < 1e-30f ? 0.0f : largest / 127.0f) / root + range.poison;
+    s.key_scales[t] = (largest < 1e-35f ? 0.0f : largest / 127.0f) / root + range.poison;
   }
 }
 
@@ -112,7 +112,7 @@ CF_INLINE void pack_values(const AttentionF32& a, const ByteAttentionScratch& s)
         largest = max(abs(x), largest);
         poison = poison + x * splat(0.0f);
       }
-      const F tiny = select(less(largest, splat(1e-30f)), splat(0.0f), largest);
+      const F tiny = select(less(largest, splat(1e-35f)), splat(0.0f), largest);
       store(s.value_scales + column, tiny / splat(127.0f) + poison);
       const F factor = inverse_range(largest);
       int8_t* panel = s.values + static_cast<ptrdiff_t>(column / kTileColumns) * depth * kTileColumns +

@@ -8,96 +8,118 @@
 namespace claude_flow {
 namespace {
 
-// e^-x for sigmoid(x) = 1 / (1 + e^-x), or e^-2x for tanh(x) = (1 - e^-2x) / (1 + e^-2x). Clamped, so that the product
-// of three sums n + d is a number.
-template <class A, int kTimes>
-CF_INLINE Ratio exponential_of_minus(F x) {
-  return power_of_two_ratio<A>(min(splat(36.0f), max(splat(-36.0f), x * splat(-1.44269504f * kTimes))));
+struct Quotient {
+  F part, whole;
+};
+
+// 1 / (1 + 2^y)
+template <class A>
+CF_INLINE Quotient share(F y) {
+  const Power e = power_of_two_ratio<A>(y);
+  const F part = e.even + e.odd;
+  return {part, A::multiply_add(e.scale, e.even - e.odd, part)};
 }
 
-// N vectors of units from their gates i, f, g, o. With the exponential of each n / d and N = n + d,
-//   cell = f cell + i g = (I G f.d cell + F i.d (g.d - g.n)) / (I G F),  h = o.d (c.d - c.n) / (O C):
-// two divisions in all.
-template <class A, int N>
-CF_INLINE void update_cells(F (&gates)[N * 4], F (&cell)[N], F (&h)[N]) {
-  CF_UNROLL for (int v = 0; v < N; ++v) {
-    const F* gate = gates + v * 4;
-    const Ratio i = exponential_of_minus<A, 1>(gate[0]);
-    const Ratio f = exponential_of_minus<A, 1>(gate[1]);
-    const Ratio g = exponential_of_minus<A, 2>(gate[2]);
-    const F i_g = (i.n + i.d) * (g.n + g.d), f_sum = f.n + f.d;
-    cell[v] = A::multiply_add(i_g, f.d * cell[v], f_sum * (i.d * (g.d - g.n))) / (i_g * f_sum);
+// Beyond 96, where sigmoid(x) is 1 or less than 2e-29, it stays: so the product of its whole with tanh's is a number.
+template <class A>
+CF_INLINE Quotient sigmoid_quotient(F x) {
+  return share<A>(min(CF_SPLAT(96.0f), max(CF_SPLAT(-96.0f), x * CF_SPLAT(-1.44269504f))));
+}
+
+// (1 - e^-2x) / (1 + e^-2x), with e^-2x = scale (even - odd) / (even + odd): a small x has the scale 1, and so
+// 2 odd / (2 even), without a difference. Beyond 27 it is 1.
+template <class A>
+CF_INLINE Quotient tanh_quotient(F x) {
+  const Power e =
+      power_of_two_ratio<A>(min(CF_SPLAT(27.0f), max(CF_SPLAT(-27.0f), x * CF_SPLAT(-2.88539008f))));
+  const F below = CF_SPLAT(1.0f) - e.scale, above = CF_SPLAT(1.0f) + e.scale;
+  return {A::multiply_add(below, e.even, above * e.odd), A::multiply_add(above, e.even, below * e.odd)};
+}
+
+// The sums of vectors of units that wait to be finished together.
+template <class Sum>
+struct Waiting {
+  static constexpr int kMost = 24;
+  Sum sums[kMost][4];
+  ptrdiff_t item[kMost], unit[kMost];
+  int count = 0;
+
+  // The sums of R rows and P blocks of a tile.
+  template <int R, int P>
+  CF_INLINE void add(const Sum (&sum)[R][P * 4], int first_item, int first_block) {
+    CF_UNROLL for (int r = 0; r < R; ++r) {
+      CF_UNROLL for (int p = 0; p < P; ++p) {
+        const int at = count + r * P + p;
+        CF_UNROLL for (int g = 0; g < 4; ++g) sums[at][g] = sum[r][p * 4 + g];
+        item[at] = first_item + r;
+        unit[at] = (first_block + p) * kLanes;
+      }
+    }
+    count += R * P;
   }
-  CF_UNROLL for (int v = 0; v < N; ++v) {
-    const Ratio o = exponential_of_minus<A, 1>(gates[v * 4 + 3]);
-    const Ratio c = exponential_of_minus<A, 2>(cell[v]);
-    h[v] = o.d * (c.d - c.n) / ((o.n + o.d) * (c.n + c.d));
-  }
+};
+
+// The gates i, f, g, o of a vector of units: the sums,
+CF_INLINE void load_gates(const LstmStepF32&, const Waiting<F>& waiting, int v, F (&gates)[4]) {
+  CF_UNROLL for (int g = 0; g < 4; ++g) gates[g] = waiting.sums[v][g];
 }
 
-// The gates of a vector of units, finished
-CF_INLINE void load_gates(const LstmStepF32&, const F* sums, int, ptrdiff_t, int, F* gates) {
-  CF_UNROLL for (int g = 0; g < 4; ++g) gates[g] = sums[g];
-}
-
-// or from the integer sums.
-CF_INLINE void load_gates(const LstmStepU7I8& a, const I* sums, int item, ptrdiff_t row, int column,
-                          F* gates) {
-  const float* inputs = a.inputs + row * a.ld_inputs;
+// or from integer sums.
+CF_INLINE void load_gates(const LstmStepU7I8& a, const Waiting<I>& waiting, int v, F (&gates)[4]) {
+  const ptrdiff_t item = waiting.item[v];
+  const float* inputs = a.inputs + (a.first_row[item] + a.step) * a.ld_inputs;
   const I zero = splat(a.step == 0 ? 0 : a.before.zero[item]);
   const F scale = splat(a.step == 0 ? 0.0f : a.before.scale[item]);
-  CF_UNROLL for (int g = 0; g < 4; ++g, column += kLanes) {
-    const F product = to_float(sums[g] - zero * load(a.sums + column));
+  CF_UNROLL for (int g = 0; g < 4; ++g) {
+    const ptrdiff_t column = waiting.unit[v] * 4 + g * kLanes;
+    const F product = to_float(waiting.sums[v][g] - zero * load(a.sums + column));
     gates[g] = load(inputs + column) + product * (scale * load(a.scales + column));
   }
 }
 
-// Vectors of units that are finished side by side, since one alone waits for its chain of dependent operations: a step of
-// 8 rows of bytes takes 12.0 us with four, 12.8 with one.
-constexpr int kTogether = kRegisters < 32 ? 2 : 4;
-
-// Vectors of units v .. v + N - 1 among the rows from `item` and the `blocks` blocks from `block`.
-template <class Functions, int N, class Args, class Sum>
-CF_INLINE void finish_vectors(const Args& a, const Sum* sums, int item, int block, int blocks, int v) {
-  F gates[N * 4], cell[N], h[N];
-  float* memory[N];
-  float* to[N];
-  int units[N];
-  CF_UNROLL for (int n = 0; n < N; ++n) {
-    const int r = item + (v + n) / blocks, b = block + (v + n) % blocks;
-    const ptrdiff_t row = a.first_row[r] + a.step;
-    memory[n] = a.cell + r * (a.ld_inputs / 4) + b * kLanes;
-    to[n] = a.h + row * a.ld_h + b * kLanes;
-    units[n] = a.units - b * kLanes;
-    load_gates(a, sums + (v + n) * 4, r, row, b * 4 * kLanes, gates + n * 4);
-    cell[n] = a.step == 0 ? splat(0.0f) : load(memory[n]);
-    if (a.step == 0) gates[n * 4 + 1] = splat(0.0f);  // a NaN there must not count
-  }
-  update_cells<Functions, N>(gates, cell, h);
-  CF_UNROLL for (int n = 0; n < N; ++n) {
-    store(memory[n], cell[n]);
-    if (units[n] >= kLanes) {
-      store(to[n], h[n]);
-    } else {
-      store(to[n], h[n], units[n]);
-    }
-  }
-}
-
+// Cells and states, cell = f cell + i g and h = o tanh(cell), one term of all waiting vectors after the other: so the
+// constants of each stay in registers, and a processor works on several vectors at once, whose chains of dependent
+// operations are long.
 // Out of line like everything behind the product: inlined into every tile it would be most of their code, and press
 // the sums out of the registers.
-template <class Functions, class Args, class Sum>
-__attribute__((noinline)) void finish_units(const Args& a, const Sum* sums, int item, int rows, int block,
-                                            int blocks) {
-  int v = 0;
-  for (; v + kTogether <= rows * blocks; v += kTogether) {
-    finish_vectors<Functions, kTogether>(a, sums, item, block, blocks, v);
+template <class A, class Args, class Sum>
+__attribute__((noinline)) void finish_units(const Args& args, Waiting<Sum>& waiting) {
+  const Args a = args;  // a copy, which no store can change
+  constexpr int kMost = Waiting<Sum>::kMost;
+  const int count = waiting.count;
+  F gates[kMost][4], cell[kMost];
+  const auto memory = [&](int v) CF_LAMBDA {
+    return a.cell + waiting.item[v] * (a.ld_inputs / 4) + waiting.unit[v];
+  };
+  for (int v = 0; v < count; ++v) load_gates(a, waiting, v, gates[v]);
+  for (int v = 0; v < count; ++v) {
+    const Quotient i = sigmoid_quotient<A>(gates[v][0]), g = tanh_quotient<A>(gates[v][2]);
+    cell[v] = i.part * g.part / (i.whole * g.whole);
   }
-  for (; v < rows * blocks; ++v) finish_vectors<Functions, 1>(a, sums, item, block, blocks, v);
+  for (int v = 0; v < count && a.step > 0; ++v) {
+    // Of f and 1 - f the smaller one is computed, so that a cell that is kept stays as it is.
+    const F f = gates[v][1], before = load(memory(v));
+    const Quotient q = share<A>(min(CF_SPLAT(96.0f), abs(f) * CF_SPLAT(1.44269504f)));
+    const F smaller = before * q.part / q.whole;
+    cell[v] = select(less(f, splat(0.0f)), smaller, before - smaller) + cell[v];
+  }
+  for (int v = 0; v < count; ++v) {
+    const Quotient o = sigmoid_quotient<A>(gates[v][3]), c = tanh_quotient<A>(cell[v]);
+    const F h = o.part * c.part / (o.whole * c.whole);
+    const ptrdiff_t unit = waiting.unit[v];
+    float* to = a.h + (a.first_row[waiting.item[v]] + a.step) * a.ld_h + unit;
+    store(memory(v), cell[v]);
+    if (a.units - unit >= kLanes) {
+      store(to, h);
+    } else {
+      store(to, h, static_cast<int>(a.units - unit));
+    }
+  }
+  waiting.count = 0;
 }
 
 template <class Arithmetic, int R, int P>
-void lstm_tile(const LstmStepF32& a, int item, int block) {
+void lstm_tile(const LstmStepF32& a, int item, int block, Waiting<F>& waiting) {
   F gate[R][P * 4];
   const float* h[R];
   CF_UNROLL for (int r = 0; r < R; ++r) {
@@ -123,54 +145,69 @@ void lstm_tile(const LstmStepF32& a, int item, int block) {
       }
     }
   }
-  finish_units<typename Arithmetic::Functions>(a, InMemory(gate).at, item, R, block, P);
+  waiting.template add<R, P>(gate, item, block);
 }
 
 template <class, int R, int P>
-void lstm_tile(const LstmStepU7I8& a, int item, int block) {
+void lstm_tile(const LstmStepU7I8& a, int item, int block, Waiting<I>& waiting) {
   const int depth = (a.units + 3) / 4 * 4;
   const ptrdiff_t panel = static_cast<ptrdiff_t>(depth) * 4 * kLanes;
   const QuantizedRows before = {a.before.q + item * kQuantPitch, nullptr, nullptr, a.before.block};
   I sum[R][P * 4];
   multiply_bytes<R, P, 4, false>(before, a.packed + block * panel, panel, a.step == 0 ? 0 : depth, sum);
-  finish_units<Consistent>(a, InMemory(sum).at, item, R, block, P);
+  waiting.template add<R, P>(sum, item, block);
 }
 
-template <class Arithmetic, int R, class Args>
-CF_INLINE void lstm_rows(const Args& a, int rows, int item, int block) {
-  if (rows == R) return lstm_tile<Arithmetic, R, 1>(a, item, block);
-  if constexpr (R > 1) lstm_rows<Arithmetic, R - 1>(a, rows, item, block);
+template <class Arithmetic, int R, class Args, class Sum>
+CF_INLINE void lstm_rows(const Args& a, int rows, int item, int block, Waiting<Sum>& waiting) {
+  if (rows == R) return lstm_tile<Arithmetic, R, 1>(a, item, block, waiting);
+  if constexpr (R > 1) lstm_rows<Arithmetic, R - 1>(a, rows, item, block, waiting);
 }
+
+// Blocks of one row at once: eight sums hide each other's latency.
+constexpr int kLstmBlocks = 2;
 
 // Of one row, every other step goes backward and finds in the cache what the step before it left there: with 256 units
 // 9.8 instead of 10.7 us a step for floats and their 1 MB in L2, 2.5 instead of 2.7 for bytes in L1.
-template <class Arithmetic, int kBlocks, class Args>
-CF_INLINE void lstm_step_of_row(const Args& a) {
+template <class Arithmetic, class Args, class Sum, class Finish>
+CF_INLINE void lstm_step_of_row(const Args& a, Waiting<Sum>& waiting, Finish finish) {
   const bool forward = a.step % 2 == 0;
   int first = a.first_block, last = a.last_block;
-  for (; last - first >= kBlocks; (forward ? first : last) += forward ? kBlocks : -kBlocks) {
-    lstm_tile<Arithmetic, 1, kBlocks>(a, 0, forward ? first : last - kBlocks);
+  for (; last - first >= kLstmBlocks; (forward ? first : last) += forward ? kLstmBlocks : -kLstmBlocks) {
+    lstm_tile<Arithmetic, 1, kLstmBlocks>(a, 0, forward ? first : last - kLstmBlocks, waiting);
+    finish();
   }
-  for (; kBlocks > 1 && first < last; ++first) lstm_tile<Arithmetic, 1, 1>(a, 0, first);
+  for (; first < last; ++first) {
+    lstm_tile<Arithmetic, 1, 1>(a, 0, first, waiting);
+    finish();
+  }
 }
 
-// kBlocks: at once, of one row.
-template <class Arithmetic, int kBlocks, class Args>
+template <class Arithmetic, class Functions, class Sum, class Args>
 CF_INLINE void lstm_step(const Args& a) {
-  if (a.items == 1) return lstm_step_of_row<Arithmetic, kBlocks>(a);
-  const int tiles = (a.items + kLstmRows - 1) / kLstmRows;
-  for (int block = a.first_block; block < a.last_block; ++block) {
-    for (int tile = 0, item = 0; tile < tiles; ++tile) {
-      const int rows = a.items / tiles + (tile < a.items % tiles ? 1 : 0);
-      lstm_rows<Arithmetic, kLstmRows>(a, rows, item, block);
-      item += rows;
+  Waiting<Sum> waiting;
+  const auto finish = [&]() CF_LAMBDA {
+    if (waiting.count + kLstmRows > waiting.kMost) finish_units<Functions>(a, waiting);
+  };
+  if (a.items == 1) {
+    lstm_step_of_row<Arithmetic>(a, waiting, finish);
+  } else {
+    const int tiles = (a.items + kLstmRows - 1) / kLstmRows;
+    for (int block = a.first_block; block < a.last_block; ++block) {
+      for (int tile = 0, item = 0; tile < tiles; ++tile) {
+        const int rows = a.items / tiles + (tile < a.items % tiles ? 1 : 0);
+        lstm_rows<Arithmetic, kLstmRows>(a, rows, item, block, waiting);
+        finish();
+        item += rows;
+      }
     }
   }
+  finish_units<Functions>(a, waiting);
 }
 
-void lstm_step_f32(const LstmStepF32& a) { lstm_step<Fused, 2>(a); }
-void lstm_step_consistent_f32(const LstmStepF32& a) { lstm_step<Consistent, 2>(a); }
-void lstm_step_u7i8(const LstmStepU7I8& a) { lstm_step<Consistent, 1>(a); }
+void lstm_step_f32(const LstmStepF32& a) { lstm_step<Fused, Fused::Functions, F>(a); }
+void lstm_step_consistent_f32(const LstmStepF32& a) { lstm_step<Consistent, Consistent, F>(a); }
+void lstm_step_u7i8(const LstmStepU7I8& a) { lstm_step<Consistent, Consistent, I>(a); }
 
 }  // namespace
 }  // namespace claude_flow

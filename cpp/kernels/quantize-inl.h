@@ -31,7 +31,7 @@ void quantize_f32_u7(const QuantizeF32U7& a) {
     if (a.range != nullptr) range.lowest = a.range[0], range.highest = a.range[1];
     const float width = range.highest - range.lowest;
     // A row this close to zero is zero.
-    const bool flat = width < 1e-30f;
+    const bool flat = width < 1e-35f;
     const float inverse = flat ? 0.0f : 127.0f / width;
     alignas(64) float zero[kLanes];
     store(zero, to_float(to_nearest(splat(flat ? 0.0f : -range.lowest * inverse))));

@@ -72,9 +72,9 @@ void quantize_f32_u7(const QuantizeF32U7& a) {
     }
     if (a.range != nullptr) lowest = a.range[0], highest = a.range[1];
     const float width = highest - lowest;
-    const float inverse = width < 1e-30f ? 0.0f : 127.0f / width;
+    const float inverse = width < 1e-35f ? 0.0f : 127.0f / width;
     const float zero = std::nearbyint(-lowest * inverse);
-    a.to.scale[row] = !finite ? NAN : width < 1e-30f ? 0.0f : width / 127.0f;
+    a.to.scale[row] = !finite ? NAN : width < 1e-35f ? 0.0f : width / 127.0f;
     a.to.zero[row] = static_cast<int32_t>(zero);
     for (int i = 0; i < (a.columns + 3) / 4 * 4; ++i) {
       uint8_t& q = a.to.q[i / kQuantBlock * a.to.block + row * kQuantPitch + i % kQuantBlock];

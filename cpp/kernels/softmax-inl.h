@@ -15,7 +15,7 @@ CF_INLINE float maximum_of_row(const float* x, int n) {
   return largest.maximum();
 }
 
-// y = e^(x - largest); returns their sum. y may be x.
+// y = e^(x - largest) for n <= kSumBlock; returns their sum. y may be x.
 template <class Arithmetic>
 CF_INLINE float exponentials(const float* x, float* y, int n, float largest) {
   const F shift = splat(largest);
@@ -30,7 +30,12 @@ CF_INLINE float exponentials(const float* x, float* y, int n, float largest) {
 
 template <class Arithmetic>
 CF_INLINE void softmax_row(const float* x, float* y, int n) {
-  const F scale = splat(1.0f / exponentials<Arithmetic>(x, y, n, maximum_of_row(x, n)));
+  const float largest = maximum_of_row(x, n);
+  double sum = 0;
+  each_block(n, [&](int first, int count) CF_LAMBDA {
+    sum += double{exponentials<Arithmetic>(x + first, y + first, count, largest)};
+  });
+  const F scale = splat(1.0f / static_cast<float>(sum));
   sweep(n, [&](int i, int, auto lanes) { store(y + i, load(y + i, lanes) * scale, lanes); });
 }
 
@@ -50,11 +55,15 @@ void attention_pool_f32(const AttentionPoolF32& a) {
   }
   softmax_row<Consistent>(a.scratch, a.scratch, a.tokens);
   sweep(a.width, [&](int i, int, auto lanes) {
-    F sum = splat(0.0f);
-    for (int t = 0; t < a.tokens; ++t) {
-      sum = sum + splat(a.scratch[t]) * load(a.values + t * a.ld_values + i, lanes);
-    }
-    store(a.y + i, sum, lanes);
+    F total = splat(0.0f);
+    each_block(a.tokens, [&](int first, int count) CF_LAMBDA {
+      F sum = splat(0.0f);
+      for (int t = first; t < first + count; ++t) {
+        sum = sum + splat(a.scratch[t]) * load(a.values + t * a.ld_values + i, lanes);
+      }
+      total = total + sum;
+    });
+    store(a.y + i, total, lanes);
   });
 }
 

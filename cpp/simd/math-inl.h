@@ -18,16 +18,16 @@ CF_INLINE V polynomial(V x, CF_FLOAT (&c)[N]) {
   return p;
 }
 
-// e^x = 2^n (1 + m): m = e^r - 1 with |r| <= ln2/2, and n in the low bits of t. For |x| < 2^21.
+// e^x = 2^n (1 + m): m = e^r - 1 with |r| <= ln2/2, and n - kLess in the low bits of t. For |x| < 2^21.
 template <class V>
 struct Exponential {
   V t, m;
 };
 
-template <class A, class V>
+template <class A, int kLess = 0, class V>
 CF_INLINE Exponential<V> exponential(V x) {
-  const V t = A::multiply_add(x, CF_SPLAT(1.44269504f), CF_SPLAT(kMagic));
-  const V n = t - CF_SPLAT(kMagic);
+  const V t = A::multiply_add(x, CF_SPLAT(1.44269504f), CF_SPLAT(kExponentMagic - kLess));
+  const V n = t - CF_SPLAT(kExponentMagic - kLess);
   // ln2 in two parts, the first short enough that n times it is exact.
   const V r = A::multiply_add(n, CF_SPLAT(2.12194440e-4f), A::multiply_add(n, CF_SPLAT(-0.693359375f), x));
   // Minimax of degree 6, relative error 3e-9 before rounding.
@@ -48,7 +48,7 @@ CF_INLINE V beyond_root(V x, V n) {
   return bounded(fused(n, splat(1.90465421e-9f), fused(n, splat(-0.693147182f), x)), splat(1.0f));
 }
 
-// e^x for |x| <= 87, where it is a normal number; <= 1 ulp.
+// e^x, <= 1 ulp, where that is a normal number, for |x| <= 88; below -87.7 it is 0.
 template <class A, class V>
 CF_INLINE V exp_normal(V x) {
   const Exponential<V> e = exponential<A>(x);
@@ -67,27 +67,26 @@ CF_INLINE V exp(V x) {
     return ldexp(fused(root * r, fused(r, splat(0.50000125f), splat(1.00001466f)), root), n);
   } else {
     const Exponential<V> e = exponential<A>(min(CF_SPLAT(89.0f), max(CF_SPLAT(-105.0f), x)));
-    return ldexp(CF_SPLAT(1.0f) + e.m, e.t - CF_SPLAT(kMagic));
+    return ldexp(CF_SPLAT(1.0f) + e.m, e.t - CF_SPLAT(kExponentMagic));
   }
 }
 
-// For x <= 0: anything below -87 gives 2e-38 instead of a denormal. Softmax and attention use it: a weight that small
-// never reaches a sum of at least 1.
+// For x <= 0: without tables what would be denormal is 0. Softmax and attention use it: a weight that small never reaches
+// a sum of at least 1, and a masked one must be 0.
 template <class A, class V>
 CF_INLINE V exp_nonpositive(V x) {
-  const V bounded_x = max(CF_SPLAT(-87.0f), x);
   if constexpr (A::kTables) {
-    return exp<A>(bounded_x);
+    return exp<A>(x);
   } else {
-    return exp_normal<A>(bounded_x);
+    return exp_normal<A>(max(CF_SPLAT(-88.0f), x));
   }
 }
 
-// 1 / (1 + e^-x), <= 3 ulp or 2e-38: without tables x is clamped to +-87.
+// 1 / (1 + e^-x), <= 3 ulp; with tables what would be less than 2^-128 is 0.
 template <class A, class V>
 CF_INLINE V sigmoid(V x) {
-  const V opposite = splat(0.0f) - x;
   if constexpr (A::kTables) {
+    const V opposite = splat(0.0f) - x;
     // e^-x more exactly than above, by a cubic with a relative error of 2e-9 and with what the rounding of the root
     // lost: the errors of e^-x, of the sum and of the quotient add up to <= 3 ulp.
     const V t = nearest_root(opposite);
@@ -98,8 +97,10 @@ CF_INLINE V sigmoid(V x) {
     const V e = ldexp(root + fused(root, m, lookup(kRootsLost, bits_from(t, 0))), n);
     return splat(1.0f) / (splat(1.0f) + e);
   } else {
-    return CF_SPLAT(1.0f) /
-           (CF_SPLAT(1.0f) + exp_normal<A>(min(CF_SPLAT(87.0f), max(CF_SPLAT(-87.0f), opposite))));
+    // 2^-24 / (2^-24 + 2^-24 e^-x), where 2^-24 e^104 is a number, and a denormal quotient is rounded once.
+    const V opposite = min(CF_SPLAT(104.0f), max(CF_SPLAT(-64.0f), splat(0.0f) - x));
+    const Exponential<V> e = exponential<A, 24>(opposite);
+    return CF_SPLAT(0x1p-24f) / (CF_SPLAT(0x1p-24f) + (CF_SPLAT(1.0f) + e.m) * power_of_two(e.t));
   }
 }
 
@@ -130,18 +131,19 @@ CF_INLINE V tanh(V x) {
   }
 }
 
-// 2^x = n / d for |x| <= 126, as 2^k times a rational minimax of 2^f with |f| <= 1/2: relative error 6e-7, in half the
-// operations of a polynomial where the result goes into a quotient anyway.
-struct Ratio {
-  F n, d;
+// 2^x = scale (even - odd) / (even + odd) for |x| <= 126: odd = -f of x = k + f with |f| <= 1/2, and f / even is a minimax
+// of tanh(f ln2 / 2), relative error 1.3e-8. In half the operations of a polynomial where the result goes into a quotient
+// anyway, and exact to the last bits near x = 0, where odd alone counts.
+struct Power {
+  F scale, even, odd;
 };
 
 template <class A>
-CF_INLINE Ratio power_of_two_ratio(F x) {
-  const F t = x + CF_SPLAT(kMagic);
-  const F f = x - (t - CF_SPLAT(kMagic));
-  const F even = A::multiply_add(f, f, CF_SPLAT(25.039103f));
-  return {A::multiply_add(f, CF_SPLAT(8.677837f), even) * power_of_two(t), even - f * CF_SPLAT(8.677837f)};
+CF_INLINE Power power_of_two_ratio(F x) {
+  const F t = x + CF_SPLAT(kExponentMagic);
+  const F odd = (t - CF_SPLAT(kExponentMagic)) - x;
+  return {power_of_two(t), polynomial<A>(odd * odd, CF_FLOATS(2.88539004f, 0.115525402f, -0.000925895176f)),
+          odd};
 }
 
 // GELU(x) = x Phi(x) = max(x, 0) - |x| Phi(-|x|), and Phi(-a) = e^(-a^2/2) R(a) with R = erfcx(a/sqrt2)/2 as
@@ -149,15 +151,15 @@ CF_INLINE Ratio power_of_two_ratio(F x) {
 // either tail: <= 4 ulp or 1e-7.
 template <class A>
 CF_INLINE F gelu(F x) {
-  const F a = min(CF_SPLAT(13.0f), abs(x));
+  const F a = min(CF_SPLAT(13.27f), abs(x));  // e^(-a^2/2) is 0 there
   const F p =
       polynomial<A>(a, CF_FLOATS(0.5f, 0.3029136061668396f, 0.08888068795204163f, 0.01041827630251646f));
   const F q = polynomial<A>(a, CF_FLOATS(1.0f, 1.4037114381790161f, 0.7977647185325623f, 0.2214498221874237f,
                                          0.026185033842921257f));
   // e^(-a^2/2) as a power of two: its relative error, up to 6e-8 a^2, falls on a product that is at most 0.17.
   const F exponent = a * a * CF_SPLAT(-0.72134752f);
-  const F t = exponent + CF_SPLAT(kMagic);
-  const F f = exponent - (t - CF_SPLAT(kMagic));
+  const F t = exponent + CF_SPLAT(kExponentMagic);
+  const F f = exponent - (t - CF_SPLAT(kExponentMagic));
   const F e =
       polynomial<A>(f, CF_FLOATS(1.0000001192092896f, 0.6931471824645996f, 0.2402210682630539f,
                                  0.05550327152013779f, 0.009676037356257439f, 0.0013400432653725147f));

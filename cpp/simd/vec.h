@@ -16,7 +16,8 @@
 //   M less(a, b)                   F select(M, yes, no)
 //   I to_nearest(F)                ties to even; F to_float(I)
 //   I a + b, a - b, a * b          low halves
-//   F power_of_two(F t)            2^n for t = kMagic + n, -126 <= n <= 127: n is in the low bits of t
+//   F power_of_two(F t)            2^n for t = kExponentMagic + n, -126 <= n <= 127, and 0 for n = -127: n + 127 is in
+//                                  the low bits of t
 //   F ldexp(F x, F n)              x 2^n, rounded once, for whole n in -300..300
 //   I load(const int32_t* p)       unaligned
 //   I load_bytes(const int8_t* p)  per lane four signed bytes
@@ -103,11 +104,26 @@ struct Lanes16 {
     }
     return reduce_add(part[0]);
   }
+  // Of lanes that may each be as large as a float can be.
+  CF_INLINE double large_sum() {
+    CF_UNROLL for (int p = 0; p < kParts; ++p) part[p] = part[p] * splat(1.0f / kVirtualLanes);
+    return double{sum()} * kVirtualLanes;
+  }
   CF_INLINE float maximum() {
     CF_UNROLL for (int p = 1; p < kParts; ++p) part[0] = max(part[0], part[p]);
     return reduce_max(part[0]);
   }
 };
+
+// Sums of floats run over so many in order; from there on they are added in double, so that no row is too long.
+constexpr int kSumBlock = 2048;
+
+// body(first, count) over n in blocks of that.
+template <class Body>
+CF_INLINE void each_block(int n, Body body) {
+  for (int first = 0; first < n; first += kSumBlock)
+    body(first, n - first < kSumBlock ? n - first : kSumBlock);
+}
 
 // Rows that are summed side by side: each takes kParts registers for its sums.
 constexpr int kRowsAtOnce = kParts < 4 ? 4 / kParts : 1;
@@ -120,8 +136,10 @@ struct Rows16 {
 CF_INLINE void store_bytes(uint8_t* p, I x, All) { store_bytes(p, x); }
 CF_INLINE void store_bytes(uint8_t* p, I x, Some lanes) { store_bytes(p, x, lanes.n); }
 
-// kMagic + x rounds x to a whole number, |x| < 2^22, and holds it in its low bits.
+// kMagic + x rounds x to a whole number, |x| < 2^22, and holds it in its low bits. The other holds it there as a float's
+// exponent.
 constexpr float kMagic = 12582912.0f;
+constexpr float kExponentMagic = kMagic + 127.0f;
 
 #if !defined(CLAUDE_FLOW_WITH_DOT)
 // body(product), where product(sum, u, s) is `dot` in the form that suits a loop on this host.
@@ -134,8 +152,8 @@ CF_INLINE void with_dot(Body body) {
 #if !defined(CLAUDE_FLOW_LDEXP)
 // Two factors, since n reaches -151 and 128; only the second product can leave the normal range.
 CF_INLINE F ldexp(F x, F n) {
-  const F half = n * splat(0.5f) + splat(kMagic);
-  const F rest = n - (half - splat(kMagic)) + splat(kMagic);
+  const F half = n * splat(0.5f) + splat(kExponentMagic);
+  const F rest = n - (half - splat(kExponentMagic)) + splat(kExponentMagic);
   return x * power_of_two(half) * power_of_two(rest);
 }
 #endif

@@ -56,8 +56,7 @@ CF_INLINE F to_float(I a) { return {_mm256_cvtepi32_ps(a.v)}; }
 CF_INLINE I operator+(I a, I b) { return {_mm256_add_epi32(a.v, b.v)}; }
 CF_INLINE I operator-(I a, I b) { return {_mm256_sub_epi32(a.v, b.v)}; }
 CF_INLINE F power_of_two(F t) {
-  const __m256i biased = _mm256_add_epi32(_mm256_castps_si256(t.v), _mm256_set1_epi32(127));
-  return {_mm256_castsi256_ps(_mm256_slli_epi32(biased, 23))};
+  return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(t.v), 23))};
 }
 CF_INLINE I operator*(I a, I b) { return {_mm256_mullo_epi32(a.v, b.v)}; }
 CF_INLINE I load(const int32_t* p) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))}; }

@@ -54,8 +54,7 @@ CF_INLINE F to_float(I a) { return {_mm512_maskz_cvtepi32_ps(0xFFFF, a.v)}; }
 CF_INLINE I operator+(I a, I b) { return {_mm512_add_epi32(a.v, b.v)}; }
 CF_INLINE I operator-(I a, I b) { return {_mm512_sub_epi32(a.v, b.v)}; }
 CF_INLINE F power_of_two(F t) {
-  const __m512i biased = _mm512_add_epi32(_mm512_castps_si512(t.v), _mm512_set1_epi32(127));
-  return {_mm512_castsi512_ps(_mm512_maskz_slli_epi32(0xFFFF, biased, 23))};
+  return {_mm512_castsi512_ps(_mm512_maskz_slli_epi32(0xFFFF, _mm512_castps_si512(t.v), 23))};
 }
 #define CLAUDE_FLOW_LDEXP
 CF_INLINE F ldexp(F x, F n) { return {_mm512_maskz_scalef_ps(0xFFFF, x.v, n.v)}; }

@@ -64,7 +64,7 @@ CF_INLINE I operator-(I a, I b) {
 CF_INLINE F power_of_two(F t) {
   uint32_t bits;
   std::memcpy(&bits, &t.v, sizeof bits);
-  bits = (bits + 127u) << 23;
+  bits <<= 23;
   std::memcpy(&t.v, &bits, sizeof bits);
   return t;
 }

@@ -82,9 +82,7 @@ CF_INLINE I to_nearest(F a) {
 CF_INLINE F to_float(I a) { return {wasm_f32x4_convert_i32x4(a.v)}; }
 CF_INLINE I operator+(I a, I b) { return {wasm_i32x4_add(a.v, b.v)}; }
 CF_INLINE I operator-(I a, I b) { return {wasm_i32x4_sub(a.v, b.v)}; }
-CF_INLINE F power_of_two(F t) {
-  return {wasm_i32x4_shl(wasm_i32x4_add(t.v, wasm_i32x4_const_splat(127)), 23)};
-}
+CF_INLINE F power_of_two(F t) { return {wasm_i32x4_shl(t.v, 23)}; }
 CF_INLINE I operator*(I a, I b) { return {wasm_i32x4_mul(a.v, b.v)}; }
 CF_INLINE I load(const int32_t* p) { return {wasm_v128_load(p)}; }
 CF_INLINE I load_bytes(const int8_t* p) { return {wasm_v128_load(p)}; }

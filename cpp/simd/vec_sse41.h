@@ -62,9 +62,7 @@ CF_INLINE I to_nearest(F a) { return {_mm_cvtps_epi32(a.v)}; }
 CF_INLINE F to_float(I a) { return {_mm_cvtepi32_ps(a.v)}; }
 CF_INLINE I operator+(I a, I b) { return {_mm_add_epi32(a.v, b.v)}; }
 CF_INLINE I operator-(I a, I b) { return {_mm_sub_epi32(a.v, b.v)}; }
-CF_INLINE F power_of_two(F t) {
-  return {_mm_castsi128_ps(_mm_slli_epi32(_mm_add_epi32(_mm_castps_si128(t.v), _mm_set1_epi32(127)), 23))};
-}
+CF_INLINE F power_of_two(F t) { return {_mm_castsi128_ps(_mm_slli_epi32(_mm_castps_si128(t.v), 23))}; }
 CF_INLINE I operator*(I a, I b) { return {_mm_mullo_epi32(a.v, b.v)}; }
 CF_INLINE I load(const int32_t* p) { return {_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))}; }
 CF_INLINE I load_bytes(const int8_t* p) { return {_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))}; }

@@ -13,6 +13,7 @@ struct Bound {
   const char* name;
   double ulp;
   double absolute;  // either bound suffices
+  bool flushes;     // AVX-512's tables: what is denormal may be 0
 };
 
 // Every 1021st float, in order of its bits.
@@ -24,7 +25,8 @@ double ulp_of(double x) {
   return f >= 3.4e38f ? 2e31 : double{std::nextafterf(f, INFINITY)} - double{f};
 }
 
-void check(const Bound& bound, const char* isa, void (*kernel)(const ActivationF32&), uint64_t& hash) {
+void check(const Bound& bound, const char* isa, void (*kernel)(const ActivationF32&), double absolute,
+           uint64_t& hash) {
   std::vector<float> x, y(kBlock);
   double worst_ulp = 0, worst_absolute = 0, worst_x = 0;
   bool kinds = true;
@@ -46,7 +48,7 @@ void check(const Bound& bound, const char* isa, void (*kernel)(const ActivationF
       if (std::isnan(x[i])) kinds &= std::isnan(y[i]);
       if (std::isnan(x[i]) || std::isnan(want)) continue;
       if (std::isinf(x[i])) {
-        kinds &= double{y[i]} == want || std::fabs(double{y[i]} - want) <= bound.absolute;
+        kinds &= double{y[i]} == want || std::fabs(double{y[i]} - want) <= absolute;
         continue;
       }
       if (std::fabs(want) > 3.4028234e38) {
@@ -56,7 +58,7 @@ void check(const Bound& bound, const char* isa, void (*kernel)(const ActivationF
       const double error = std::fabs(double{y[i]} - want);
       const double ulp = error / ulp_of(want);
       if (std::isnan(error)) kinds = false;
-      if (error <= bound.absolute) continue;
+      if (error <= absolute) continue;
       if (ulp > worst_ulp) worst_ulp = ulp, worst_absolute = error, worst_x = double{x[i]};
     }
   }
@@ -74,8 +76,9 @@ void check(const Bound& bound) {
   uint64_t first = 0;
   for (const Table* table : tables()) {
     uint64_t fused = 0, consistent = 0;
-    check(bound, table->isa, table->activation_f32, fused);
-    check(bound, table->isa, table->activation_consistent_f32, consistent);
+    const bool flushes = bound.flushes && std::strncmp(table->isa, "avx512", 6) == 0;
+    check(bound, table->isa, table->activation_f32, flushes ? 0x1p-126 : bound.absolute, fused);
+    check(bound, table->isa, table->activation_consistent_f32, bound.absolute, consistent);
     if (table == tables().front()) first = consistent;
     expect(consistent == first,
            (std::string(bound.name) + ": the same bits on every instruction set").c_str());
@@ -88,9 +91,9 @@ void check(const Bound& bound) {
 int main() {
   using namespace claude_flow::test;
   using claude_flow::Activation;
-  check({Activation::kExp, "exp", 2.0, 0.0});
-  check({Activation::kTanh, "tanh", 2.0, 0.0});
-  check({Activation::kSigmoid, "sigmoid", 3.0, 2e-38});
-  check({Activation::kGelu, "gelu", 4.0, 1e-7});
+  check({Activation::kExp, "exp", 2.0, 0.0, false});
+  check({Activation::kTanh, "tanh", 2.0, 0.0, false});
+  check({Activation::kSigmoid, "sigmoid", 3.0, 0.0, true});
+  check({Activation::kGelu, "gelu", 4.0, 1e-7, false});
   return report("math");
 }
