@@ -1,4 +1,4 @@
-"""How exact single kernels are: at every scale, beside float64 and torch, and where sums and differences lose digits."""
+"""How exact single kernels are: at every scale, beside float64 and torch, and where sums or differences lose digits."""
 
 from __future__ import annotations
 
