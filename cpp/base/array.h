@@ -82,7 +82,7 @@ class Array {
   // `size` zeroed elements. False: the memory is not there, and the array is empty.
   [[nodiscard]] bool allocate(size_t size) {
     release();
-    if (size > (PTRDIFF_MAX - 2 * kHugePage) / sizeof(T)) return false;
+    if (size > (PTRDIFF_MAX - 2 * kHugePage) / kElement) return false;
     data_ = static_cast<T*>(take_memory(bytes_of(size)));
     if (data_ == nullptr) return false;
     size_ = size;
@@ -100,9 +100,10 @@ class Array {
   const T* end() const { return data_ + size_; }
 
  private:
-  static size_t bytes_of(size_t size) { return round_up(size * sizeof(T) + (size == 0), kCacheLine); }
+  static constexpr size_t kElement = sizeof(T);  // NOLINT(bugprone-sizeof-expression): T may be a pointer
+  static size_t bytes_of(size_t size) { return round_up(size * kElement + (size == 0), kCacheLine); }
   void release() {
-    if (data_ != nullptr) give_memory(std::exchange(data_, nullptr), bytes_of(size_));
+    if (data_ != nullptr) give_memory(static_cast<void*>(std::exchange(data_, nullptr)), bytes_of(size_));
     size_ = 0;
   }
 

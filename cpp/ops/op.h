@@ -83,10 +83,10 @@ class Op {
 };
 
 struct OpRow {
-  int32_t code;
   const char* name;
-  int operands;
   Op* (*make)();  // null: not enough memory
+  int32_t code;
+  int operands;
 };
 
 // The row of an opcode, or null.

@@ -4,7 +4,7 @@ namespace claude_flow {
 
 const OpRow* find_op(int32_t code) {
   static constexpr OpRow kOps[] = {
-#define OP(code, name, ...) {code, #name, operands::name::kCount, &make_##name},
+#define OP(code, name, ...) {#name, &make_##name, code, operands::name::kCount},
 #include "ops/ops.inc"
 #undef OP
   };
