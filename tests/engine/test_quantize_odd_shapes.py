@@ -8,9 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from claude_flow import _core, export, nets
-from claude_flow.modelfile import ModelFile
-from claude_flow.program import ABSENT, Op, Program
-from claude_flow.quantize import quantize
+from claude_flow.modelfile import ABSENT, ModelFile, Op, Program
+from claude_flow.modelfile.quantize import quantize
 
 Array = NDArray[np.float64]
 
