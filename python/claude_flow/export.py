@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from claude_flow.errors import InputError
 from claude_flow.lowering import Lowering
-from claude_flow.modelfile import ModelFile, write
+from claude_flow.modelfile import ModelFile, ranges, write
 from claude_flow.modelfile.quantize import dequantize, quantize
 
 if TYPE_CHECKING:
@@ -54,7 +54,8 @@ def save(
 
     ``precision``: ``"fp32"``, or ``"fp16"`` to store the weights in half precision (they are widened at load, so
     the file halves and the arithmetic stays fp32), or ``"int8"`` for 8-bit arithmetic; ``calibration``, a
-    representative batch of inputs, then fixes the activations' ranges (:mod:`claude_flow.modelfile.quantize`).
+    representative batch of inputs, then fixes the ranges of those activations that one range serves at every length
+    (:func:`claude_flow.modelfile.ranges.static`).
     ``metadata`` may give the file's ``features``, ``calibration`` and ``provenance`` (see :class:`ModelFile`). Raises
     :class:`InputError` for another module or precision.
 
@@ -73,7 +74,7 @@ def save(
         raise InputError(f"calibration inputs are for precision 'int8', not {precision!r}")
     model = lower(module)
     if precision == "int8":
-        model = quantize(model, calibration)
+        model = quantize(model, None if calibration is None else ranges.static(model, [(calibration, None)]))
     if precision == "fp16":
         model.tensors = {name: _half(name, t) for name, t in model.tensors.items()}
     for name, value in (metadata or {}).items():

@@ -17,7 +17,7 @@ from claude_flow.errors import InputError
 from claude_flow.modelfile import layout
 from claude_flow.modelfile.quantize import quantize
 
-__all__ = ["Decision", "Model", "load", "load_as", "load_for"]
+__all__ = ["Decision", "Model", "assemble", "load", "load_as", "load_for"]
 
 #: A batch, or one for each input of a model of several.
 Arrays = NDArray[np.float32] | Sequence[NDArray[np.float32]]
@@ -185,14 +185,22 @@ def load_as(path: Path, settings: runtime.Settings, precision: str = "auto", isa
 
 
 def _load(path: Path, settings: runtime.Settings, precision: str, isa: str) -> Model:
-    backend, threads = settings.backend, settings.threads
-    if backend not in BACKENDS:
-        raise InputError(f"unknown backend {backend!r}: it is one of {', '.join(BACKENDS)}")
-    file = modelfile.read(path, settings.memory_mapping, packed=backend != "torch" and precision != "int8")
+    file = modelfile.read(path, settings.memory_mapping, packed=settings.backend != "torch" and precision != "int8")
     if precision == "int8" and file.precision == "fp32":
         file = quantize(file)
     elif precision not in ("auto", file.precision):
         raise InputError(f"{path} holds {file.precision} weights, not {precision!r}; use precision='auto' or 'int8'")
+    return assemble(path, file, settings, isa)
+
+
+def assemble(
+    path: Path, file: modelfile.ModelFile, settings: runtime.Settings | None = None, isa: str = "auto"
+) -> Model:
+    """The model of a ``file`` in memory, which need not be what ``path``, its name in messages, holds."""
+    settings = settings or runtime.Settings()
+    backend, threads = settings.backend, settings.threads
+    if backend not in BACKENDS:
+        raise InputError(f"unknown backend {backend!r}: it is one of {', '.join(BACKENDS)}")
     if threads < 1:
         raise InputError(f"threads must be at least 1, not {threads}")
     if backend == "torch":

@@ -32,6 +32,7 @@ from claude_flow.values import did_you_mean, read_json, valid_name
 
 __all__ = [
     "add_model",
+    "built_in",
     "built_in_configs",
     "config_path",
     "current",
@@ -94,9 +95,9 @@ def model_path(name: str) -> Path:
         known_versions = _versions(base)
         if version in known_versions or (known_versions and not version):
             return workspace() / "models" / base / (version or current(base)) / _MODEL
-        built_in = _BUILT_IN / "models" / f"{base}.safetensors"
-        if not version and built_in.is_file():
-            return built_in
+        shipped = built_in(base)
+        if not version and shipped:
+            return shipped
         if known_versions:
             known = ", ".join(known_versions)
             raise InputError(f"the model {base!r} has no version {version!r}: it has {known}")
@@ -205,6 +206,12 @@ def _point(name: str, version: str, why: str) -> list[dict[str, Any]]:
     entries = [*history(name), {"version": version, "time": now, "who": getpass.getuser(), "why": why}]
     files.atomic_write(workspace() / "models" / name / _POINTER, json.dumps({"history": entries}, indent=1) + "\n")
     return entries
+
+
+def built_in(name: str) -> Path | None:
+    """The model file that ships under ``name``, or None."""
+    path = _BUILT_IN / "models" / f"{name}.safetensors"
+    return path if path.is_file() else None
 
 
 def model_name(path: Path) -> str:

@@ -35,6 +35,7 @@ __all__ = [
     "pinball",
     "power",
     "ranks",
+    "ratio",
     "reliability",
     "spearman",
     "total_variation",
@@ -127,6 +128,52 @@ def bootstrap(
         )
     low, high = np.nanquantile(drawn, [0.5 - level / 2, 0.5 + level / 2])
     return Interval(whole, float(low), float(high))
+
+
+def ratio(
+    ours: ArrayLike,
+    theirs: ArrayLike,
+    groups: Sequence[Any] | NDArray[Any],
+    *,
+    level: float = 0.95,
+    draws: int = 10_000,
+    seed: int = 0,
+) -> Interval:
+    """The mean of ``ours`` over the mean of ``theirs``, paired by row, with one-sided bounds: each end of the interval
+    holds at ``level`` by itself. Whole ``groups`` are drawn; rows that either lacks (NaN) do not count. All NaN where
+    the mean of ``theirs`` is not above 0, of which a share means nothing.
+
+    Where nothing got worse in any of n groups, drawing them again cannot show that something may: the lower end is
+    then at most (1 - level)^(1/n), below which a share of groups that all lose everything would have been met.
+
+    >>> found = ratio([1.0, 0.0, 1.0, 1.0], [1.0, 1.0, 1.0, 1.0], ["a", "b", "c", "d"])
+    >>> found.mean, found.low, found.high
+    (0.75, 0.25, 1.0)
+    >>> round(ratio([1.0] * 10, [1.0] * 10, range(10)).low, 3)
+    0.741
+    """
+    ours, theirs = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
+    known = np.isfinite(ours) & np.isfinite(theirs)
+    if not known.any():
+        return Interval(math.nan, math.nan, math.nan)
+    place = np.unique(np.asarray(groups)[known], return_inverse=True)[1].reshape(-1)
+    sums = np.stack([np.bincount(place, values[known]) for values in (ours, theirs)])
+    count = sums.shape[1]
+    if not sums[1].sum() > 0:
+        return Interval(math.nan, math.nan, math.nan)
+    whole = float(sums[0].sum() / sums[1].sum())
+    if count < 2:
+        return Interval(whole, math.nan, math.nan)
+    generator, ratios = np.random.default_rng(seed), []
+    most = max(1, 4_000_000 // count)  # draws at a time: many groups must not fill the memory
+    for first in range(0, draws, most):
+        taken = generator.integers(count, size=(min(most, draws - first), count))
+        above, below = sums[0][taken].sum(1), sums[1][taken].sum(1)
+        ratios.append(np.divide(above, below, out=np.full(len(below), -np.inf), where=below > 0))
+    low, high = (float(end) for end in np.quantile(np.concatenate(ratios), [1 - level, level], method="nearest"))
+    if not (sums[0] < sums[1]).any():
+        low = min(low, (1 - level) ** (1 / count))
+    return Interval(whole, low, high)
 
 
 # Paired tests: each takes one difference per unit (fold, session, task), ours less theirs ---------------------------

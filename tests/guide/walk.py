@@ -65,6 +65,7 @@ def _no_model(name: str) -> Callable[[], str]:
 
 
 _JUDGED = ("evaluations.0.scores.0.mean", "evaluations.0.tests")
+_SMALLER = ("model", "evidence.comparisons.0.low", "size.bytes.after", "latency.native.speedup")
 PROMISES = {
     "data collect": Promise(
         ["time_range.0", "tables.runs.rows", "filters.anonymized.email"],
@@ -103,6 +104,15 @@ PROMISES = {
             "history.since",
             "failure.status",
         ]
+    ),
+    "optimize quantize": Promise(_SMALLER, ["models/coordination-v3-int8/*/card.json"]),
+    "optimize quantize-dynamic": Promise(
+        [*_SMALLER, "candidates.0.milliseconds"], ["models/coordination-v3-dynamic/*/card.json"]
+    ),
+    "optimize prune": Promise([*_SMALLER, "method.groups"], ["models/coordination-v3-pruned/*/card.json"]),
+    "optimize distill": Promise(
+        [*_SMALLER, "method.student"],
+        ["models/coordination-v3-large/*/model.safetensors", "models/coordination-v3-small/*/card.json"],
     ),
     "wasm optimize-simd": Promise(["file_bytes.after"], ["models/coordination-v3-simd/*/model.safetensors"]),
     "wasm profile-simd": Promise(["hosts.0.throughput", "hosts.0.latency.median"], lacking=_no_wasm),

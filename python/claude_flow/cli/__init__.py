@@ -33,6 +33,10 @@ NEURAL: dict[str, tuple[str, str]] = {
     ),
     "monitor": ("claude_flow.cli.monitor:group", "Watch a training run."),
     "nas": ("claude_flow.cli.nas:group", "Search for architectures that learn as well and run faster."),
+    "optimize": (
+        "claude_flow.cli.optimize:group",
+        "Make models smaller and faster, with a guarantee of what they keep.",
+    ),
     "profile": ("claude_flow.cli.profile:group", "See where a model's time goes, and what this machine could do."),
     "runtime": ("claude_flow.cli.runtime:group", "Choose how models run here, and measure how fast they answer."),
     "test": (

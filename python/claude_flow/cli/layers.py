@@ -53,7 +53,7 @@ PYTHON: dict[str, Part] = {
     "run": Part("batches of requests, servers", f"{_RUN} report", "pyarrow"),
     "wasm": Part("the engine as WebAssembly", _GROUND, "wasmtime"),
     "nets": Part("the networks in torch at the guide's sizes", f"{_GROUND} networks"),
-    "export": Part("a torch module to a model file", f"{_FILE} nets networks"),
+    "export": Part("a torch module to a model file", f"{_FILE} ranges nets networks"),
     "networks": Part("one folder per network, one row each", f"{_RUN} data evaluate"),
     "requests": Part("requests as lines: files of them, and the workspace's log", f"{_GROUND} networks"),
     "data": Part(
@@ -62,7 +62,7 @@ PYTHON: dict[str, Part] = {
         "pyarrow pandera spacy presidio_analyzer sklearn",
     ),
     "train": Part("the one training loop, and the recipes on it", _LEARN, "tensorboard scipy opacus"),
-    "compress": Part("smaller or faster models: quantized, pruned, distilled, prepacked", _LEARN),
+    "compress": Part("smaller or faster models: quantized, pruned, distilled, prepacked", f"{_LEARN} studies", "onnx"),
     "search": Part("architecture search", _LEARN, "optuna scipy"),
     "insight": Part("explanations and debugging", _LEARN, "captum sklearn"),
     "evaluate": Part("judging models on held-out data", _LEARN, "sklearn lightgbm scipy"),

@@ -1,1 +1,1 @@
-"""Models made smaller or faster: ``prepack``, for one target."""
+"""Smaller and faster models with a guarantee: quantize, prune, distill, compare; and ``prepack``, for one target."""

@@ -38,12 +38,13 @@ class Marks:
     """What one contender did.
 
     ``rows`` maps a measure to a value per test row (NaN = does not count); ``whole`` holds the measures that are no
-    mean over rows.
+    mean over rows. ``choices`` [rows] tells what was picked, where a row is a choice.
     """
 
     rows: dict[str, Array]
     whole: dict[str, float] = field(default_factory=dict)
     curves: list[tuple[str, list[float], list[float]]] = field(default_factory=list)
+    choices: Array | None = None
 
     def scores(self, contender: str, units: Array | str, measures: Sequence[str], seed: int = 0) -> list[Score]:
         """The scores of the ``measures`` per unit (``units`` [rows]); or, where ``units`` is a name, of one unit that
@@ -72,9 +73,9 @@ class Marks:
 
 
 class Judge(Protocol):
-    """A preprocessed dataset's test part, and everything that can be asked about it."""
+    """A part of a preprocessed dataset, by default its test part, and everything that can be asked about it."""
 
-    MEASURES: ClassVar[dict[str, str]]  # name: what it is, in words
+    MEASURES: ClassVar[dict[str, str]]  # name: what it is, in words; the first is what a model is for
     HIGHER: ClassVar[frozenset[str]]  # the measures of which more is better
     BASELINES: ClassVar[dict[str, str]]
     SLOW: ClassVar[frozenset[str]]  # the baselines that are judged only when they are named
@@ -94,12 +95,22 @@ class Judge(Protocol):
         """
 
 
-def judge(network: str, data: Path, *, validation_split: float = 0.2, config: dict[str, Any] | None = None) -> Judge:
-    """The judge of a preprocessed dataset.
+def judge(
+    network: str,
+    data: Path,
+    *,
+    validation_split: float = 0.2,
+    config: dict[str, Any] | None = None,
+    part: str = "test",
+) -> Judge:
+    """The judge of a ``part`` of a preprocessed dataset: ``"test"``, or ``"validation"``, which choices may rest on.
 
-    :raises InputError: the dataset is not the network's, or has no test part.
+    :raises InputError: the dataset is not the network's, or has no such part.
     """
-    return cast(Judge, networks.get(network).judge.Judge(data, validation_split, config or {}))
+    row, own = networks.get(network), networks.get(network_of(data))
+    if own is not row:
+        raise InputError(f"{data} is a dataset of {own.name}; the model is a {row.name} model")
+    return cast(Judge, row.judge.Judge(data, validation_split, config or {}, part))
 
 
 def network_of(data: Path) -> str:

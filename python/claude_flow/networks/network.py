@@ -45,30 +45,34 @@ class Network:
     The folder ``package`` has one module for each thing that may be asked of a network. Modules load when they are
     asked for, since some need torch.
 
-    =========== ================================================================================= =====
-    module      what generic code uses of it                                                      torch
-    =========== ================================================================================= =====
-    ``config``  ``Config``: a frozen dataclass of sizes, each annotated with what it may be; the  no
-                defaults are the guide's. ``FIXED``: those that a training cannot change;
-                ``DATA``: a record of the training data's options; ``MEASURES``: names of what
-                the validation split is judged by; ``TINY``: sizes of a few units that have
-                every kind of block, for tests
-    ``net``     ``Net(config)``: the module, with ``config``; ``layers(config)``: names of its     yes
-                layers -> beginnings of their parameters' names; ``lower(program, config)`` writes
-                its ops, ``stored(tensors, config)`` gives the tensors as the ops want them with
-                the configuration of the file, ``restored(tensors, config)`` goes back
-    ``prepare`` ``preprocess(tables, folder, options)``: tensors to learn from, returns the       no
-                manifest; ``suite(folder, seed, share)``: tables and options of simulated data;
-                ``requests(count, seed)``: simulated requests; ``asked(runs)``: the requests that
-                the runs of a log stand for, as (rows, request, size)
-    ``learn``   ``Data``: see :class:`claude_flow.train.loop.Data`                                yes
-    ``judge``   ``Judge``: see :class:`claude_flow.evaluate.judge.Judge`; ``folds`` or            yes
-                ``windows``: parts of a dataset to train and judge anew on
-    ``answer``  ``HELP``, ``EXAMPLES``, ``OPTIONS``; ``answer(model, request, ...)`` and          no
-                ``render(answer)``, the same as tables
-    ``explain`` ``tokens(batch, item)``: names of an item's tokens, where it has self-attention    no
-    ``head``    where ``has_head``: ``Head(path, file)`` whose ``decide`` is ``Model.decide``      no
-    =========== ================================================================================= =====
+    ============= =============================================================================== =====
+    module        what generic code uses of it                                                    torch
+    ============= =============================================================================== =====
+    ``config``    ``Config``: a frozen dataclass of sizes, each annotated with what it may be;    no
+                  the defaults are the guide's. ``FIXED``: those that a training cannot change;
+                  ``DATA``: a record of the training data's options; ``MEASURES``: names of what
+                  the validation split is judged by; ``TINY``: sizes of a few units that have
+                  every kind of block, for tests
+    ``net``       ``Net(config)``: the module, with ``config``; ``layers(config)``: names of its  yes
+                  layers -> beginnings of their parameters' names; ``lower(program, config)``
+                  writes its ops, ``stored(tensors, config)`` gives the tensors as the ops want
+                  them with the configuration of the file, ``restored(tensors, config)`` goes back
+    ``structure`` ``groups(config)``: what may be pruned; ``shrunk(config, sizes)``: the          no
+                  configuration with so many units per group; see
+                  :mod:`claude_flow.networks.structure`
+    ``prepare``   ``preprocess(tables, folder, options)``: tensors to learn from, returns the     no
+                  manifest; ``suite(folder, seed, share)``: tables and options of simulated data;
+                  ``requests(count, seed)``: simulated requests; ``asked(runs)``: the requests
+                  that the runs of a log stand for, as (rows, request, size)
+    ``learn``     ``Data``: see :class:`claude_flow.train.loop.Data`; ``distillation(student,     yes
+                  teacher, batch, temperature)``: the loss of a student beside its teacher
+    ``judge``     ``Judge``: see :class:`claude_flow.evaluate.judge.Judge`; ``folds`` or          yes
+                  ``windows``: parts of a dataset to train and judge anew on
+    ``answer``    ``HELP``, ``EXAMPLES``, ``OPTIONS``; ``answer(model, request, ...)`` and        no
+                  ``render(answer)``, the same as tables
+    ``explain``   ``tokens(batch, item)``: names of an item's tokens, where it has self-attention  no
+    ``head``      where ``has_head``: ``Head(path, file)`` whose ``decide`` is ``Model.decide``   no
+    ============= =============================================================================== =====
 
     ``question`` completes "it learns ..." and "say ..."; ``architecture`` is the word of a training configuration;
     ``training_fields`` are those fields of a training configuration that not every network has a use for;
@@ -112,6 +116,11 @@ class Network:
     def prepare(self) -> Any:
         """Tables to tensors."""
         return self.part("prepare")
+
+    @property
+    def structure(self) -> Any:
+        """What may be left out."""
+        return self.part("structure")
 
     def head(self, path: Any, file: Any) -> Any:
         """What :meth:`claude_flow.model.Model.decide` asks, or None where outputs are the answer."""

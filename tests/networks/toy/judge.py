@@ -18,9 +18,9 @@ class Judge:
     BASELINES: ClassVar[dict[str, str]] = {"median": "the median of the training part"}
     SLOW: ClassVar[frozenset[str]] = frozenset()
 
-    def __init__(self, data: Path, validation_split: float, config: dict[str, Any]) -> None:
+    def __init__(self, data: Path, validation_split: float, config: dict[str, Any], part: str = "test") -> None:
         self.data = Data.load(data, validation_split, 0, config)
-        self.rows = self.data.rows["test"]
+        self.rows = self.data.rows[part]
         self.units = np.array([f"run {row}" for row in self.rows])
 
     @property

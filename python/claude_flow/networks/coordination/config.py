@@ -20,7 +20,11 @@ MEASURES = ("loss", "coordination-accuracy", "regret", "utility")
 
 @dataclass(frozen=True)
 class CoordinationConfig:
-    """Sizes of :class:`CoordinationNet`; the defaults are the spec's."""
+    """Sizes of :class:`CoordinationNet`; the defaults are the spec's.
+
+    What pruning leaves is given by ``head_width`` (0: ``width / heads``) and, for each block, ``block_heads`` (empty:
+    ``heads`` in each).
+    """
 
     input_width: Annotated[int, Whole(1, 65_536)] = 512
     width: Annotated[int, Whole(1, 65_536)] = 512
@@ -33,10 +37,24 @@ class CoordinationConfig:
     attention_dropout: Annotated[float, Number(0, 0.95)] = 0.1
     layer_norm: Annotated[bool, Flag()] = True
     scale_attention: Annotated[bool, Flag()] = True
+    head_width: Annotated[int, Whole(0, 65_536)] = 0
+    block_heads: Annotated[tuple[int, ...], List(Whole(1, 256), "number of heads", 0, 64)] = ()
 
     def __post_init__(self) -> None:
-        if self.width % self.heads:
+        if not self.head_width and self.width % self.heads:
             raise InputError(f"network.width {self.width} is not a multiple of network.heads {self.heads}")
+        if self.block_heads and len(self.block_heads) != len(self.feed_forward):
+            blocks = len(self.feed_forward)
+            raise InputError(f"network.block-heads names {len(self.block_heads)} blocks; feed-forward has {blocks}")
+
+    @property
+    def head_size(self) -> int:
+        """Width of one head."""
+        return self.head_width or self.width // self.heads
+
+    def heads_of(self, block: int) -> int:
+        """Heads of a block."""
+        return self.block_heads[block] if self.block_heads else self.heads
 
 
 Config = CoordinationConfig

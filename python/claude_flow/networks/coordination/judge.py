@@ -50,9 +50,9 @@ class Judge:
     }
     SLOW: ClassVar[frozenset[str]] = frozenset()
 
-    def __init__(self, data: Path, validation_split: float, config: dict[str, Any]) -> None:
+    def __init__(self, data: Path, validation_split: float, config: dict[str, Any], part: str = "test") -> None:
         self.data = Data.load(data, validation_split, 0, config)
-        self.episodes = self.data.held_out("test")
+        self.episodes = self.data.held_out(part)
         self._pairs: dict[str, tuple[Array, Array]] = {}
         self._forests: dict[tuple[str, str, int], Callable[[Array], Array]] = {}
         self._kept = [_differs(episode) for episode in self.episodes]
@@ -62,7 +62,7 @@ class Judge:
             for row in e.rows[kept]
         ]
         if not units:
-            raise InputError(f"{data}: its test part has no task whose known choices differ: collect more logs")
+            raise InputError(f"{data}: its {part} part has no task whose known choices differ: collect more logs")
         self.units = np.array(units)
 
     @property
@@ -74,7 +74,9 @@ class Judge:
         if model.network != "coordination":
             raise InputError(f"{model.path} is a {model.network} model; the data is for coordination")
         decisions = [model.decide(e.tokens[None], e.agents, len(e.utility)) for e in self.episodes]
-        marks = self._marks([d.scores[0, :, : e.agents] for d, e in zip(decisions, self.episodes, strict=True)])
+        scores = [d.scores[0, :, : e.agents] for d, e in zip(decisions, self.episodes, strict=True)]
+        marks = self._marks(scores)
+        marks.choices = np.concatenate([s[kept].argmax(1) for s, kept in zip(scores, self._kept, strict=True)])
         outcome, chance = [], []
         for decision, episode in zip(decisions, self.episodes, strict=True):
             for p, utility in zip(decision.probabilities[0], episode.utility, strict=True):

@@ -19,7 +19,7 @@ from claude_flow.networks.coordination.features import FEATURES, NUMBERS, PAST, 
 from claude_flow.networks.coordination.prepare import TEST, TRAIN
 from claude_flow.networks.coordination.scenarios import COMMANDS
 
-__all__ = ["Data", "Episode", "Pool", "rule_scores"]
+__all__ = ["Data", "Episode", "Pool", "distillation", "rule_scores"]
 
 VALIDATION = 2
 _MOST_TASKS = 12
@@ -307,6 +307,21 @@ def _collate(episodes: list[Episode]) -> dict[str, Tensor]:
         utility[i, : tasks[i], agents.max() :] = e.utility[:, agents[i] :]
     arrays = {"x": x, "agents": agents, "tasks": tasks, "utility": utility}
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def distillation(student: nn.Module, teacher: nn.Module, batch: dict[str, Tensor], temperature: float) -> Tensor:
+    """Divergence of the student's choices from the teacher's, over all agents and commands of every task, both at
+    ``temperature``; times its square, which keeps the gradient's size (Hinton et al. 2015)."""
+    logs = []
+    for net in (student, teacher):
+        module: Any = net
+        scores = module.scores(
+            module(batch["x"], 1 + batch["agents"] + batch["tasks"]), batch["agents"], batch["tasks"]
+        )
+        real = torch.arange(scores.shape[1], device=scores.device) < batch["tasks"][:, None]
+        logs.append(torch.log_softmax(scores[real].masked_fill(scores[real] == -torch.inf, -1e9) / temperature, dim=1))
+    ours, theirs = logs
+    return temperature**2 * (theirs.exp() * (theirs - ours)).sum(dim=1).mean()
 
 
 def _known_rows(scores: Tensor, utility: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -21,23 +21,24 @@ __all__ = ["CoordinationNet", "Net", "layers", "lower", "restored", "stored"]
 class _Block(nn.Module):
     """Pre-norm encoder block: x + attention(norm(x)), then x + ff(norm(x))."""
 
-    def __init__(self, config: CoordinationConfig, feed_forward: int) -> None:
+    def __init__(self, config: CoordinationConfig, index: int) -> None:
         super().__init__()
-        width = config.width
-        self.heads = config.heads
-        self.scale = (width // config.heads) ** -0.5 if config.scale_attention else 1.0
+        width, feed_forward = config.width, config.feed_forward[index]
+        self.heads, self.head_width = config.heads_of(index), config.head_size
+        self.scale = self.head_width**-0.5 if config.scale_attention else 1.0
+        attended = self.heads * self.head_width
         self.attention_dropout = config.attention_dropout
         self.norm1 = nn.LayerNorm(width) if config.layer_norm else nn.Identity()
-        self.qkv = nn.Linear(width, 3 * width)
-        self.projection = nn.Linear(width, width)
+        self.qkv = nn.Linear(width, 3 * attended)
+        self.projection = nn.Linear(attended, width)
         self.norm2 = nn.LayerNorm(width) if config.layer_norm else nn.Identity()
         self.up = nn.Linear(width, feed_forward)
         self.down = nn.Linear(feed_forward, width)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor, visible: Tensor | None) -> Tensor:
-        batch, tokens, width = x.shape
-        qkv = self.qkv(self.norm1(x)).view(batch, tokens, 3, self.heads, width // self.heads)
+        batch, tokens, _ = x.shape
+        qkv = self.qkv(self.norm1(x)).view(batch, tokens, 3, self.heads, self.head_width)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         attended = functional.scaled_dot_product_attention(
             q,
@@ -47,7 +48,7 @@ class _Block(nn.Module):
             dropout_p=self.attention_dropout if self.training else 0.0,
             scale=self.scale,
         )
-        x = x + self.dropout(self.projection(attended.transpose(1, 2).reshape(batch, tokens, width)))
+        x = x + self.dropout(self.projection(attended.transpose(1, 2).flatten(2)))
         hidden = functional.gelu(self.up(self.norm2(x)))
         y: Tensor = x + self.dropout(self.down(hidden))
         return y
@@ -73,7 +74,7 @@ class CoordinationNet(nn.Module):
         super().__init__()
         self.config = config = config or CoordinationConfig()
         self.embedding = nn.Linear(config.input_width, config.width)
-        self.blocks = nn.ModuleList(_Block(config, width) for width in config.feed_forward)
+        self.blocks = nn.ModuleList(_Block(config, i) for i in range(len(config.feed_forward)))
         self.norm = nn.LayerNorm(config.width) if config.layer_norm else nn.Identity()
         self.head = nn.Linear(config.width, config.output_width)
         self.commands = nn.Parameter(torch.randn(len(config.commands), config.output_width) * 0.02)
@@ -121,8 +122,8 @@ def lower(program: Lowering, config: Any) -> None:
     for i in range(len(config.feed_forward)):
         block = f"blocks.{i}"
         qkv = program.linear(program.layer_norm(h, f"{block}.norm1"), f"{block}.qkv")
-        attended = program.value(PER_TOKEN, config.width)
-        program.op(Op.ATTENTION, source=qkv, target=attended, heads=config.heads)
+        attended = program.value(PER_TOKEN, config.heads_of(i) * config.head_size)
+        program.op(Op.ATTENTION, source=qkv, target=attended, heads=config.heads_of(i))
         h = program.linear(attended, f"{block}.projection", residual=h)
         up = program.linear(program.layer_norm(h, f"{block}.norm2"), f"{block}.up", activation=GELU)
         h = program.linear(up, f"{block}.down", residual=h)
@@ -134,10 +135,9 @@ def stored(tensors: dict[str, NDArray[np.float32]], config: Any) -> tuple[dict[s
     if config.scale_attention:
         return tensors, config
     # The op always divides by sqrt(head width), so an unscaled network's queries are scaled up instead.
-    head = config.width // config.heads
     for name in [name for name in tensors if ".qkv." in name]:
         tensors[name] = tensors[name].copy()
-        tensors[name][: config.width] *= np.float32(head**0.5)
+        tensors[name][: len(tensors[name]) // 3] *= np.float32(config.head_size**0.5)
     return tensors, replace(config, scale_attention=True)
 
 

@@ -46,9 +46,9 @@ class Judge:
     }
     SLOW = frozenset({"gradient-boosting", "per-algorithm-forest"})
 
-    def __init__(self, data: Path, validation_split: float, config: dict[str, Any]) -> None:
+    def __init__(self, data: Path, validation_split: float, config: dict[str, Any], part: str = "test") -> None:
         self.data = Data.load(data, validation_split, 0, config)
-        self.inputs, self.utilities = self.data.judged("test")
+        self.inputs, self.utilities = self.data.judged(part)
         self.units = np.array([f"swarms {i % _UNITS}" for i in range(len(self.inputs))])
 
     @property
@@ -59,7 +59,9 @@ class Judge:
     def model(self, model: Model) -> Marks:
         if model.network != "optimization":
             raise InputError(f"{model.path} is a {model.network} model; the data is for optimization")
-        marks = self._marks(model.run(self.inputs))
+        scores = model.run(self.inputs)
+        marks = self._marks(scores)
+        marks.choices = scores.argmax(axis=1)
         runs = [lambda i=i: model.run(self.inputs[i : i + 1]) for i in range(len(self.inputs))]
         marks.whole |= cost(model, runs)
         return marks

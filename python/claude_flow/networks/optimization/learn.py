@@ -26,7 +26,7 @@ from claude_flow.networks.optimization import prepare
 from claude_flow.networks.optimization.features import GROUPS, Encoder
 from claude_flow.networks.optimization.rules import rule_scores
 
-__all__ = ["SCALE", "Data", "hide", "move_ranks", "ranking_metrics"]
+__all__ = ["SCALE", "Data", "distillation", "hide", "move_ranks", "ranking_metrics"]
 
 Floats = NDArray[np.float32]
 
@@ -286,6 +286,16 @@ def _loss(outputs: Tensor, utilities: Tensor) -> Tensor:
     wanted = torch.softmax(utilities / _TEMPERATURE, dim=1)
     listwise = -(wanted * torch.log_softmax(outputs / (SCALE * _TEMPERATURE), dim=1)).sum(dim=1).mean()
     return squared + _LISTWISE * listwise
+
+
+def distillation(student: nn.Module, teacher: nn.Module, batch: dict[str, Tensor], temperature: float) -> Tensor:
+    """Squared distance of the scores, plus the divergence of their softmaxes at ``temperature``, times its square."""
+    ours, theirs = student(batch["inputs"]), teacher(batch["inputs"])
+    heat = SCALE * _TEMPERATURE * temperature
+    mine, wanted = torch.log_softmax(ours / heat, dim=1), torch.log_softmax(theirs / heat, dim=1)
+    divergence = (wanted.exp() * (wanted - mine)).sum(dim=1).mean()
+    loss: Tensor = (ours - theirs).square().mean() + _LISTWISE * temperature**2 * divergence
+    return loss
 
 
 def _with_one(inputs: Floats) -> NDArray[np.float64]:

@@ -18,12 +18,12 @@ __all__ = ["Net", "OptimizationNet", "lower", "restored", "stored"]
 
 
 class _Residual(nn.Module):
-    """h = shortcut(x) + relu(W x + b); the shortcut is a bias-free projection where the width changes."""
+    """h = shortcut(x) + relu(W x + b); the shortcut is x, or a bias-free projection of it where the width changes."""
 
-    def __init__(self, width: int, next_width: int, dropout: float) -> None:
+    def __init__(self, width: int, next_width: int, projected: bool, dropout: float) -> None:
         super().__init__()
         self.linear = nn.Linear(width, next_width)
-        self.shortcut = nn.Linear(width, next_width, bias=False) if width != next_width else nn.Identity()
+        self.shortcut = nn.Linear(width, next_width, bias=False) if projected else nn.Identity()
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -43,7 +43,8 @@ class OptimizationNet(nn.Module):
         super().__init__()
         self.config = config = config or OptimizationConfig()
         widths = (config.input_width, *config.hidden)
-        self.layers = nn.ModuleList(_Residual(a, b, config.dropout) for a, b in pairwise(widths))
+        layers = zip(pairwise(widths), config.projections, strict=True)
+        self.layers = nn.ModuleList(_Residual(a, b, projected, config.dropout) for (a, b), projected in layers)
         self.head = nn.Linear(widths[-1], config.output_width)
 
     def forward(self, x: Tensor) -> Tensor:

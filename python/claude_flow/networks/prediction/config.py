@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from claude_flow.schema import Number, Record, Whole
+from claude_flow.errors import InputError
+from claude_flow.schema import List, Number, Record, Whole
 
 __all__ = ["DATA", "FIXED", "MEASURES", "TINY", "Config", "PredictionConfig", "space"]
 
@@ -29,6 +30,8 @@ class PredictionConfig:
     ``layers`` 0 reads each record by itself, through two linear layers with GELU: only the attention then relates them.
     ``hidden`` above 0 puts two layers of that width (GELU, the second residual) before the head and shows them the
     open record beside what was read; ``members`` such networks are trained side by side and their outputs averaged.
+    What pruning leaves is given by ``widths``, of each layer (empty: ``width`` in each), and ``key_width``, of the
+    attention's keys (0: that of the last layer).
     """
 
     input_width: Annotated[int, Whole(1, 65_536)] = 128
@@ -40,6 +43,22 @@ class PredictionConfig:
     dropout: Annotated[float, Number(0, 0.95)] = 0.1
     hidden: Annotated[int, Whole(0, 65_536)] = 0
     members: Annotated[int, Whole(1, 64)] = 1
+    widths: Annotated[tuple[int, ...], List(Whole(1, 65_536), "width", 0, 64)] = ()
+    key_width: Annotated[int, Whole(0, 65_536)] = 0
+
+    def __post_init__(self) -> None:
+        if self.widths and len(self.widths) != (self.layers or 2):
+            raise InputError(f"network.widths names {len(self.widths)} layers; there are {self.layers or 2}")
+
+    @property
+    def layer_widths(self) -> tuple[int, ...]:
+        """Width of each LSTM, or of the two linear layers in their place."""
+        return self.widths or (self.width,) * (self.layers or 2)
+
+    @property
+    def key_size(self) -> int:
+        """Width of the attention's keys."""
+        return self.key_width or self.layer_widths[-1]
 
 
 Config = PredictionConfig

@@ -75,13 +75,13 @@ class Judge:
     }
     SLOW: ClassVar[frozenset[str]] = frozenset()
 
-    def __init__(self, data: Path, validation_split: float, config: dict[str, Any]) -> None:
+    def __init__(self, data: Path, validation_split: float, config: dict[str, Any], part: str = "test") -> None:
         self.data = Data.load(data, validation_split, 0, config)
         truth = self.data.targets[:, _DURATION]
-        rows = self.data.rows("test")
+        rows = self.data.rows(part)
         self.rows = rows[np.isfinite(truth[rows])]
         if not len(self.rows):
-            raise InputError(f"{data}: its test part has no run with a known duration")
+            raise InputError(f"{data}: its {part} part has no run with a known duration")
         self.truth = truth[self.rows]
         self.failed = self.data.tasks.failed[self.rows].astype(np.float64)
         # Runs near each other in time resemble each other (one session, one user): blocks of equal size along it.

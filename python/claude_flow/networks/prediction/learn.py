@@ -30,7 +30,7 @@ from claude_flow.networks.prediction.features import (
 )
 from claude_flow.networks.prediction.history import KEYS, NUMBERS, SCOPES, History, Runs
 
-__all__ = ["JUDGED", "Data", "interval_scores", "point_scores"]
+__all__ = ["JUDGED", "Data", "distillation", "interval_scores", "point_scores"]
 
 Array = NDArray[Any]
 
@@ -350,6 +350,23 @@ class Data:
                 "team capacity is a stated rule, not learned",
             },
         }
+
+
+def distillation(student: nn.Module, teacher: nn.Module, batch: dict[str, Tensor], temperature: float) -> Tensor:
+    """Mean distance of each member's quantiles from the teacher's, plus a quarter of the cross-entropy of occurrences
+    to the teacher's chances at ``temperature``, times its square."""
+    assert isinstance(student, PredictionNet)
+    ours = student.each(batch["x"], batch["lengths"])
+    theirs = teacher(batch["x"], batch["lengths"])
+    shape = (len(TARGETS), len(QUANTILES) + 1)
+    ours, theirs = ours.reshape(len(ours), -1, *shape), theirs.reshape(-1, *shape)
+    weights = torch.full((len(TARGETS),), _OTHERS_WEIGHT, device=ours.device)
+    weights[_DURATION] = 1
+    distance = functional.smooth_l1_loss(ours[..., :-1], theirs[..., :-1].expand_as(ours[..., :-1]), reduction="none")
+    chances = torch.sigmoid(theirs[..., -1] / temperature).expand_as(ours[..., -1])
+    crossed = functional.binary_cross_entropy_with_logits(ours[..., -1] / temperature, chances, reduction="none")
+    both = distance.mean(-1) + _OCCURRENCE_WEIGHT * temperature**2 * crossed
+    return (both * weights).sum(-1).mean() / weights.sum()
 
 
 def interval_scores(truth: Array, quantiles: Array) -> dict[str, float]:

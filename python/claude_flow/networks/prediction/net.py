@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -22,13 +23,14 @@ class _Member(nn.Module):
 
     def __init__(self, config: PredictionConfig) -> None:
         super().__init__()
-        widths = [config.input_width] + [config.width] * max(config.layers, 2)
-        self.lstm = nn.ModuleList(nn.LSTM(a, config.width, batch_first=True) for a in widths[: config.layers])
-        self.embed = nn.ModuleList(nn.Linear(a, config.width) for a in widths[: 0 if config.layers else 2])
-        self.keys = nn.Linear(config.width, config.width)
-        self.attention = nn.Parameter(torch.randn(config.width) * config.width**-0.5)
+        widths = [config.input_width, *config.layer_widths]
+        pairs = list(pairwise(widths))
+        self.lstm = nn.ModuleList(nn.LSTM(a, b, batch_first=True) for a, b in pairs if config.layers)
+        self.embed = nn.ModuleList(nn.Linear(a, b) for a, b in pairs if not config.layers)
+        self.keys = nn.Linear(widths[-1], config.key_size)
+        self.attention = nn.Parameter(torch.randn(config.key_size) * config.key_size**-0.5)
         self.dropout = nn.Dropout(config.dropout)
-        width = 2 * config.width
+        width = 2 * widths[-1]
         if config.hidden:
             self.first = nn.Linear(width + config.input_width, config.hidden)
             self.second = nn.Linear(config.hidden, config.hidden)
@@ -127,19 +129,20 @@ def _lower_member(program: Lowering, config: Any, name: str, total: int) -> int:
     for i in range(0 if config.layers else 2):
         h = program.linear(h, f"{name}.embed.{i}", activation=GELU)
     for i in range(config.layers):
-        target = program.value(PER_TOKEN, config.width)
+        target = program.value(PER_TOKEN, config.layer_widths[i])
         weight, recurrent, bias = (
             program.tensor(f"{name}.lstm.{i}.{part}") for part in ("weight_ih_l0", "weight_hh_l0", "bias_l0")
         )
         program.op(Op.LSTM, source=h, target=target, weight=weight, recurrent=recurrent, bias=bias)
         h = target
     keys = program.linear(h, f"{name}.keys", activation=TANH)
-    summary = program.value(PER_ITEM, 2 * config.width + (config.input_width if config.hidden else 0))
+    width = config.layer_widths[-1]
+    summary = program.value(PER_ITEM, 2 * width + (config.input_width if config.hidden else 0))
     vector = program.tensor(f"{name}.attention")
     program.op(Op.ATTENTION_POOL, source=h, keys=keys, weight=vector, target=summary, column=0)
-    program.op(Op.LAST, source=h, target=summary, column=config.width)
+    program.op(Op.LAST, source=h, target=summary, column=width)
     if config.hidden:
-        program.op(Op.LAST, source=program.source, target=summary, column=2 * config.width)
+        program.op(Op.LAST, source=program.source, target=summary, column=2 * width)
         first = program.linear(summary, f"{name}.first", activation=GELU)
         summary = program.linear(first, f"{name}.second", activation=GELU, residual=first)
     return program.linear(summary, f"{name}.head", residual=total)

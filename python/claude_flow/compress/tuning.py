@@ -1,0 +1,93 @@
+"""What pruning and distillation share: the parent as a torch module, its training configuration, the teacher's part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from claude_flow import modelfile, nets, networks, registry
+from claude_flow.errors import require
+from claude_flow.modelfile import ModelFile
+from claude_flow.train import config as training
+from claude_flow.train.config import TrainingConfig
+
+require("torch", "train")
+import torch
+from torch import Tensor, nn
+
+from claude_flow.train import loop
+from claude_flow.train.hooks import Hook
+
+__all__ = ["Taught", "configuration", "tune", "weights"]
+
+
+class Taught(Hook):
+    """The loss of a student: ``alpha`` times that beside the teacher's answers, the rest the labels'."""
+
+    def __init__(self, network: str, teacher: nn.Module, name: str, temperature: float, alpha: float) -> None:
+        self._distillation = networks.get(network).learn.distillation
+        self._teacher = teacher.eval().requires_grad_(False)
+        self._temperature, self._alpha = temperature, alpha
+        self.about = {"name": "taught", "teacher": name, "temperature": temperature, "alpha": alpha}
+
+    def loss(self, compute: Callable[[], Tensor], module: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        """The mixture."""
+        place = next(module.parameters()).device
+        soft: Tensor = self._distillation(module, self._teacher.to(place), batch, self._temperature)
+        return self._alpha * soft + (1 - self._alpha) * compute()
+
+
+def configuration(file: ModelFile, network: Any, epochs: int, *, rate: float = 1.0) -> TrainingConfig:
+    """How ``file`` was trained, for ``epochs`` epochs of a network of the configuration ``network``, with ``rate``
+    times the learning rate. A file that does not tell is trained by the defaults."""
+    root = f"{file.network}-training"
+    document = file.provenance.get("config")
+    given = document.get(root) if isinstance(document, dict) else None
+    own: dict[str, Any] = dict(given) if isinstance(given, dict) else {}
+    fixed = networks.get(file.network).part("config").FIXED
+    sizes = {name: value for name, value in nets.config_dict(network).items() if name not in fixed}
+    learning = {"initial": 1e-3, **own.get("learning-rate", {})}
+    if isinstance(learning["initial"], int | float):  # else a range test finds it
+        learning["initial"] *= rate
+    document = {root: own | {"epochs": epochs, "network": sizes, "learning-rate": learning}}
+    return training.parse(document, file.network, "the parent's configuration")
+
+
+def tune(
+    name: str,
+    config: TrainingConfig,
+    network: str,
+    data: Path,
+    *,
+    start: dict[str, Tensor] | None,
+    hooks: list[Hook],
+    seed: int,
+    time_budget: float | None,
+    progress: Callable[[float, str], None],
+) -> ModelFile:
+    """Train a network by the loop, in the run folder ``name``; returns its best epoch."""
+
+    def tell(epoch: int, epochs: int, share: float, values: dict[str, float]) -> None:
+        said = "  ".join(f"{key} {values[key]:.4g}" for key in ("loss", config.monitor) if key in values)
+        progress((epoch - 1 + share) / epochs, said)
+
+    run = registry.runs_dir() / name
+    loop.fit(
+        network,
+        config,
+        data,
+        run,
+        start=start,
+        hooks=hooks,
+        seed=seed,
+        time_budget=time_budget,
+        progress=tell,
+        checkpoint_interval=10,
+    )
+    return modelfile.read(run / "model.safetensors")
+
+
+def weights(module: nn.Module) -> dict[str, Tensor]:
+    """A copy of a module's tensors by name."""
+    return {name: torch.clone(tensor) for name, tensor in module.state_dict().items()}
