@@ -70,21 +70,23 @@ function checkValue(where, value, kind) {
     if (!number || value < 0) refuse(`${where} must be a number of at least 0, not ${shown(value)}`);
   } else if (kind === "priority") {
     if (!(typeof value === "string" && Object.hasOwn(PRIORITIES, value)) && !(number && value >= 0 && value <= 1)) {
-      refuse(`${where} must be one of ${Object.keys(PRIORITIES).join(", ")}, or 0 to 1, not ${shown(value)}`);
+      refuse(`${where} must be one of ${Object.keys(PRIORITIES).join(", ")}, or a number from 0 to 1, not ${shown(value)}`);
     }
   } else if (kind === "id" || kind === "text") {
     if (typeof value !== "string" || (kind === "id" && !value)) {
       refuse(`${where} must be ${kind === "id" ? "a non-empty" : "a"} string, not ${shown(value)}`);
     }
   } else if (kind === "texts") {
-    if (!Array.isArray(value) || !value.every((item) => typeof item === "string")) {
-      refuse(`${where} must be a list of strings, not ${shown(value)}`);
-    }
+    if (!Array.isArray(value)) refuse(`${where} must be a list of strings, not ${shown(value)}`);
+    value.forEach((item, i) => {
+      if (typeof item !== "string") refuse(`${where}[${i}] must be a string, not ${shown(item)}`);
+    });
   } else if (kind === "record") {
     check(where, value, RECORD);
-    for (const field of ["tasks", "success-rate"]) {
+    const needed = { "tasks": "a number of at least 0", "success-rate": "a number from 0 to 1" };
+    for (const [field, says] of Object.entries(needed)) {
       if (!Object.hasOwn(value, field)) {
-        refuse(`${where}: ${field} is missing; a track record needs tasks and success-rate`);
+        refuse(`${where}: ${field} is missing; it must be ${says}`);
       }
     }
   } else if (kind === "number") {
@@ -111,9 +113,9 @@ export function parseRequest(request, maxTokens = 128) {
     entries.forEach((entry, i) => {
       const where = `input.${name}[${i}]`;
       check(where, entry, FIELDS[name]);
-      if (!Object.hasOwn(entry, "id")) refuse(`${where}: id is missing; every ${noun} needs one`);
+      if (!Object.hasOwn(entry, "id")) refuse(`${where}: id is missing; it must be a non-empty string`);
       if (seen.has(entry.id)) {
-        refuse(`${where}.id: ${shown(entry.id)} is taken by ${name}[${seen.get(entry.id)}]; ids are unique`);
+        refuse(`${where}.id: ${shown(entry.id)} is taken by ${name}[${seen.get(entry.id)}]: none twice`);
       }
       seen.set(entry.id, i);
     });
