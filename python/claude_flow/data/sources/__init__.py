@@ -11,7 +11,15 @@ from typing import Protocol
 
 from claude_flow.data.events import Record
 from claude_flow.data.lines import Head, Log, head, stem
-from claude_flow.data.sources import aslib, claude_code, claude_otel, claude_stream, jsonl, swebench_pro, swf
+from claude_flow.data.sources import (
+    aslib,
+    claude_code,
+    claude_otel,
+    claude_stream,
+    jsonl,
+    swebench_pro,
+    swf,
+)
 from claude_flow.errors import InputError
 
 __all__ = ["SOURCES", "UNKNOWN", "Detected", "Source", "detect"]
@@ -37,7 +45,15 @@ class Source(Protocol):
 
 
 # Asked in this order: the formats with unmistakable names first, line-by-line JSON last.
-SOURCES: tuple[Source, ...] = (aslib, swf, swebench_pro, claude_otel, claude_stream, claude_code, jsonl)
+SOURCES: tuple[Source, ...] = (
+    aslib,
+    swf,
+    swebench_pro,
+    claude_otel,
+    claude_stream,
+    claude_code,
+    jsonl,
+)
 
 
 @dataclass
