@@ -35,10 +35,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
+def pytest_benchmark_update_json(output_json: dict[str, Any]) -> None:
     from bench.environment import environment
 
-    machine_info["claude-flow"] = environment([])
+    output_json["environment"] = environment([])
 
 
 @pytest.fixture

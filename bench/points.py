@@ -64,3 +64,8 @@ STARTS = {
 def label(net: str, shape: tuple[int, ...]) -> str:
     """``coordination 1×8×512``."""
     return f"{net} {'×'.join(map(str, shape))}"
+
+
+def ident(net: str, shape: tuple[int, ...]) -> str:
+    """``coordination-1x8x512``, as pytest names tests in plain letters."""
+    return f"{net}-{'x'.join(map(str, shape))}"

@@ -17,7 +17,7 @@ from bench import peers, points
 from bench.logs import write_log
 
 
-@pytest.mark.parametrize(("net", "shape"), [pytest.param(*point, id=points.label(*point)) for point in points.TRAINING])
+@pytest.mark.parametrize(("net", "shape"), [pytest.param(*point, id=points.ident(*point)) for point in points.TRAINING])
 @pytest.mark.parametrize("engine", ["step", "forward"])
 def test_step(contender: Callable[..., Any], net: str, shape: tuple[int, ...], engine: str) -> None:
     torch.set_num_threads(1)

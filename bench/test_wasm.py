@@ -26,7 +26,7 @@ if not available():
 
 from bench import wasm
 
-SHAPES = [pytest.param(net, shape, id=points.label(net, shape)) for net, shape in points.WASM]
+SHAPES = [pytest.param(net, shape, id=points.ident(net, shape)) for net, shape in points.WASM]
 WASMTIME = ("native", *(f"wasmtime {isa}" for isa in available()))
 
 

@@ -19,32 +19,41 @@ from bench import points
 
 ROOT = Path(__file__).parents[2]
 SMALLEST = [
-    "test_networks.py::test_engine[fp32-claude-flow-1-optimization 1×256]",
-    "test_networks.py::test_engine[fp32-pytorch-1-optimization 1×256]",
-    "test_networks.py::test_engine[int8-claude-flow-2-optimization 1×256]",
-    "test_networks.py::test_engine[int8-onnxruntime-int8-2-optimization 1×256]",
-    "test_networks.py::test_instruction_set[scalar-int8-optimization 1×256]",
+    "test_networks.py::test_engine[fp32-claude-flow-1-optimization-1x256]",
+    "test_networks.py::test_engine[fp32-pytorch-1-optimization-1x256]",
+    "test_networks.py::test_engine[int8-claude-flow-2-optimization-1x256]",
+    "test_networks.py::test_instruction_set[scalar-int8-optimization-1x256]",
     "test_kernels.py::test_product[openblas-128]",
     "test_kernels.py::test_elementwise[claude-flow-gelu-64KiB]",
     "test_kernels.py::test_elementwise[pytorch-gelu-64KiB]",
-    "test_wasm.py::test_wasmtime[native-fp32-optimization 1×256]",
-    "test_wasm.py::test_wasmtime[wasmtime relaxed-fp32-optimization 1×256]",
-    "test_wasm.py::test_node[relaxed-int8-optimization 1×256]",
+    "test_wasm.py::test_wasmtime[native-fp32-optimization-1x256]",
+    "test_wasm.py::test_wasmtime[wasmtime relaxed-fp32-optimization-1x256]",
+    "test_wasm.py::test_node[relaxed-int8-optimization-1x256]",
     "test_loading.py::test_load[claude-flow-optimization]",
     "test_loading.py::test_load[safetensors-optimization]",
     "test_reading.py::test_log",
-    "test_training.py::test_step[step-optimization 64×256]",
-    "test_training.py::test_step[forward-optimization 64×256]",
+    "test_training.py::test_step[step-optimization-64x256]",
+    "test_training.py::test_step[forward-optimization-64x256]",
     "test_start.py::test_start[claude-flow --help]",
 ]
 
 
-def suites(*words: str) -> str:
-    """What `pytest bench…` prints; each benchmark is short."""
+def suites(folder: Path, tests: list[str], *options: str) -> str:
+    """What `pytest bench/TEST…` prints; each benchmark is short."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--benchmark-max-time=0.01", *words]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-c", ROOT / "pyproject.toml", *options]
     done = subprocess.run(
-        [*command, "--benchmark-min-rounds=1"], cwd=ROOT, env=environ, capture_output=True, text=True, encoding="utf-8"
+        [
+            *command,
+            "--benchmark-max-time=0.01",
+            "--benchmark-min-rounds=1",
+            *(f"{ROOT}/bench/{test}" for test in tests),
+        ],
+        cwd=folder,
+        env=environ,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -53,7 +62,7 @@ def suites(*words: str) -> str:
 def test_every_suite_runs_and_peers_share_the_group(tmp_path):
     modules = ROOT / "python" / "claude_flow" / "wasm"
     wanted = [test for test in SMALLEST if "test_wasm" not in test or (modules / "relaxed.wasm").exists()]
-    said = suites(*(f"bench/{test}" for test in wanted), f"--benchmark-json={tmp_path / 'found.json'}")
+    said = suites(tmp_path, wanted, "--benchmark-json=found.json")
     found = json.loads((tmp_path / "found.json").read_text("utf-8"))
     groups: dict[str, set[str]] = {}
     for row in found["benchmarks"]:
@@ -65,17 +74,14 @@ def test_every_suite_runs_and_peers_share_the_group(tmp_path):
     assert groups["reading 10,000 events"] == {points.OURS, "json", "pyarrow"}
     assert groups["training optimization 64×256"] == {"step", "forward"}
     assert {"optimization 1×256 int8 by instruction set", "product 128×128×128", "start"} <= set(groups)
-    assert found["machine_info"]["claude-flow"]["isa"]
+    assert found["environment"]["isa"]
     assert "optimization 1×256 fp32, 1 thread" in said
 
 
 def test_results_are_compared_and_drawn(tmp_path):
-    store, test = (
-        f"--benchmark-storage=file://{tmp_path}",
-        "bench/test_kernels.py::test_elementwise[claude-flow-exp-64KiB]",
-    )
-    suites(test, store, "--benchmark-save=before")
-    said = suites(test, store, "--benchmark-compare", f"--benchmark-histogram={tmp_path / 'times'}")
+    tests = ["test_kernels.py::test_elementwise[claude-flow-exp-64KiB]"]
+    suites(tmp_path, tests, "--benchmark-save=before")
+    said = suites(tmp_path, tests, "--benchmark-compare", "--benchmark-histogram=times")
     assert "before" in said
     (drawn,) = tmp_path.glob("times*.svg")
     assert "exp" in drawn.read_text("utf-8")
