@@ -196,8 +196,13 @@ def test_a_model_file_of_several_inputs(tmp_path: Path) -> None:
     rows = probe.run(file, joined, x, lengths)
     for part, columns in zip(range(3), ((0, 16), (16, 30), (30, 36)), strict=True):
         close(rows[:, slice(*columns)], ALONE[part].model().run(x[part], lengths[part]))
-    for inputs in (None, x):
-        modelfile.write(tmp_path / "8.safetensors", quantize(file, inputs))
+    observed: dict[int, np.ndarray] = {}
+    for value in {o["source"] for code, o in file.parse().ops if code.int8 and "range" in code.int8.operands}:
+        low, high = np.quantile(probe.run(file, value, x), [5e-4, 1 - 5e-4])
+        observed[value] = np.array([min(low, 0), max(high, 0)], np.float32)
+    assert observed
+    for ranges in (None, observed):
+        modelfile.write(tmp_path / "8.safetensors", quantize(file, ranges))
         eight = cf.load(tmp_path / "8.safetensors").run(x, lengths)
         noise = np.square(eight - want).sum() / np.square(want).sum()
         assert 0 < noise < 0.02  # 17 dB: narrow layers of random weights

@@ -43,8 +43,9 @@ def compare(new: Path, old: Path | None) -> list[Check]:
     if old is None:
         return found
     before = load(old, threads=1)
-    found.append(Check("same network", model.network == before.network, f"{before.network} to {model.network}"))
-    if model.network != before.network:
+    names = before.network, model.network
+    found.append(Check("same network", len(set(names)) == 1, " to ".join(names)))
+    if not found[-1].ok:
         return found
     found.append(_same("request schema", before.features, model.features))
     sizes = ("input_width", "output_width", "max_tokens", "targets", "quantiles", "commands")
