@@ -7,7 +7,6 @@ unknown; an unknown number is never written as 0.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import re
 import types
@@ -182,19 +181,28 @@ def moment(value: Any) -> datetime | None:
     if not isinstance(value, str):
         return None
     try:
-        parsed = None
-        if len(value) == 24 and value[-1] == "Z":  # as most logs write it, five times as fast
-            with contextlib.suppress(ValueError):
-                parsed = datetime.fromisoformat(value[:-1])
-        if parsed is None or parsed.tzinfo is not None:
+        parsed = _usual(value) if value[10:11] == "T" and value[16:17] == ":" else None
+        if parsed is None:
             match = _MOMENT.fullmatch(value.strip())
             if match is None:
                 return None
-            parsed = _parsed(match.groupdict())
+            parsed = _parsed(match.groupdict()).replace(tzinfo=timezone.utc)
         # Within these years, adding or taking off a century of seconds cannot overflow.
-        return parsed.replace(tzinfo=timezone.utc) if 1970 <= parsed.year < 9000 else None
+        return parsed if 1970 <= parsed.year < 9000 else None
     except (ValueError, OverflowError):
         return None
+
+
+def _usual(value: str) -> datetime | None:
+    """A time as most logs write it, five times as fast as any form; None for another."""
+    is_utc = value[-1:] == "Z"
+    try:
+        parsed = datetime.fromisoformat(value[:-1] if is_utc else value)
+    except ValueError:
+        return None
+    if parsed.tzinfo is None:
+        return parsed.replace(tzinfo=timezone.utc)
+    return None if is_utc else parsed.astimezone(timezone.utc)
 
 
 def _parsed(part: dict[str, str | None]) -> datetime:

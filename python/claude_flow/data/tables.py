@@ -21,7 +21,16 @@ from claude_flow.schema import Anything, Table
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["DatasetWriter", "read_manifest", "read_parquet", "read_table", "schema", "write_table", "writing"]
+__all__ = [
+    "DatasetWriter",
+    "read_manifest",
+    "read_parquet",
+    "read_table",
+    "schema",
+    "table_shape",
+    "write_table",
+    "writing",
+]
 
 TABLES: dict[type[Record], str] = {Run: "runs", Task: "tasks", Step: "steps", Fold: "folds"}
 _ROW_GROUP = 16_384
@@ -102,20 +111,41 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest.read(folder, "tables", {"tables": Table(Anything())})
 
 
-def read_table(folder: Path, name: str) -> pa.Table | None:
-    """Return a dataset's table ``runs``, ``tasks``, ``steps`` or ``folds``; None where it has no such table.
+def read_table(folder: Path, name: str, columns: tuple[str, ...] | None = None) -> pa.Table | None:
+    """Return a dataset's table ``runs``, ``tasks``, ``steps`` or ``folds``, or columns of it; None where it has none.
 
     :raises InputError: not a dataset of tables, or the parquet file cannot be read.
     """
     if name not in read_manifest(folder)["tables"]:
         return None
-    return read_parquet(folder / f"{name}.parquet")
+    return read_parquet(folder / f"{name}.parquet", columns)
+
+
+def table_shape(folder: Path, name: str) -> tuple[int, list[str]]:
+    """The rows and the columns of a dataset's table, which is not read; (0, []) where it has none.
+
+    :raises InputError: not a dataset of tables, or the parquet file cannot be read.
+    """
+    if name not in read_manifest(folder)["tables"]:
+        return 0, []
+    with _readable(folder / f"{name}.parquet") as path, _parquet().ParquetFile(path) as file:
+        return file.metadata.num_rows, file.schema_arrow.names
 
 
 def read_parquet(path: Path, columns: tuple[str, ...] | None = None) -> pa.Table:
     """Return a parquet file, or some columns of it, as far as it has them. :raises InputError: it cannot be read."""
+    with _readable(path):
+        if columns is None:
+            return _parquet().read_table(path)
+        with _parquet().ParquetFile(path) as file:
+            return file.read([name for name in columns if name in file.schema_arrow.names])
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[Path]:
+    """Turn what goes wrong while a parquet file is read into an error of one line."""
     try:
-        return _parquet().read_table(path, columns=list(columns) if columns else None)
+        yield path
     except (OSError, _arrow().ArrowException) as error:
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path}: cannot be read: {first_line}") from error

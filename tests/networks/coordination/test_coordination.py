@@ -277,6 +277,22 @@ def test_shared_tasks_become_a_measured_pool(tmp_path: Path) -> None:
     assert manifest["pools"] == [{"name": "bench/g", "mode": "measured", "agents": 3, "tasks": 50}]
 
 
+def test_a_large_log_teaches_its_latest_tasks_and_a_benchmark_all(tmp_path: Path, monkeypatch: Any) -> None:
+    from claude_flow.networks.coordination import prepare
+
+    monkeypatch.setattr(prepare, "_MOST_TASKS", 50)
+    small = [{**run, "project": "q", "task": f"q{i}"} for i, run in enumerate(_log(20))]
+    bench = [
+        {"source": "bench", "group": "g", "agent": a, "agent_type": a, "task": f"t{i}", "success": i % 3 == 0}
+        for i in range(60)
+        for a in "abc"
+    ]
+    manifest = preprocess(_tables(tmp_path / "tables", [*_log(100), *bench, *small]), tmp_path / "out", {})
+    assert {pool["name"]: pool["tasks"] for pool in manifest["pools"]} == {"bench/g": 60, "log/p": 30, "log/q": 20}
+    times = load_file(tmp_path / "out/pools.safetensors")["times"][:30, 0]
+    assert times.min() == _log(100)[70]["start"].timestamp()
+
+
 def test_too_little_data_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="two agents and ten tasks"):
         preprocess(_tables(tmp_path / "tables", _log(5)), tmp_path / "out", {})

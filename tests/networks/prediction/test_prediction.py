@@ -546,3 +546,51 @@ def test_one_source_per_shared_machine():
     columns = {"start": [0, 1, 2], "duration_s": [1.0] * 3, "source": ["swf"] * 3, "group": ["a", "a", "b"]}
     keys = Runs.from_columns(columns | {"user": ["7", None, "7"]}).keys[:, KEYS.index("source")]
     assert keys[0] == keys[1] != keys[2]
+
+
+def test_a_large_log_teaches_its_latest_runs_with_all_the_others_as_history(tables, tmp_path, monkeypatch):
+    from claude_flow.networks.prediction import prepare
+
+    preprocess(tables, tmp_path / "all", {"history": 15})
+    monkeypatch.setattr(prepare, "_MOST_SAMPLES", 100)
+    manifest = preprocess(tables, tmp_path / "latest", {"history": 15})
+    assert manifest["rows"] == {"runs": 400, "samples": 100, "earlier": 300}
+    _, runs, samples, history = prepare.load(tmp_path / "latest")
+    _, all_runs, all_samples, all_history = prepare.load(tmp_path / "all")
+    np.testing.assert_array_equal(samples, all_samples[-100:])
+    np.testing.assert_array_equal(runs.numbers, all_runs.numbers)
+    for name in ("index", "finished", "mean", "latest"):
+        np.testing.assert_array_equal(getattr(history, name), getattr(all_history, name)[-100:])
+
+
+def test_a_table_that_lacks_columns_is_read_as_far_as_it_goes(tables, tmp_path):
+    import shutil
+
+    import pyarrow.parquet as parquet
+
+    from claude_flow.networks.prediction.prepare import read_runs
+
+    shutil.copytree(tables, tmp_path / "old")
+    table = parquet.read_table(tables / "runs.parquet")
+    table = table.drop_columns(["prompt_chars", "project", "submitted", "executable"])
+    parquet.write_table(table, tmp_path / "old" / "runs.parquet")
+    old, _ = read_runs(tmp_path / "old")
+    new, _ = read_runs(tables)
+    np.testing.assert_array_equal(old.numbers, new.numbers)
+    np.testing.assert_array_equal(old.keys, new.keys)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(0, 4), max_size=60), st.integers(1, 30))
+def test_the_latest_of_each_group(groups, most):
+    from claude_flow.networks.coded import latest
+
+    groups = np.array(groups, np.int64)
+    rows = latest(groups, most)
+    assert min(most, len(groups)) - len(np.unique(groups)) < len(rows) + 1
+    assert len(rows) <= most
+    assert (np.diff(rows) > 0).all()
+    for group in np.unique(groups[rows]):  # of each group it is the end
+        own = np.flatnonzero(groups == group)
+        chosen = np.intersect1d(rows, own)
+        np.testing.assert_array_equal(chosen, own[-len(chosen) :])

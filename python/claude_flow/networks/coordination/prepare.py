@@ -28,6 +28,7 @@ from claude_flow.data.tables import read_parquet
 from claude_flow.data.tensors import read
 from claude_flow.errors import InputError
 from claude_flow.files import atomic_write
+from claude_flow.networks.coded import Coded, combined, latest, numbered
 from claude_flow.networks.coordination.features import WIDTH, Encoder
 from claude_flow.networks.coordination.scenarios import COMMANDS, scenarios
 from claude_flow.networks.scale import Scaler
@@ -40,6 +41,8 @@ TRAIN, TEST = 0, 1
 ESCALATION_UTILITY = 0.15
 _COLUMNS: tuple[str, ...] = ("source", "group", "project", "agent", "agent_type", "task", "task_type", "description")
 _COLUMNS += ("start", "end", "status", "success", "utility")
+_POOL_COLUMNS = ("source", "group", "project", "task", "agent")
+_MOST_TASKS = 65_536  # of logs, to learn from
 _ENDED_WELL = {"completed": 1.0, "failed": 0.0, "killed": 0.0, "timeout": 0.0}
 
 
@@ -73,6 +76,32 @@ def _rows(tables: Path | None, name: str, columns: tuple[str, ...] | None) -> li
     if path is None or not path.exists():
         return []
     return [{**dict.fromkeys(columns or ()), **row} for row in read_parquet(path, columns).to_pylist()]
+
+
+def _runs(tables: Path | None) -> list[dict[str, Any]]:
+    """The runs of a dataset; of a log of more than :data:`_MOST_TASKS` the latest of each pool.
+
+    A token is 2 kB. A source in which several agents attempted the same tasks is never cut.
+    """
+    path = None if tables is None else tables / "runs.parquet"
+    if path is None or not path.exists():
+        return []
+    table = read_parquet(path, _COLUMNS)
+    if table.num_rows > _MOST_TASKS and {*_POOL_COLUMNS, "start"} <= set(table.column_names):
+        source, group, project, task, agent = (Coded.of_arrow(table.column(name)) for name in _POOL_COLUMNS)
+        attempts = numbered([source, group, task])
+        _, first = np.unique(attempts, return_index=True)
+        takers = np.bincount(np.unique(attempts * len(agent.words) + agent.codes) // len(agent.words))
+        tasks = np.bincount(source.codes[first], minlength=len(source.words))
+        shared = np.bincount(source.codes[first], takers > 1, len(source.words))
+        is_measured = (shared >= 0.5 * np.maximum(tasks, 1))[source.codes]
+        start = table.column("start").cast("int64").fill_null(0).to_numpy()
+        logged = np.flatnonzero(~is_measured)
+        logged = logged[np.argsort(start[logged], kind="stable")]
+        pools = combined([source, combined([project, group], lambda p, g: p or g)], "{}/{}".format)
+        logged = logged[latest(pools.codes[logged], _MOST_TASKS)]
+        table = table.take(np.sort(np.concatenate([np.flatnonzero(is_measured), logged])))
+    return [{**dict.fromkeys(_COLUMNS), **row} for row in table.to_pylist()]
 
 
 def _utility(run: Mapping[str, Any]) -> float:
@@ -195,7 +224,7 @@ def preprocess(tables: Path | None, out: Path, options: Mapping[str, Any]) -> di
     """
     describe = options.get("feature_extraction", "automated") != "basic"
     known = {row["task"]: row for row in _rows(tables, "tasks", None)}
-    groups = sorted(_pools_of(_rows(tables, "runs", _COLUMNS)).items())
+    groups = sorted(_pools_of(_runs(tables)).items())
     held_back = set[str]().union(*(_test_tasks(mode, runs) for (mode, _, _), runs in groups))
     encoder = Encoder(_scalers(known, held_back, options.get("normalization", "z-score")), describe)
     pools: list[_Pool] = []
@@ -234,6 +263,7 @@ def preprocess(tables: Path | None, out: Path, options: Mapping[str, Any]) -> di
     tensors = {part: np.concatenate([p.arrays[part] for p in pools]) for part in ("state", "agents", "tasks", "times")}
     tensors["split"] = np.concatenate([p.arrays["split"] for p in pools])
     tensors["utility"] = np.concatenate([p.arrays["utility"].ravel() for p in pools])
+    pools.clear()  # saving takes two more copies
     atomic_write(out / "pools.safetensors", save(tensors))
     atomic_write(out / "manifest.json", json.dumps(manifest, indent=1) + "\n")
     return manifest

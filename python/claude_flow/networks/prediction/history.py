@@ -9,16 +9,18 @@ compares it with a loop that does nothing clever.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from claude_flow.networks.coded import Coded, combined
 from claude_flow.networks.text import hash_text
 
 __all__ = [
+    "CHUNK",
     "KEYS",
     "LATEST",
     "NO_TIME",
@@ -29,6 +31,7 @@ __all__ = [
     "History",
     "Runs",
     "as_of",
+    "as_of_parts",
     "source_names",
 ]
 
@@ -53,7 +56,9 @@ _SINGLE = 3  # runs of each scope in RECENT
 # anchor's error of log1p duration on two cluster logs falls from 1.54 to 1.22 and from 1.77 to 1.28.
 _WINDOWS = (64, 64, 64, 8, 8)
 _POOL = (256, 64, 64, 64, 64)  # latest runs of each scope among which the sequence is chosen
-_CHUNK = 1024
+CHUNK = 512
+_FEW_TASKS = 32  # whose candidates' texts, 4 MB, stay in the cache while they are compared
+_DISTINCT = 8192  # texts hashed at a time
 _LARGEST = 1e12  # a larger number (30 000 years, a million million tokens) is no measurement: unknown
 
 # A run that did not work on its task to an end of its own has no duration to learn from.
@@ -89,63 +94,73 @@ class Runs:
         return Runs(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
     @classmethod
-    def from_columns(cls, columns: Mapping[str, Sequence[Any] | Array]) -> Runs:
+    def from_columns(cls, columns: Mapping[str, Sequence[Any] | Array | Coded]) -> Runs:
         """Columns of a runs table to arrays; an absent column is unknown throughout.
 
         Times are int64 microseconds (``NO_TIME`` = unknown), numbers floats (NaN or None = unknown), the rest
-        strings or None. A run whose recorded duration is zero or less is left out: the clock was wrong.
+        strings or None, or a :class:`Coded` of them. A run whose recorded duration is zero or less is left out: the
+        clock was wrong.
 
         >>> runs = Runs.from_columns({"start": [0], "duration_s": [9.0], "status": ["completed"], "agent": ["a"]})
         >>> float(np.expm1(runs.numbers[0, 0])), float(runs.failed[0]), int(runs.end[0])
         (9.0, 0.0, 9000000)
         """
-        size = max((len(column) for column in columns.values()), default=0)
+        size = _size(columns)
 
         def number(name: str) -> Array:
             values = np.asarray(columns.get(name, np.full(size, np.nan)), dtype=np.float64)
             return np.where(np.abs(values) < _LARGEST, values, np.nan)
 
-        def text(name: str) -> list[str]:
-            return [str(value) if value else "" for value in columns.get(name, [""] * size)]
+        def text(name: str) -> Coded:
+            return _text(columns, name, size)
 
         def time(name: str) -> Array:
             return np.asarray(columns.get(name, np.full(size, NO_TIME)), dtype=np.int64)
 
-        status = np.array(text("status"), dtype=object)
-        start, end, duration = time("start"), time("end"), number("duration_s")
-        active = number("active_s")
-        active = np.where(np.isnan(active), duration, active)
-        micros = np.nan_to_num(duration * 1e6).astype(np.int64)
-        known = ~np.isnan(duration)
-        end = np.where((end == NO_TIME) & (start != NO_TIME) & known, start + micros, end)
-        start = np.where((start == NO_TIME) & (end != NO_TIME) & known, end - micros, start)
-        wait = np.maximum(np.nan_to_num(number("queue_s")), 0) * 1e6
-        decision = time("submitted")
-        decision = np.where((decision == NO_TIME) & (start != NO_TIME), start - wait.astype(np.int64), decision)
-        timed = (decision != NO_TIME) & (end != NO_TIME)
-        end = np.where(timed, np.maximum(end, decision + 1), NO_TIME)  # never part of its own history
+        rows, decision, end, active = _clock(number, time)
+        status = text("status").take(rows)
+        numbers = np.empty((len(rows), len(NUMBERS)), np.float32)
+        for i, name in enumerate((*_TARGET_COLUMNS, *_OTHER_COLUMNS)):
+            values = number(name)[rows] if name else np.where(status.among(_NO_DURATION), np.nan, active)
+            numbers[:, i] = np.log1p(np.where(values >= 0, values, np.nan))
 
-        numbers = [np.where(np.isin(status, list(_NO_DURATION)), np.nan, active)]
-        numbers += [number(column) for column in _TARGET_COLUMNS[1:]]
-        numbers += [number(column) for column in _OTHER_COLUMNS]
-        stacked = np.stack(numbers, 1)
-        stacked = np.log1p(np.where(stacked >= 0, stacked, np.nan)).astype(np.float32)
-
-        success = number("success")
-        failed = np.where(np.isin(status, list(_FAILED)), 1.0, np.where(status == "completed", 0.0, np.nan))
+        keys = np.empty((len(rows), len(KEYS)), np.int64)
+        for i, names in enumerate(_names(text)):
+            keys[:, i] = _codes(names.take(rows))
+            del names  # of a large log's tasks they take as much as all its numbers
+        success = number("success")[rows]
+        completed = status.among(frozenset({"completed"}))
+        failed = np.where(status.among(_FAILED), 1.0, np.where(completed, 0.0, np.nan))
         failed = np.where(np.isnan(success), failed, 1 - success).astype(np.float32)
-        runs = cls(
-            row=np.arange(size),
+        return cls(
+            row=rows,
             decision=decision,
             end=end,
-            numbers=stacked,
+            numbers=numbers,
             failed=failed,
-            stopped=np.isin(status, list(_STOPPED)).astype(np.float32),
-            keys=np.stack([_codes(names) for names in _names(text)], 1),
-            text=_hashed(text("description")),
+            stopped=status.among(_STOPPED).astype(np.float32),
+            keys=keys,
+            text=_hashed(text("description").take(rows)),
         )
-        usable = np.flatnonzero(~((duration <= 0) | (active <= 0)))
-        return runs.take(usable[np.argsort(decision[usable], kind="stable")])
+
+
+def _clock(number: Callable[[str], Array], time: Callable[[str], Array]) -> tuple[Array, Array, Array, Array]:
+    """The rows that can be used, in the order of their decisions, and for each its decision, end and active seconds."""
+    start, end, duration = time("start"), time("end"), number("duration_s")
+    active = number("active_s")
+    active = np.where(np.isnan(active), duration, active)
+    micros = np.nan_to_num(duration * 1e6).astype(np.int64)
+    known = ~np.isnan(duration)
+    end = np.where((end == NO_TIME) & (start != NO_TIME) & known, start + micros, end)
+    start = np.where((start == NO_TIME) & (end != NO_TIME) & known, end - micros, start)
+    wait = np.maximum(np.nan_to_num(number("queue_s")), 0) * 1e6
+    decision = time("submitted")
+    decision = np.where((decision == NO_TIME) & (start != NO_TIME), start - wait.astype(np.int64), decision)
+    timed = (decision != NO_TIME) & (end != NO_TIME)
+    end = np.where(timed, np.maximum(end, decision + 1), NO_TIME)  # never part of its own history
+    usable = np.flatnonzero(~((duration <= 0) | (active <= 0)))
+    rows = usable[np.argsort(decision[usable], kind="stable")]
+    return rows, decision[rows], end[rows], active[rows]
 
 
 @dataclass(frozen=True)
@@ -174,6 +189,12 @@ class History:
         """The given open tasks, in the given order."""
         return History(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
+    def means(self) -> History:
+        """The same tasks with only ``finished``, ``seen``, ``count`` and ``mean``, which an encoder is fitted on."""
+        kept = ("finished", "seen", "count", "mean")
+        nothing = np.empty((len(self.finished), 0), np.float32)  # no view, which would keep the whole array
+        return History(**{f.name: getattr(self, f.name) if f.name in kept else nothing for f in fields(self)})
+
     def forgotten(self) -> History:
         """The same tasks with no history at all."""
         empty = {f.name: np.zeros_like(getattr(self, f.name)) for f in fields(self)}
@@ -188,6 +209,12 @@ def as_of(past: Runs, tasks: Runs, length: int) -> History:
     rankings choose among them in turn: likeness to the task, recency among the runs of the same agent (or, of an
     agent without a history, of the same kind and group), and, for every sixth place, recency alone.
     """
+    found = list(as_of_parts(past, tasks, length))
+    return History(**{f.name: np.concatenate([getattr(part, f.name) for part in found]) for f in fields(History)})
+
+
+def as_of_parts(past: Runs, tasks: Runs, length: int) -> Iterator[History]:
+    """The same, some hundred tasks at a time: the history of all of a large log need not fit into memory."""
     order = np.argsort(past.end, kind="stable")
     order = order[past.end[order] != NO_TIME]
     # How many runs had ended by the decision; none when its time is unknown.
@@ -195,9 +222,9 @@ def as_of(past: Runs, tasks: Runs, length: int) -> History:
     scopes = [
         _Scope(ours, theirs, order, now) for ours, theirs in zip(_scope_keys(past), _scope_keys(tasks), strict=True)
     ]
-    chunks = [np.arange(i, min(i + _CHUNK, len(tasks))) for i in range(0, max(len(tasks), 1), _CHUNK)]
-    parts = [_as_of(past, tasks.take(rows), scopes, now[rows], rows, length) for rows in chunks]
-    return History(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(History)})
+    for first in range(0, max(len(tasks), 1), CHUNK):
+        rows = np.arange(first, min(first + CHUNK, len(tasks)))
+        yield _as_of(past, tasks.take(rows), scopes, now[rows], rows, length)
 
 
 def _as_of(past: Runs, tasks: Runs, scopes: list[_Scope], now: Array, rows: Array, length: int) -> History:
@@ -254,18 +281,15 @@ class _Scope:
         return np.where(inside, self.members[np.where(inside, place, 0)], -1)
 
 
-def _scope_keys(runs: Runs) -> list[Array]:
+def _scope_keys(runs: Runs) -> Iterator[Array]:
     """One int64 key per run for each scope but "similar"; 0 = the run has no such scope."""
     source, kind, agent, group, *_ = runs.keys.T
+    yield source
+    yield np.where(kind != 0, _mix(source, kind), 0)
+    yield np.where(np.minimum(kind, group) != 0, _mix(source, kind, group), 0)
+    yield np.where(agent != 0, _mix(source, agent), 0)
     request = _mix(*(_exact(runs.numbers[:, NUMBERS.index(name)]) for name in ("requested", "processors")))
-    keys = [
-        (source, source),
-        (_mix(source, kind), kind),
-        (_mix(source, kind, group), np.minimum(kind, group)),
-        (_mix(source, agent), agent),
-        (_mix(source, agent, kind, request), agent),
-    ]
-    return [np.where(needed != 0, key, 0) for key, needed in keys]
+    yield np.where(agent != 0, _mix(source, agent, kind, request), 0)
 
 
 def _rank(past: Runs, tasks: Runs, pool: Array, length: int) -> tuple[Array, Array]:
@@ -273,6 +297,14 @@ def _rank(past: Runs, tasks: Runs, pool: Array, length: int) -> tuple[Array, Arr
     pool = -np.sort(-pool, axis=1)  # a repeat now stands beside its twin: blank the second
     pool[:, 1:][pool[:, 1:] == pool[:, :-1]] = -1
     empty = pool < 0
+    # Neighbouring tasks share most candidates: looked up among those alone, they stay in the cache.
+    named = np.zeros(len(past), np.bool_)
+    named[pool[~empty]] = True
+    own_rows = np.flatnonzero(named)
+    place_of = np.zeros(len(past), np.int64)
+    place_of[own_rows] = np.arange(len(own_rows))
+    candidates, whole = np.where(empty, 0, place_of[pool]), pool
+    past, pool = past.take(own_rows if len(own_rows) else np.arange(min(len(past), 1))), candidates
 
     age = (tasks.decision[:, None] - past.end[pool]) / 86400e6
     like = -0.1 * np.log1p(np.maximum(age, 0))
@@ -283,7 +315,9 @@ def _rank(past: Runs, tasks: Runs, pool: Array, length: int) -> tuple[Array, Arr
     for column in (NUMBERS.index("requested"), NUMBERS.index("processors")):
         apart = np.abs(past.numbers[pool, column] - tasks.numbers[:, column, None])
         like += np.exp(-np.where(np.isnan(apart), np.inf, apart))
-    like += 2 * np.einsum("nct,nt->nc", past.text[pool], tasks.text)
+    for first in range(0, len(pool), _FEW_TASKS):
+        part = slice(first, first + _FEW_TASKS)
+        like[part] += 2 * np.einsum("nct,nt->nc", past.text[pool[part]], tasks.text[part])
 
     like = np.where(empty, -np.inf, like)
     age = np.where(empty, np.inf, age)
@@ -294,18 +328,25 @@ def _rank(past: Runs, tasks: Runs, pool: Array, length: int) -> tuple[Array, Arr
     places = (
         6 * _ranks(age),
         2 * _ranks(np.where(own, age, np.inf)) + 1 + np.where(own, 0, 1e6),
-        2 * np.argsort(by_likeness, axis=1, kind="stable"),
+        2 * _inverse(by_likeness),
     )
     place = np.where(empty, np.inf, np.minimum.reduce(places))
     best = np.argsort(place, axis=1, kind="stable")[:, :length]
     chosen = np.full((len(pool), length), -1, np.int64)
-    chosen[:, : best.shape[1]] = np.take_along_axis(pool, best, 1)
-    return chosen, np.take_along_axis(pool, by_likeness[:, :SIMILAR], 1)
+    chosen[:, : best.shape[1]] = np.take_along_axis(whole, best, 1)
+    return chosen, np.take_along_axis(whole, by_likeness[:, :SIMILAR], 1)
 
 
 def _ranks(values: Array) -> Array:
     """Rank of each value in its row, from 0."""
-    return np.argsort(np.argsort(values, axis=1, kind="stable"), axis=1, kind="stable")
+    return _inverse(np.argsort(values, axis=1, kind="stable"))
+
+
+def _inverse(order: Array) -> Array:
+    """The place of each column in a row's order."""
+    places = np.empty_like(order)
+    np.put_along_axis(places, order, np.broadcast_to(np.arange(order.shape[1]), order.shape), 1)
+    return places
 
 
 def _spread(duration: Array, window: Array) -> Array:
@@ -327,30 +368,47 @@ def _spread(duration: Array, window: Array) -> Array:
     return result
 
 
-def _names(text: Callable[[str], list[str]]) -> list[list[str]]:
-    """The columns of a runs table that become KEYS.
+def _size(columns: Mapping[str, Sequence[Any] | Array | Coded]) -> int:
+    """How many runs the columns tell of: all are equally long, and the first is looked at."""
+    return len(next((columns[name] for name in columns), ()))
 
-    User names mean something only inside their own log, so the runs of a log with users have the source (format,
-    log); a kind of task is whatever the log tells about it; the group is the project, or else the session.
+
+def _text(columns: Mapping[str, Sequence[Any] | Array | Coded], name: str, size: int) -> Coded:
+    column = columns.get(name)
+    if column is None:
+        return Coded(np.zeros(size, np.int32), [""])
+    return column if isinstance(column, Coded) else Coded.of(column)
+
+
+def _names(text: Callable[[str], Coded]) -> Iterator[Coded]:
+    """The columns of a runs table that become KEYS, one after the other.
+
+    A kind of task is whatever the log tells about it; the group is the project, or else the session.
     """
-    source, user, agent, group, project = (text(name) for name in ("source", "user", "agent", "group", "project"))
-    shared = {(s, g) for s, u, g in zip(source, user, group, strict=True) if u}
-    kinds = zip(*(text(name) for name in ("task_type", "executable", "queue", "partition")), strict=True)
-    return [
-        [f"{s}/{g}" if (s, g) in shared else s or "-" for s, g in zip(source, group, strict=True)],
-        [" ".join(kind).strip() for kind in kinds],
-        [u or a for u, a in zip(user, agent, strict=True)],
-        [p or g for p, g in zip(project, group, strict=True)],
-        [m or a for m, a in zip(text("model"), text("agent_type"), strict=True)],
-        text("task"),
-    ]
+    yield _sources(text)
+    kinds = [text(name) for name in ("task_type", "executable", "queue", "partition")]
+    yield combined(kinds, lambda *kind: " ".join(kind).strip())
+    for first, second in (("user", "agent"), ("project", "group"), ("model", "agent_type")):
+        yield combined([text(first), text(second)], lambda one, other: one or other)
+    yield text("task")
 
 
-def source_names(columns: Mapping[str, Sequence[Any] | Array]) -> dict[str, str]:
+def _sources(text: Callable[[str], Coded]) -> Coded:
+    """Whose log a run is of: user names mean something only inside it, so a log with users is a source of its own."""
+    source, group, user = text("source"), text("group"), text("user")
+    both = combined([source, group], "{}/{}".format)
+    shared = np.zeros(len(both.words), np.bool_)
+    shared[both.codes[~user.among(frozenset({""}))]] = True
+    first = np.unique(both.codes, return_index=True)[1]
+    alone = [source.words[source.codes[row]] or "-" for row in first]
+    return Coded(both.codes, [w if s else a for w, s, a in zip(both.words, shared, alone, strict=True)])
+
+
+def source_names(columns: Mapping[str, Sequence[Any] | Array | Coded]) -> dict[str, str]:
     """Names of the sources of a runs table by their key, as text (JSON has no integer keys)."""
-    size = max(len(column) for column in columns.values())
-    names = sorted(set(_names(lambda name: [str(v) if v else "" for v in columns.get(name, [""] * size)])[0]))
-    return {str(code): name for code, name in zip(_codes(names).tolist(), names, strict=True)}
+    size = _size(columns)
+    names = sorted(set(_sources(lambda name: _text(columns, name, size)).words))
+    return {str(code): name for code, name in zip(_codes(Coded.of(names)).tolist(), names, strict=True)}
 
 
 def _exact(numbers: Array) -> Array:
@@ -358,11 +416,14 @@ def _exact(numbers: Array) -> Array:
     return np.where(np.isnan(numbers), np.float32(-1), numbers).astype(np.float32).view(np.int32)
 
 
-def _codes(names: list[str]) -> Array:
+def _codes(names: Coded) -> Array:
     """Stable 52-bit hashes of names (JSON numbers hold them exactly); 0 for the empty name."""
-    unique = {name: zlib.crc32(name.encode()) * 2**20 + zlib.crc32(b"#" + name.encode()) % 2**20 for name in set(names)}
-    unique[""] = 0
-    return np.fromiter((unique[name] for name in names), np.int64, len(names))
+    hashes = (
+        zlib.crc32(name.encode()) * 2**20 + zlib.crc32(b"#" + name.encode()) % 2**20 if name else 0
+        for name in names.words
+    )
+    codes: Array = np.fromiter(hashes, np.int64, len(names.words))[names.codes]
+    return codes
 
 
 def _mix(*keys: Array) -> Array:
@@ -375,7 +436,17 @@ def _mix(*keys: Array) -> Array:
     return mixed
 
 
-def _hashed(texts: list[str]) -> Array:
-    """Hashed descriptions, each distinct one once."""
-    vectors = {text: hash_text(text, TEXT_WIDTH) for text in set(texts)}
-    return np.stack([vectors[text] for text in texts]) if texts else np.zeros((0, TEXT_WIDTH), np.float32)
+def _hashed(texts: Coded) -> Array:
+    """Hashed descriptions float32 [n, TEXT_WIDTH], each distinct one once."""
+    vectors = np.zeros((len(texts), TEXT_WIDTH), np.float32)
+    order = np.argsort(texts.codes, kind="stable").astype(np.int32)
+    sorted_codes = texts.codes[order]
+    used = np.unique(sorted_codes)
+    for first in range(0, len(used), _DISTINCT):
+        codes = used[first : first + _DISTINCT]
+        table = np.stack([hash_text(texts.words[code], TEXT_WIDTH) for code in codes])
+        low, high = np.searchsorted(sorted_codes, (codes[0], codes[-1] + 1))
+        for begin in range(low, high, _DISTINCT):
+            end = min(begin + _DISTINCT, high)
+            vectors[order[begin:end]] = table[np.searchsorted(codes, sorted_codes[begin:end])]
+    return vectors

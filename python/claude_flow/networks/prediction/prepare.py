@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,22 @@ from safetensors.numpy import save
 from claude_flow import schema
 from claude_flow.data import manifest as manifests
 from claude_flow.data.collect import collect
-from claude_flow.data.tables import read_manifest, read_table
+from claude_flow.data.tables import read_manifest, read_table, table_shape
 from claude_flow.data.tensors import read
-from claude_flow.errors import InputError
+from claude_flow.errors import InputError, require
+from claude_flow.networks.coded import Coded, latest
 from claude_flow.networks.prediction import simulator
 from claude_flow.networks.prediction.features import Encoder
-from claude_flow.networks.prediction.history import KEYS, NO_TIME, TARGETS, History, Runs, as_of, source_names
+from claude_flow.networks.prediction.history import (
+    CHUNK,
+    KEYS,
+    NO_TIME,
+    TARGETS,
+    History,
+    Runs,
+    as_of_parts,
+    source_names,
+)
 from claude_flow.networks.scale import NORMALIZATIONS
 
 __all__ = ["asked", "load", "preprocess", "read_runs", "requests", "split_rows", "suite"]
@@ -32,6 +43,7 @@ __all__ = ["asked", "load", "preprocess", "read_runs", "requests", "split_rows",
 Array = NDArray[Any]
 
 _SHARD_ROWS = 16_384
+_MOST_SAMPLES = 131_072  # sequences to learn from; more would take longer to make than anyone trains
 _TIMES = ("submitted", "start", "end")
 _COLUMNS = (
     *("source", "group", "agent", "agent_type", "task", "task_type", "description", "status", "user", "project"),
@@ -46,21 +58,43 @@ def read_runs(tables: Path) -> tuple[Runs, dict[str, str]]:
 
     Raises :class:`InputError` when the folder is no such dataset or has no runs.
     """
-    table = read_table(tables, "runs")
-    if table is None or table.num_rows == 0:
+    columns = _Columns(tables)
+    if not columns.rows:
         raise InputError(f"{tables} has no runs: collect logs that record runs of tasks")
-    columns: dict[str, Any] = {}
-    for name in (*_COLUMNS, *_TIMES):
-        if name not in table.column_names:
-            continue
-        column = table.column(name)
-        if name in _TIMES:
-            columns[name] = column.cast("int64").fill_null(int(NO_TIME)).to_numpy()
-        elif str(column.type) in ("string", "large_string"):
-            columns[name] = column.to_pylist()
-        else:
-            columns[name] = column.cast("double", safe=False).to_numpy()
     return Runs.from_columns(columns), source_names(columns)
+
+
+class _Columns(Mapping[str, Any]):
+    """The columns of a runs table, each read when it is asked for: all of a large log's take a gigabyte."""
+
+    def __init__(self, tables: Path) -> None:
+        self._tables = tables
+        self.rows, names = table_shape(tables, "runs")
+        self._names = [name for name in (*_TIMES, *_COLUMNS) if name in names]
+
+    def __getitem__(self, name: str) -> Any:
+        table = read_table(self._tables, "runs", (name,)) if name in self._names else None
+        if table is None:
+            raise KeyError(name)
+        column = _column(table.column(name), name in _TIMES)
+        del table
+        require("pyarrow", "data").default_memory_pool().release_unused()
+        return column
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def _column(column: Any, is_time: bool) -> Any:
+    """A column of the parquet file as :meth:`Runs.from_columns` wants it."""
+    if is_time:
+        return column.cast("int64").fill_null(int(NO_TIME)).to_numpy()
+    if str(column.type) not in ("string", "large_string"):
+        return column.cast("double", safe=False).to_numpy()
+    return Coded.of_arrow(column)
 
 
 def preprocess(tables_dir: Path, out_dir: Path, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,7 +105,8 @@ def preprocess(tables_dir: Path, out_dir: Path, options: Mapping[str, Any]) -> d
     ``test_split`` (default 0.2: the latest share of each source, which no choice ever sees), ``validation_split``
     (default 0.2; training fits scales and priors again, on its own training part).
 
-    Raises :class:`InputError` when fewer than 20 runs have anything to predict.
+    Of more than 131,072 runs the latest of each source become sequences to learn from; the earlier ones (counted in
+    ``rows``) are in their histories only. Raises :class:`InputError` when fewer than 20 runs have anything to predict.
     """
     length = int(options.get("history", 127))
     test_split = float(options.get("test_split", 0.2))
@@ -85,30 +120,42 @@ def preprocess(tables_dir: Path, out_dir: Path, options: Mapping[str, Any]) -> d
     runs, names = read_runs(tables_dir)
     runs = encoder.view(runs)
     samples = np.flatnonzero(~np.isnan(runs.numbers[:, : TARGETS.index("queue")]).all(1))
+    told = len(samples)
+    samples = samples[latest(runs.keys[samples, KEYS.index("source")], _MOST_SAMPLES)]
     if len(samples) < 20:
         raise InputError(
             f"{tables_dir}: {len(samples)} runs with a known duration, steps or cost; at least 20 are needed"
         )
     tasks = runs.take(samples)
-    history = as_of(runs, tasks, length)
-    split = split_rows(tasks, float(options.get("validation_split", 0.2)), test_split)
-    encoder.fit(tasks, history, np.flatnonzero(split == 0))
-
     out_dir.mkdir(parents=True, exist_ok=True)
-    shards = []
-    for name, arrays in (("runs", _arrays(runs)), ("history", {"task": samples.astype(np.int32), **_arrays(history)})):
-        size = len(next(iter(arrays.values())))
-        for number, first in enumerate(range(0, size, _SHARD_ROWS)):
-            shard = f"{name}-{number:05d}.safetensors"
-            part = {key: np.ascontiguousarray(value[first : first + _SHARD_ROWS]) for key, value in arrays.items()}
-            (out_dir / shard).write_bytes(save(part))  # a full disk is an OSError
-            shards.append(shard)
+    shards: list[str] = []
+
+    def write(name: str, number: int, arrays: Mapping[str, Array]) -> None:
+        shards.append(f"{name}-{number:05d}.safetensors")
+        part = {key: np.ascontiguousarray(value) for key, value in arrays.items()}
+        (out_dir / shards[-1]).write_bytes(save(part))  # a full disk is an OSError
+
+    for number, first in enumerate(range(0, len(runs), _SHARD_ROWS)):
+        rows = slice(first, first + _SHARD_ROWS)
+        write("runs", number, {key: value[rows] for key, value in _arrays(runs).items()})
+    # Written as it is made; what the encoder learns from is a third of it, and stays.
+    kept: list[History] = []
+    parts = as_of_parts(runs, tasks, length)
+    for number, first in enumerate(range(0, len(samples), _SHARD_ROWS)):
+        rows = slice(first, first + _SHARD_ROWS)
+        history = _joined_histories(list(islice(parts, _SHARD_ROWS // CHUNK)))
+        write("history", number, {"task": samples[rows].astype(np.int32), **_arrays(history)})
+        kept.append(history.means())
+    split = split_rows(tasks, float(options.get("validation_split", 0.2)), test_split)
+    means = _joined_histories(kept)
+    kept.clear()
+    encoder.fit(tasks, means, np.flatnonzero(split == 0))
     manifest = {
         "format": 1,
         "kind": "tensors",
         "network": "prediction",
         "shards": shards,
-        "rows": {"runs": len(runs), "samples": len(samples)},
+        "rows": {"runs": len(runs), "samples": len(samples), "earlier": told - len(samples)},
         "split": {"test": test_split, "train-rows": int((split == 0).sum())},
         "source-names": names,
         "sources": read_manifest(tables_dir).get("sources", []),
@@ -194,6 +241,10 @@ def split_rows(tasks: Runs, validation: float, test: float, window: tuple[int, i
         place = tasks.keys[rows, KEYS.index("task")] % 2**20 / 2**20
         part[rows] = np.where(place >= 1 - test, 2, np.where(place >= 1 - test - validation, 1, 0))
     return part
+
+
+def _joined_histories(parts: list[History]) -> History:
+    return History(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(History)})
 
 
 def _arrays(record: Runs | History) -> dict[str, Array]:
