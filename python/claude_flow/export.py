@@ -76,7 +76,7 @@ def save(
     if precision == "int8":
         model = quantize(model, None if calibration is None else ranges.static(model, [(calibration, None)]))
     if precision == "fp16":
-        model.tensors = {name: _half(name, t) for name, t in model.tensors.items()}
+        model.tensors = {name: half(name, t) for name, t in model.tensors.items()}
     for name, value in (metadata or {}).items():
         if name not in ("features", "calibration", "provenance"):
             raise InputError(f"metadata field {name!r}: a model file takes features, calibration and provenance")
@@ -84,7 +84,8 @@ def save(
     write(path, model)
 
 
-def _half(name: str, tensor: NDArray[Any]) -> NDArray[Any]:
+def half(name: str, tensor: NDArray[Any]) -> NDArray[Any]:
+    """A tensor in half precision; :class:`InputError` for one with larger numbers than it holds."""
     if np.abs(tensor).max(initial=0.0) > np.finfo(np.float16).max:
         raise InputError(f"tensor {name!r} exceeds the range of half precision; save it as fp32")
     return tensor.astype(np.float16)

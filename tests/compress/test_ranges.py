@@ -81,7 +81,7 @@ def test_a_layer_kept_in_float_is_float_on_every_instruction_set(file: ModelFile
     batches = _inputs(file, 9)
     reference = ranges.outputs(file, batches)
     mixed = quantize(file, keep=names[:1])
-    codes = [code for code, _ in Program.parse(mixed.program, mixed.program_tensors).ops]
+    codes = [code for code, _ in mixed.parse().ops]
     assert {Op.LINEAR, Op.LSTM} & set(codes)
     assert {Op.LINEAR_I8, Op.LSTM_I8} & set(codes)
     tensors = [mixed.tensors[name] for name in mixed.program_tensors]

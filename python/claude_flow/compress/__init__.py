@@ -1,1 +1,1 @@
-"""Smaller and faster models with a guarantee: quantize, prune, distill, compare; and ``prepack``, for one target."""
+"""Models made smaller or faster: quantized, pruned, distilled, compared; ``prepack``, for one target."""

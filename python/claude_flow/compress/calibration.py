@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from claude_flow import modelfile, registry
+from claude_flow import modelfile
+from claude_flow.data import views
 from claude_flow.errors import InputError
 from claude_flow.evaluate import judge
 from claude_flow.measure.graph import Graph
@@ -20,6 +21,7 @@ __all__ = ["REPRESENTATIVE", "asked", "check", "read"]
 
 #: a sample of the training part of the dataset that the model is judged on
 REPRESENTATIVE = "representative-dataset"
+_BATCH = 64
 
 
 class _Recorder:
@@ -44,7 +46,7 @@ def asked(path: Path, file: modelfile.ModelFile, folder: Path, most: int) -> lis
 
 
 def read(name: str, path: Path, file: modelfile.ModelFile, folder: Path, most: int) -> list[Batch]:
-    """Calibration data by name: :data:`REPRESENTATIVE`, a dataset, or a file ``.npy`` in the shape of ``Model.run``.
+    """Calibration data by name: :data:`REPRESENTATIVE`, a dataset or view, or a file ``.npy`` of inputs.
 
     ``folder`` is the dataset that the model is judged on. Raises :class:`InputError` for data of another network, and
     what :func:`check` finds.
@@ -54,7 +56,7 @@ def read(name: str, path: Path, file: modelfile.ModelFile, folder: Path, most: i
     elif name.endswith(".npy"):
         batches = _spread([(_array(name), None)], most)
     else:
-        batches = asked(path, file, registry.dataset_path(name), most)
+        batches = asked(path, file, views.find(name, file.network, "train").folder, most)
     check(name, batches, file)
     return batches
 
@@ -89,13 +91,18 @@ def _array(name: str) -> NDArray[np.float32]:
 
 
 def _spread(batches: Sequence[Batch], most: int) -> list[Batch]:
-    """``most`` of all items, evenly spread."""
-    ends = np.cumsum([len(x) for x, _ in batches])
-    total = int(ends[-1]) if len(ends) else 0
-    taken = np.arange(total) if total <= most else np.linspace(0, total, most, endpoint=False).astype(np.int64)
-    found = []
-    for end, (x, lengths) in zip(ends, batches, strict=True):
-        own = taken[(taken >= end - len(x)) & (taken < end)] - (end - len(x))
-        if len(own):
-            found.append((x[own], None if lengths is None else lengths[own]))
+    """``most`` of all items, evenly spread, in padded batches of up to 64 that follow each other as before."""
+    items = [(x[i], None if n is None else int(n[i])) for x, n in batches for i in range(len(x))]
+    taken = items if len(items) <= most else [items[i * len(items) // most] for i in range(most)]
+    found: list[Batch] = []
+    for first in range(0, len(taken), _BATCH):
+        part = taken[first : first + _BATCH]
+        if part[0][0].ndim == 1:
+            found.append((np.stack([x for x, _ in part]), None))
+            continue
+        lengths = np.array([len(x) if n is None else n for x, n in part], np.int32)
+        joined = np.zeros((len(part), lengths.max(), part[0][0].shape[1]), np.float32)
+        for row, (x, _) in enumerate(part):
+            joined[row, : lengths[row]] = x[: lengths[row]]
+        found.append((joined, lengths))
     return found

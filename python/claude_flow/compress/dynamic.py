@@ -19,7 +19,7 @@ from claude_flow.evaluate import judge
 from claude_flow.files import temporary_folder
 from claude_flow.measure.race import race
 from claude_flow.model import Model, assemble
-from claude_flow.modelfile import ModelFile, Op, Program
+from claude_flow.modelfile import ModelFile, Op
 from claude_flow.modelfile.quantize import quantize
 from claude_flow.runtime import Settings
 from claude_flow.wasm import modules
@@ -137,7 +137,7 @@ def _candidates(file: ModelFile, ranked: list[str], batches: list[Any]) -> list[
 
 def _slower_in_8_bits(file: ModelFile, batches: list[Any]) -> list[str]:
     """Weights of the layers whose op takes longer in 8 bits, by the best of several runs."""
-    program = Program.parse(file.program, file.program_tensors)
+    program = file.parse()
     best: list[list[float]] = []
     for made in (file, quantize(file)):
         model = assemble(Path("candidate"), made)

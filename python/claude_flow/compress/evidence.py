@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from claude_flow import networks, registry, statistics
+from claude_flow import networks, statistics
+from claude_flow.data import views
 from claude_flow.errors import InputError
 from claude_flow.evaluate import judge
 from claude_flow.evaluate.judge import COSTS, Judge, Marks
@@ -189,7 +190,7 @@ def trial(
     own = f"preprocessed-{parent.network}-data"
     note = f"there is no {own} in this workspace"
     try:
-        folder: Path | None = registry.dataset_path(data or own)
+        folder: Path | None = views.find(data or own, parent.network, "test").folder
     except InputError:
         if data is not None:
             raise

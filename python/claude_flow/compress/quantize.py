@@ -16,7 +16,7 @@ from claude_flow.compress.release import Release, release
 from claude_flow.errors import InputError
 from claude_flow.evaluate import judge
 from claude_flow.model import assemble
-from claude_flow.modelfile import ABSENT, ModelFile, Op, Program, layout
+from claude_flow.modelfile import ABSENT, ModelFile, Op, layout
 from claude_flow.modelfile import ranges as static_ranges
 from claude_flow.modelfile.quantize import quantize, rounded
 from claude_flow.modelfile.ranges import Batch, Rows, fake
@@ -150,7 +150,7 @@ def _search(
 def corrected(file: ModelFile, ranges: dict[int, Rows], batches: Sequence[Batch]) -> ModelFile:
     """The float model with biases that take out what rounding shifts on average: the mean over calibration rows of
     W x - W' x', where W' and x' are what 8 and 7 bits make of W and x (Nagel et al., "Data-free quantization")."""
-    program = Program.parse(file.program, file.program_tensors)
+    program = file.parse()
     linear = [o for code, o in program.ops if code is Op.LINEAR and o["bias"] != ABSENT]
     seen = static_ranges.values(file, {o["source"] for o in linear}, batches)
     tensors = dict(file.tensors)

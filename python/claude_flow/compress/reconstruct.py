@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from claude_flow.modelfile import ABSENT, ModelFile, Op, Program
+from claude_flow.modelfile import ABSENT, ModelFile, Op
 from claude_flow.modelfile.ranges import Batch, Rows, values
 
 __all__ = ["refitted"]
@@ -30,13 +30,13 @@ def refitted(
     ``rows``: weight -> the rows of it that are left; those not named have all of theirs. Both programs have the same
     ops in the same order.
     """
-    before, after = (Program.parse(file.program, file.program_tensors) for file in (parent, pruned))
+    before, after = (file.parse() for file in (parent, pruned))
     tensors = dict(pruned.tensors)
     linear = [index for index, (code, _) in enumerate(after.ops) if code is Op.LINEAR]
     read = values(parent, {before.ops[index][1]["source"] for index in linear}, batches)
     for index in linear:
         theirs, ours = before.ops[index][1], after.ops[index][1]
-        if ours["bias"] == ABSENT and theirs["source"] == before.source:
+        if ours["bias"] == ABSENT and theirs["source"] == before.inputs[0]:
             continue  # nothing before it has changed
         x = _rows(read[theirs["source"]])
         new = _rows(values(replace(pruned, tensors=tensors), {ours["source"]}, batches)[ours["source"]])

@@ -7,9 +7,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from claude_flow import modelfile, registry
 from claude_flow.compress.evidence import Evidence, Trial
 from claude_flow.errors import ClaudeFlowError
+from claude_flow.export import half
 from claude_flow.files import temporary_folder
 from claude_flow.measure.graph import Graph
 from claude_flow.measure.race import Lap, race
@@ -61,6 +64,8 @@ def release(
     file = replace(
         candidate.file, provenance=candidate.file.provenance | {"parent": parent_name, "method": candidate.method}
     )
+    if file.precision == "fp32" and _is_half(candidate.parent):
+        file = replace(file, tensors={name: half(name, tensor) for name, tensor in file.tensors.items()})
     with temporary_folder() as scratch:
         written = scratch / "model.safetensors"
         modelfile.write(written, file, candidate.alignment)
@@ -87,6 +92,11 @@ def release(
         card = {**file.provenance, "network": file.network, **_card(evidence, report)}
         stored = registry.add_model(candidate.output, None, written, card, candidate.beside(scratch))
     return {"model": registry.model_name(stored), "path": str(stored), **report}
+
+
+def _is_half(path: Path) -> bool:
+    """Whether a file stores its weights in half precision; what is made of it does so too."""
+    return any(tensor.dtype == np.float16 for tensor in modelfile.mapped(path).values())
 
 
 def _card(evidence: Evidence, report: dict[str, Any]) -> dict[str, Any]:

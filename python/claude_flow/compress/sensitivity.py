@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from claude_flow.modelfile import ModelFile, Op, Program
+from claude_flow.modelfile import ModelFile, Op
 from claude_flow.modelfile.quantize import quantize
 from claude_flow.modelfile.ranges import Batch, Rows, decibels, outputs
 
@@ -15,7 +15,7 @@ __all__ = ["products", "ranked"]
 
 def products(file: ModelFile) -> list[str]:
     """The weights of a float model's linear and LSTM layers, in the program's order."""
-    program = Program.parse(file.program, file.program_tensors)
+    program = file.parse()
     return list(dict.fromkeys(program.tensors[o["weight"]] for code, o in program.ops if code in (Op.LINEAR, Op.LSTM)))
 
 

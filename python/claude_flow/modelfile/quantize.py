@@ -20,31 +20,27 @@ __all__ = ["dequantize", "quantize", "rounded"]
 
 
 def quantize(
-    file: ModelFile,
-    ranges: Mapping[int, NDArray[np.float32]] | None = None,
-    keep: Collection[str] = (),
+    file: ModelFile, ranges: Mapping[int, NDArray[np.float32]] | None = None, keep: Collection[str] = ()
 ) -> ModelFile:
     """The 8-bit version of a float model file; other tensors, features and calibration stay.
 
     Args:
-        ranges: value of the program -> ``[low, high]`` of it, which linear layers that read it then take for every row
+        ranges: value of the program -> ``[low, high]`` of it, which the linear layers that read it take for every row
             (static; :mod:`claude_flow.modelfile.ranges` finds them). All others are quantized per row as they come
             (dynamic), LSTM layers always.
-        keep: names of weights whose linear or LSTM layer stays in float.
+        keep: names of weights whose layer stays in float.
 
     Raises:
         InputError: the file is 8-bit already.
     """
     if file.precision != "fp32":
         raise InputError(f"only fp32 models can be quantized, this one is {file.precision}")
-    program = file.parse()
+    ranges, program = ranges or {}, file.parse()
     tensors = dict(file.tensors)
-    ranges = ranges or {}
     result = program.like()
     for code, o in program.ops:
-        names, int8 = program.tensor_names(o), code.int8
-        if names.get("weight") in keep:
-            int8 = None
+        names = program.tensor_names(o)
+        int8 = None if names.get("weight") in keep else code.int8
         for matrix, scale in (int8.scales if int8 else {}).items():
             name = names[matrix]
             names[scale] = f"{name}.scale"
@@ -74,6 +70,7 @@ def dequantize(file: ModelFile) -> dict[str, NDArray[Any]]:
 
 
 def rounded(matrix: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """A matrix in 8 bits, and the scale of each of its rows."""
     largest = np.abs(matrix).max(axis=1)
     scale = np.where(largest > 0, largest / 127, 1).astype(np.float32)
     return np.rint(matrix / scale[:, None]).astype(np.int8), scale

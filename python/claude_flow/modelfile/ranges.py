@@ -9,19 +9,21 @@ to the engine's own search, row by row, what no single range serves.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from claude_flow.modelfile import PER_TOKEN, ModelFile, Op, Program
+from claude_flow.modelfile import probe
+from claude_flow.modelfile.file import ModelFile
+from claude_flow.modelfile.program import PER_ITEM
 from claude_flow.modelfile.quantize import quantize
 
-__all__ = ["OBSERVERS", "Batch", "by_row", "decibels", "fake", "lengthened", "outputs", "static", "values"]
+__all__ = ["OBSERVERS", "Batch", "Rows", "by_row", "decibels", "fake", "outputs", "static", "values"]
 
 Rows = NDArray[np.float32]
-#: inputs of ``Model.run`` and the real tokens of each item
-Batch = tuple[Rows, NDArray[np.int32] | None]
+#: inputs of ``Model.run`` and the real tokens of each item (None: all); lists of both for a model of several inputs
+Batch = tuple[Any, Any]
 
 LEVELS = 127
 #: Tokens of the batches on which ranges must hold, beside the lengths that the calibration data has.
@@ -120,22 +122,20 @@ def outputs(file: ModelFile, batches: Iterable[Batch]) -> list[Rows]:
     """The real rows of what a model says to each batch."""
     from claude_flow import _core
 
-    tensors = [file.tensors[name] for name in file.program_tensors]
-    model = _core.Model(np.asarray(file.program, np.int32), tensors, "auto", 1)
-    return [_real(model.run(np.ascontiguousarray(x), lengths), lengths) for x, lengths in batches]
+    model = _core.Model(np.asarray(file.program, np.int32), [file.tensors[name] for name in file.program_tensors])
+    return [_real(file, file.parse().target, model.run(x, lengths), lengths) for x, lengths in batches]
 
 
 def values(file: ModelFile, wanted: Iterable[int], batches: Sequence[Batch]) -> dict[int, list[Rows]]:
     """value of the program -> its real rows in each batch."""
-    program = Program.parse(file.program, file.program_tensors)
     found: dict[int, list[Rows]] = {}
+    inputs = file.parse().inputs
     for value in wanted:
-        if value == program.source:
-            found[value] = [_real(np.asarray(x, np.float32), lengths) for x, lengths in batches]
-            continue
-        last = max(i for i, (_, o) in enumerate(program.ops) if o["target"] == value)
-        part = replace(program, target=value, ops=program.ops[: last + 1])
-        found[value] = outputs(replace(file, program=part.words()), batches)
+        if value in inputs:
+            given = [np.asarray(x if len(inputs) == 1 else x[inputs.index(value)], np.float32) for x, _ in batches]
+            found[value] = [_real(file, value, y, lengths) for y, (_, lengths) in zip(given, batches, strict=True)]
+        else:
+            found[value] = outputs(probe.cut(file, value), batches)
     return found
 
 
@@ -148,9 +148,13 @@ def decibels(y: Sequence[Rows], reference: Sequence[Rows]) -> float:
     return float(worst)
 
 
-def lengthened(batches: Sequence[Batch], most: int) -> list[Batch]:
-    """Batches of other lengths out of the same tokens: items cut, or joined to longer ones, up to ``most`` tokens."""
-    tokens = np.concatenate([_real(np.asarray(x, np.float32), lengths) for x, lengths in batches])
+def _lengthened(file: ModelFile, batches: Sequence[Batch]) -> list[Batch]:
+    """Batches of other lengths out of the same tokens: items cut, or joined to longer ones, up to the longest."""
+    program = file.parse()
+    most = program.most_tokens(program.source)
+    if len(program.inputs) > 1 or program.values[program.source][0] == PER_ITEM:
+        return []
+    tokens = np.concatenate([_real(file, program.source, np.asarray(x, np.float32), n) for x, n in batches])
     found: list[Batch] = []
     for length in sorted({min(length, most) for length in (*_LENGTHS, most)}):
         count = max(1, _ROWS // length)
@@ -161,16 +165,14 @@ def lengthened(batches: Sequence[Batch], most: int) -> list[Batch]:
 
 
 def static(file: ModelFile, batches: Sequence[Batch], observer: str = "auto") -> dict[int, Rows]:
-    """Value -> ``[low, high]`` for ``quantize``, of those values that one range serves.
+    """Value -> ``[low, high]``, of those values that one range serves; see :mod:`claude_flow.modelfile.quantize`.
 
     ``batches``: representative inputs. Each value gets the range of ``observer``, by default of the one with the least
     error at the worst length. Values are then taken in the order of what their one range costs, as many as keep the
     model's output within 0.7 dB of what ranges row by row give, at every length.
     """
-    program = Program.parse(file.program, file.program_tensors)
-    rows, _ = program.values[program.source]
-    varied = list(batches) + (lengthened(batches, program.max_tokens) if rows == PER_TOKEN else [])
-    wanted = sorted({o["source"] for code, o in program.ops if code is Op.LINEAR})
+    varied = [*batches, *_lengthened(file, batches)]
+    wanted = sorted({o["source"] for code, o in file.parse().ops if code.int8 and "range" in code.int8.operands})
     chosen: list[tuple[float, int, Rows]] = []
     for value, seen in values(file, wanted, varied).items():
         natural = _sample(np.concatenate(seen[: len(batches)]))
@@ -199,10 +201,14 @@ def static(file: ModelFile, batches: Sequence[Batch], observer: str = "auto") ->
     return {value: bounds for _, value, bounds in chosen[:fits]}
 
 
-def _real(y: Rows, lengths: NDArray[np.int32] | None) -> Rows:
-    """The rows that are no padding: [items, tokens, width] to [rows, width]."""
+def _real(file: ModelFile, value: int, y: Rows, lengths: Any) -> Rows:
+    """The rows of a value that are no padding: [items, tokens, width] to [rows, width]."""
     if y.ndim == 2:
         return y
+    if isinstance(lengths, Sequence):  # those of the value's axis
+        program = file.parse()
+        axis = program.values[value][0]
+        lengths = next(n for n, v in zip(lengths, program.inputs, strict=True) if program.values[v][0] == axis)
     if lengths is None:
         return y.reshape(-1, y.shape[2])
     real: Rows = y[np.arange(y.shape[1]) < np.asarray(lengths)[:, None]]
