@@ -42,6 +42,14 @@ def test_quantize_writes_a_version_with_its_evidence(optimize: Any, network: str
     assert card["metrics"][report["evidence"]["measure"]]["low"] <= 1
 
 
+def test_quantize_fine_tunes_on_what_will_run(optimize: Any) -> None:
+    words = ("quantize", "--model", "coordination-v1", "--data", OWN["coordination"], "--accuracy-threshold", "0.2")
+    code, report, error = optimize(*words, "--fine-tune-epochs", "1", "--allow-slower", "true")
+    assert code == 0, error
+    assert report["method"]["fine_tune_epochs"] == 1
+    assert cf.load(report["model"]).precision == "int8"
+
+
 def test_a_missed_threshold_shows_the_table_and_writes_nothing(optimize: Any) -> None:
     words = ("quantize", "--model", "prediction-v1", "--data", OWN["prediction"], "--accuracy-threshold", "1")
     code, report, error = optimize(*words)

@@ -11,7 +11,6 @@ import pytest
 from claude_flow import modelfile, registry, statistics
 from claude_flow.compress.evidence import FEWEST, Trial, trial
 from claude_flow.errors import InputError
-from claude_flow.evaluate import judge
 from claude_flow.model import Model, assemble
 
 
@@ -23,7 +22,7 @@ def optimization(workspace: Path) -> tuple[Model, Path]:
 
 def _trial(optimization: tuple[Model, Path], threshold: float, measure: str = "accuracy") -> Trial:
     model, data = optimization
-    return Trial(model, judge.judge("optimization", data), "data", measure, threshold)
+    return Trial(model, data, "data", measure, threshold)
 
 
 def _noisy(model: Model, deviation: float) -> Model:

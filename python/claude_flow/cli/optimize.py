@@ -97,7 +97,16 @@ claude-flow neural optimize quantize \\
 )
 @options.data("What to judge on.", without=_DATA)
 @_metric()
+@click.option(
+    "--fine-tune-epochs",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Of training the model as its integers will run.",
+)
 @_allow_slower()
+@options.seed("Of fine-tuning.")
+@options.time_budget("End fine-tuning at its best epoch after this time.")
 @options.output("new model", without="MODEL-int8")
 @click.pass_obj
 def quantize(
@@ -112,7 +121,10 @@ def quantize(
     output_format: str,
     data: str | None,
     metric: str | None,
+    fine_tune_epochs: int,
     allow_slower: bool,
+    seed: int,
+    time_budget: float | None,
     name: str | None,
 ) -> None:
     """Quantize a model to 8-bit integers, with calibration and an accuracy guarantee.
@@ -136,7 +148,10 @@ def quantize(
             measure=metric,
             observer=observer,
             output_format=output_format,
+            fine_tune_epochs=fine_tune_epochs,
             allow_slower=allow_slower,
+            seed=seed,
+            time_budget=time_budget,
             progress=lambda done, what: bar.update(done, note=what),
             say=output.note,
         )

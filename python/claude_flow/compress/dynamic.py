@@ -11,11 +11,10 @@ import numpy as np
 
 from claude_flow import modelfile
 from claude_flow.compress import calibration, sensitivity
-from claude_flow.compress.evidence import Trial, trial
+from claude_flow.compress.evidence import trial
 from claude_flow.compress.quantize import check_threshold, float_model
 from claude_flow.compress.release import Release, release
 from claude_flow.errors import InputError
-from claude_flow.evaluate import judge
 from claude_flow.files import temporary_folder
 from claude_flow.measure.race import race
 from claude_flow.model import Model, assemble
@@ -83,7 +82,7 @@ def dynamic(
     progress(0.0, "reading")
     parent = assemble(path, file)
     with trial(parent, data, measure, threshold, say) as (test, folder):
-        choice = Trial(parent, judge.judge(file.network, folder, part="validation"), test.data, measure, threshold)
+        choice = test.like("validation")
         progress(0.2, "making candidates")
         batches = calibration.asked(path, file, folder, _ITEMS)
         candidates = _candidates(file, [name for name, _ in sensitivity.ranked(file, {}, batches)], batches)

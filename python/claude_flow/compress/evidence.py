@@ -19,7 +19,7 @@ from claude_flow import networks, statistics
 from claude_flow.data import views
 from claude_flow.errors import InputError
 from claude_flow.evaluate import judge
-from claude_flow.evaluate.judge import COSTS, Judge, Marks
+from claude_flow.evaluate.judge import COSTS, Marks
 from claude_flow.files import temporary_folder
 from claude_flow.model import Model
 from claude_flow.studies import suite
@@ -81,9 +81,22 @@ class Evidence:
 
 
 class Trial:
-    """A parent on one part of a dataset; :meth:`of` compares other models with it."""
+    """A parent on one part of the dataset in ``folder``; :meth:`of` compares other models with it.
 
-    def __init__(self, parent: Model, examiner: Judge, data: str, measure: str | None, threshold: float | None) -> None:
+    ``data`` is what the user knows it by. Raises :class:`InputError` for an unknown measure, or one without a share.
+    """
+
+    def __init__(
+        self,
+        parent: Model,
+        folder: Path,
+        data: str,
+        measure: str | None,
+        threshold: float | None,
+        part: str = "test",
+    ) -> None:
+        self._parent, self._folder = parent, folder
+        examiner = judge.judge(parent.network, folder, part=part)
         kind = networks.get(parent.network).judge.Judge
         known = [name for name in kind.MEASURES if name not in COSTS]
         self.measure = known[0] if measure is None else _known(measure, known, parent.network)
@@ -98,6 +111,10 @@ class Trial:
         if self.measure not in self._before.rows:
             rows = ", ".join(self._before.rows)
             raise InputError(f"{self.measure} has no value per row, so no interval of its ratio: choose from {rows}")
+
+    def like(self, part: str) -> Trial:
+        """The same on another part of the dataset: "validation", which choices may rest on."""
+        return Trial(self._parent, self._folder, self.data, self.measure, self.threshold, part)
 
     @property
     def groups(self) -> int:
@@ -197,7 +214,7 @@ def trial(
         folder = None
     if folder is not None:
         try:
-            found = Trial(parent, judge.judge(parent.network, folder), data or own, measure, threshold)
+            found = Trial(parent, folder, data or own, measure, threshold)
         except InputError as error:
             if data is not None or measure is not None:
                 raise
@@ -210,5 +227,5 @@ def trial(
     say(f"{note}: judged on {suite.NAME} (name --data to choose)")
     with temporary_folder() as scratch:
         folder = suite.build(parent.network, scratch)
-        found = Trial(parent, judge.judge(parent.network, folder), suite.NAME, measure, threshold)
+        found = Trial(parent, folder, suite.NAME, measure, threshold)
         yield found, folder

@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 
 from claude_flow import networks, registry
 from claude_flow.compress import calibration
-from claude_flow.compress.evidence import Trial, trial
+from claude_flow.compress.evidence import trial
 from claude_flow.compress.quantize import check_threshold, float_model
 from claude_flow.compress.reconstruct import refitted
 from claude_flow.compress.release import Release, release
-from claude_flow.errors import ClaudeFlowError, InputError, require
-from claude_flow.evaluate import judge
+from claude_flow.errors import InputError, require
 from claude_flow.model import assemble
 from claude_flow.networks.structure import Group
 
@@ -113,29 +112,19 @@ def prune(
         made = refitted(file, made, left, calibration.asked(path, file, folder, _ITEMS))
         if epochs:
             progress(0.2, "fine-tuning")
-            try:
-                tuned = tuning.tune(
-                    output,
-                    tuning.configuration(file, config, epochs, rate=_RATE),
-                    file.network,
-                    folder,
-                    start=tuning.weights(export.from_file(made)),
-                    hooks=[tuning.Taught(file.network, parent, registry.model_name(path), _TEMPERATURE, _ALPHA)],
-                    seed=seed,
-                    time_budget=None if end is None else max(0.1, end - time.monotonic()),
-                    progress=lambda done, what: progress(0.2 + 0.6 * done, what),
-                )
-            except InputError:
-                raise
-            except ClaudeFlowError as error:
-                if end is None or time.monotonic() < end:
-                    raise
-                say(f"not fine-tuned: {error}")
-            else:
-                choice = Trial(
-                    assemble(path, file), judge.judge(file.network, folder, part="validation"), "", measure, threshold
-                )
-                made = max((tuned, made), key=lambda one: choice.kept(assemble(path, one)))
+            made = tuning.improved(
+                path,
+                made,
+                tuning.configuration(file, config, epochs, rate=_RATE),
+                folder,
+                test.like("validation"),
+                name=output,
+                hooks=[tuning.Taught(file.network, parent, registry.model_name(path), _TEMPERATURE, _ALPHA)],
+                seed=seed,
+                end=end,
+                progress=lambda done, what: progress(0.2 + 0.6 * done, what),
+                say=say,
+            )
         method = {
             "name": "structural pruning",
             "pruning_ratio": ratio,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,12 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from claude_flow import modelfile, registry
+from claude_flow import modelfile, networks, registry
 from claude_flow.compress import calibration, sensitivity
 from claude_flow.compress.evidence import Trial, trial
 from claude_flow.compress.release import Release, release
 from claude_flow.errors import InputError
-from claude_flow.evaluate import judge
 from claude_flow.model import assemble
 from claude_flow.modelfile import ABSENT, ModelFile, Op, layout
 from claude_flow.modelfile import ranges as static_ranges
@@ -26,6 +26,7 @@ __all__ = ["FORMATS", "PRECISIONS", "corrected", "static"]
 
 PRECISIONS = ("int8",)
 FORMATS = ("optimized-wasm", "native", "safetensors", "onnx")
+_RATE = 0.1  # of the parent's learning rate, for fine-tuning
 _Note = Callable[[float, str], None]
 
 
@@ -40,7 +41,10 @@ def static(
     measure: str | None = None,
     observer: str = "auto",
     output_format: str = "optimized-wasm",
+    fine_tune_epochs: int = 0,
     allow_slower: bool = False,
+    seed: int = 0,
+    time_budget: float | None = None,
     progress: _Note = lambda done, note: None,
     say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
@@ -52,6 +56,9 @@ def static(
         threshold: share of the parent's ``measure`` (default: the first of its network) that must be kept.
         observer: one of :data:`claude_flow.modelfile.ranges.OBSERVERS`, or "auto".
         output_format: one of :data:`FORMATS`.
+        fine_tune_epochs: of training as what will run, in the torch simulation; see
+            :mod:`claude_flow.compress.simulate`.
+        time_budget: seconds after which fine-tuning ends at its best epoch.
 
     Returns:
         The report.
@@ -61,6 +68,7 @@ def static(
         Refused: the threshold is not shown, or the result is not faster than its parent.
     """
     check_threshold(threshold)
+    end = None if time_budget is None else time.monotonic() + time_budget
     file = float_model(path)
     target = _format(output_format)
     progress(0.0, "reading")
@@ -70,10 +78,29 @@ def static(
         ranges = static_ranges.static(file, batches, observer)
         base = corrected(file, ranges, batches)
         progress(0.4, "looking for layers to keep")
-        choice = Trial(
-            assemble(path, file), judge.judge(file.network, folder, part="validation"), test.data, measure, threshold
-        )
-        found = _search(path, base, ranges, batches, choice, lambda done, what: progress(0.4 + 0.3 * done, what))
+        choice = test.like("validation")
+        found = _search(path, base, ranges, batches, choice, lambda done, what: progress(0.4 + 0.2 * done, what))
+        made = found.file
+        if fine_tune_epochs:
+            from claude_flow.compress import simulate, tuning  # torch takes seconds to load
+
+            progress(0.6, "fine-tuning")
+            made = tuning.improved(
+                path,
+                base,
+                tuning.configuration(
+                    file, networks.get(file.network).config(file.config), fine_tune_epochs, rate=_RATE
+                ),
+                folder,
+                choice,
+                name=output,
+                hooks=[simulate.Quantized(ranges, found.kept)],
+                finish=lambda tuned: quantize(tuned, ranges, found.kept),
+                seed=seed,
+                end=end,
+                progress=lambda done, what: progress(0.6 + 0.2 * done, what),
+                say=say,
+            )
         method = {
             "name": "static quantization",
             "precision": "int8",
@@ -82,9 +109,10 @@ def static(
             "static_ranges": len(ranges),
             "float_layers": found.kept,
             "sensitivity": dict(found.ranked),
+            "fine_tune_epochs": fine_tune_epochs,
         }
-        candidate = Release(path, target.pack(found.file), method, output, beside=target.beside)
-        return release(candidate, test, allow_slower=allow_slower, note=lambda what: progress(0.75, what))
+        candidate = Release(path, target.pack(made), method, output, beside=target.beside)
+        return release(candidate, test, allow_slower=allow_slower, note=lambda what: progress(0.85, what))
 
 
 def float_model(path: Path) -> ModelFile:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from claude_flow import modelfile, nets, networks, registry
-from claude_flow.errors import require
+from claude_flow.compress.evidence import Trial
+from claude_flow.errors import ClaudeFlowError, InputError, require
+from claude_flow.model import assemble
 from claude_flow.modelfile import ModelFile
 from claude_flow.train import config as training
 from claude_flow.train.config import TrainingConfig
@@ -16,10 +19,11 @@ require("torch", "train")
 import torch
 from torch import Tensor, nn
 
+from claude_flow import export
 from claude_flow.train import loop
 from claude_flow.train.hooks import Hook
 
-__all__ = ["Taught", "configuration", "tune", "weights"]
+__all__ = ["Taught", "configuration", "improved", "tune", "weights"]
 
 
 class Taught(Hook):
@@ -86,6 +90,49 @@ def tune(
         checkpoint_interval=10,
     )
     return modelfile.read(run / "model.safetensors")
+
+
+def improved(
+    parent: Path,
+    made: ModelFile,
+    config: TrainingConfig,
+    folder: Path,
+    choice: Trial,
+    *,
+    name: str,
+    hooks: list[Hook],
+    finish: Callable[[ModelFile], ModelFile] = lambda file: file,
+    seed: int,
+    end: float | None,
+    progress: Callable[[float, str], None],
+    say: Callable[[str], None],
+) -> ModelFile:
+    """``finish(made)``, or that of what training ``made`` further gives, whichever keeps more by ``choice``.
+
+    ``end`` is the moment of :func:`time.monotonic` at which training ends with its best so far.
+    """
+    before = finish(made)
+    try:
+        tuned = tune(
+            name,
+            config,
+            made.network,
+            folder,
+            start=weights(export.from_file(made)),
+            hooks=hooks,
+            seed=seed,
+            time_budget=None if end is None else max(0.1, end - time.monotonic()),
+            progress=progress,
+        )
+    except InputError:
+        raise
+    except ClaudeFlowError as error:
+        if end is None or time.monotonic() < end:
+            raise
+        say(f"not fine-tuned: {error}")
+        return before
+    after = finish(tuned)
+    return max((after, before), key=lambda one: choice.kept(assemble(parent, one)))
 
 
 def weights(module: nn.Module) -> dict[str, Tensor]:
