@@ -80,7 +80,7 @@ class Simulation:
         read = {key: values[o[key]] for key in ("source", "keys", "residual") if o.get(key, ABSENT) != ABSENT}
         hard = _engine(code, self._program, o, read, given, bounds, lengths, quantized)
         soft = _float(code, o, read, given, bounds, lengths, quantized)
-        result: Tensor = _Straight.apply(soft, torch.from_numpy(hard))
+        result: Tensor = _Straight.apply(soft, torch.from_numpy(hard))  # type: ignore[no-untyped-call]
         return result
 
 
@@ -192,11 +192,11 @@ def _float(
             ends = torch.full((len(x),), x.shape[1]) if lengths is None else torch.from_numpy(np.asarray(lengths))
             return x[torch.arange(len(x)), ends.long() - 1]
         case Op.MONOTONE:
-            q, groups = o["quantiles"], x.reshape(len(x), -1, o["group"])
-            middle = groups[..., q // 2 : q // 2 + 1]
-            below = middle - functional.softplus(groups[..., : q // 2]).flip(-1).cumsum(-1).flip(-1)
-            above = middle + functional.softplus(groups[..., q // 2 + 1 : q]).cumsum(-1)
-            return torch.cat([below, middle, above, groups[..., q:]], dim=-1).flatten(1)
+            quantiles, groups = o["quantiles"], x.reshape(len(x), -1, o["group"])
+            middle = groups[..., quantiles // 2 : quantiles // 2 + 1]
+            below = middle - functional.softplus(groups[..., : quantiles // 2]).flip(-1).cumsum(-1).flip(-1)
+            above = middle + functional.softplus(groups[..., quantiles // 2 + 1 : quantiles]).cumsum(-1)
+            return torch.cat([below, middle, above, groups[..., quantiles:]], dim=-1).flatten(1)
     raise NotImplementedError(f"{code.name} has no gradient here")
 
 
@@ -232,7 +232,7 @@ class Quantized(Hook):
     def loss(self, compute: Callable[[], Tensor], module: nn.Module, batch: dict[str, Tensor]) -> Tensor:
         """The loss of what the engine says."""
         if not isinstance(module.forward, Simulation):
-            module.forward = Simulation(module, self._ranges, self._keep)  # type: ignore[method-assign]
+            module.forward = Simulation(module, self._ranges, self._keep)
         training = module.training
         module.eval()
         loss = compute()
