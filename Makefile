@@ -35,7 +35,7 @@ wheel: $(MODULE) $(VENV)/.wheel  ## an sdist, and wheels for every Python found 
 	$(BIN)/python .ci/wheel.py $(if $(PYTHONS),--python $(PYTHONS))
 	CI=true $(BIN)/python -m pytest --noconftest tests/packaging/test_wheels.py
 
-# For the tests: one wheel, from what pip has compiled for $(VENV)/.tools. Without the modules there is none, except in CI.
+# For the tests: the wheel that is installed in $(VENV), repaired. Without the modules there is none, except in CI.
 .PHONY: quick-wheel
 quick-wheel: wasm-if-possible $(VENV)/.tools $(VENV)/.wheel
 	$(if $(CI),,[ ! -e $(MODULE) ] ||) $(BIN)/python .ci/wheel.py --quick
@@ -140,14 +140,17 @@ $(VENV)/bin/python:
 $(VENV)/bin/cmake: | $(VENV)/bin/python
 	$(BIN)/pip install -q --disable-pip-version-check 'cmake>=3.18' ninja
 
-# pip always builds and installs a local folder anew; the build's objects stay in build/.
+# pip takes a wheel of the version that it has for the same one, so it is told to put it in anew.
 $(VENV)/.installed: $(VENV)/bin/python $(SOURCES)  ## the wheel, built from this tree and installed
-	$(BIN)/pip install -q --disable-pip-version-check .
+	rm -rf build/installed
+	$(BIN)/pip wheel -q --disable-pip-version-check --no-deps --wheel-dir build/installed .
+	$(BIN)/pip install -q --disable-pip-version-check build/installed/*.whl
+	$(BIN)/pip install -q --disable-pip-version-check --no-deps --force-reinstall build/installed/*.whl
 	@touch $@
 
-$(VENV)/.tools: $(VENV)/bin/python $(SOURCES)
-	$(BIN)/pip install -q --disable-pip-version-check '.[test,lint]' 'cmake>=3.18' ninja 'pybind11>=3.0'
-	@touch $(VENV)/.installed $@
+$(VENV)/.tools: $(VENV)/.installed
+	$(BIN)/pip install -q --disable-pip-version-check "$$(echo build/installed/*.whl)[test,lint]" 'cmake>=3.18' ninja 'pybind11>=3.0'
+	@touch $@
 
 $(VENV)/.wheel: $(VENV)/bin/python
 	$(BIN)/pip install -q --disable-pip-version-check 'auditwheel>=6.1; sys_platform == "linux"' 'build>=1.2' \

@@ -6,8 +6,8 @@
 containers of manylinux (`make cibuildwheel`); this follows it without containers. The wheels are built from the
 sdist, so that it is known to be whole, and in one build folder: only the binding is compiled for each Python.
 
-``--quick``, for `make test`, makes one wheel, for the Python that runs this: by the machine's own compiler, in the
-folder in which pip has built this tree already.
+``--quick``, for `make test`, repairs the one wheel that `make` has installed beside this Python, by the machine's own
+compiler.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ else:
 
 ROOT = Path(__file__).resolve().parents[1]
 DIST, WORK = ROOT / "dist", ROOT / "build" / "wheel"
-
+INSTALLED = ROOT / "build" / "installed"  # the wheel that the Makefile has built for its own environment
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 
@@ -90,6 +90,11 @@ def wheel(python: Path, source: Path, environ: Any, *settings: str) -> None:
     command = [sys.executable, "-m", "pip", "--python", python, "wheel", "--quiet", "--no-deps", "--wheel-dir", raw]
     run([*command, *settings, source], environ)
     (path,) = raw.iterdir()
+    repair(path, environ)
+
+
+def repair(path: Path, environ: Any) -> None:
+    """Put into dist/ what a wheel needs beside it, and the name that says what else it needs."""
     tool = ["auditwheel", "repair"] if sys.platform == "linux" else ["delocate.cmd.delocate_wheel"]
     run([sys.executable, "-m", *tool, "--wheel-dir", DIST, path], environ)
 
@@ -142,7 +147,8 @@ def main() -> None:
         shutil.rmtree(folder, ignore_errors=True)
     if options.quick:
         sdist()
-        wheel(Path(sys.executable), ROOT, tools())
+        (path,) = INSTALLED.glob("*.whl")
+        repair(path, tools())
     else:
         pythons = {version: find_python(version) for version in options.python or versions()}
         missing = [version for version, python in pythons.items() if python is None]

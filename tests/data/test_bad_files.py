@@ -46,7 +46,7 @@ UTF16 = "UTF-16 text: save it as UTF-8"
     [
         (b"", "empty"),
         (b"\n \n", "empty"),
-        (gzip.compress(b""), "of no known format"),
+        (gzip.compress(b"", mtime=0), "of no known format"),
         (b"\x00\xff" * 50, "of no known format"),
         (b"hello\n", "of no known format"),
         (b'{"mood": "good"}\n', "of no known format"),

@@ -37,7 +37,7 @@ _MOST_ROWS = 512  # of a value, to choose its range by
 def fake(x: Rows, low: float | Rows, high: float | Rows) -> Rows:
     """``x`` as the engine's 7 bits have it, within ``[low, high]`` of all, or of each row.
 
-    >>> fake(np.array([[-1.0, 0.5, 9.0]], np.float32), -1.0, 1.0).round(2).tolist()
+    >>> fake(np.array([[-1.0, 0.5, 9.0]], np.float32), -1.0, 1.0).astype(float).round(2).tolist()
     [[-1.01, 0.5, 0.99]]
     """
     width = np.maximum(np.float32(high) - np.float32(low), np.float32(1e-30))
