@@ -54,7 +54,7 @@ PYTHON: dict[str, Part] = {
     "wasm": Part("the engine as WebAssembly", _GROUND, "wasmtime"),
     "nets": Part("the networks in torch at the guide's sizes", f"{_GROUND} networks"),
     "export": Part("a torch module to a model file", f"{_FILE} nets networks"),
-    "networks": Part("one folder per network, one row each", f"{_RUN} data evaluate"),
+    "networks": Part("one folder per network, one row each", f"{_RUN} data evaluate", "pyarrow"),
     "requests": Part("requests as lines: files of them, and the workspace's log", f"{_GROUND} networks"),
     "data": Part(
         "logs to tables to tensors",

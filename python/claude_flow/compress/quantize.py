@@ -111,7 +111,7 @@ def static(
             "sensitivity": dict(found.ranked),
             "fine_tune_epochs": fine_tune_epochs,
         }
-        candidate = Release(path, target.pack(made), method, output, beside=target.beside)
+        candidate = Release(path, target.pack(made), method, output, beside=lambda folder: target.beside(made, folder))
         return release(candidate, test, allow_slower=allow_slower, note=lambda what: progress(0.85, what))
 
 
@@ -200,7 +200,7 @@ def corrected(file: ModelFile, ranges: dict[int, Rows], batches: Sequence[Batch]
 @dataclass(frozen=True)
 class _Target:
     pack: Callable[[ModelFile], ModelFile]
-    beside: Callable[[Path], Sequence[Path]] = lambda folder: ()
+    beside: Callable[[ModelFile, Path], Sequence[Path]] = lambda file, folder: ()  # further files of the version
 
 
 def _format(name: str) -> _Target:
@@ -210,12 +210,20 @@ def _format(name: str) -> _Target:
         from claude_flow import _core, engine
 
         return _Target(lambda file: layout.pack(file, layout.Layout(engine.isa(), *_core.layout(engine.isa()))))
-    if name == "optimized-wasm" and modules.available():
+    if name == "optimized-wasm":
+        if not modules.available():
+            raise InputError(
+                "this package was built without WebAssembly: build it with  make wasm, or give --output-format native"
+            )
         from claude_flow import wasm
 
         isa = modules.available()[-1]
         return _Target(
             lambda file: layout.pack(file, layout.Layout(isa, *wasm.layout(isa))),
-            lambda folder: [modules.module_path(isa)],
+            lambda file, folder: [modules.module_path(isa)],
         )
+    if name == "onnx":
+        from claude_flow.compress import onnx
+
+        return _Target(lambda file: file, lambda file, folder: [onnx.save(file, folder / "model.onnx")])
     return _Target(lambda file: file)
