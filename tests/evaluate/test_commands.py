@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from claude_flow import cli, registry
-from claude_flow.evaluate import benchmark, judge, refit
+from claude_flow import cli, networks, registry
+from claude_flow.evaluate import benchmark, refit
 from claude_flow.studies import suite
 
 
@@ -53,7 +53,7 @@ def test_every_baseline_of_prediction(workspace):
     result = benchmark.benchmark(registry.model_path("prediction-v2"), data, seeds=[0])
     named = {score.contender for score in result.scores}
     told = {note.split()[0] for note in result.notes}
-    assert named | told >= set(judge.kind("prediction").BASELINES)
+    assert named | told >= set(networks.get("prediction").judge.Judge.BASELINES)
     assert "requested-time" in told  # the log has none, and the report says so
     assert all(0 <= s.value <= 1 for s in result.scores if s.measure.startswith("coverage"))
     chances = [x for curve in result.curves if curve.kind == "failure reliability" for x in curve.x]
@@ -114,7 +114,7 @@ def test_the_suites_optimization_families_are_unseen(tmp_path):
 
 def test_folds_share_no_task_and_cover_all(workspace):
     data = registry.dataset_path("preprocessed-coordination-data")
-    tests = [tensors["split"] == 1 for _, _, tensors in refit._coordination_folds(data, 4, 0)]
+    tests = [tensors["split"] == 1 for _, _, tensors in networks.get("coordination").judge.folds(data, 4, 0)]
     assert (np.sum(tests, axis=0) == 1).all()
 
 
@@ -122,7 +122,7 @@ def test_a_window_trains_on_what_had_ended_before_it(workspace, tmp_path):
     from claude_flow.networks.prediction.learn import Data
 
     data = registry.dataset_path("preprocessed-prediction-data")
-    _, manifest, _ = refit._windows(data, int(10 * 86_400e6), int(9 * 86_400e6), 1)[0]
+    _, manifest, _ = networks.get("prediction").judge.windows(data, int(10 * 86_400e6), int(9 * 86_400e6), 1)[0]
     loaded = Data.load(refit._derive(data, tmp_path / "window", manifest, {}), 0.2, 0, {})
     begin, end = manifest["split"]["from"], manifest["split"]["to"]
     known = np.concatenate([loaded.rows(part) for part in ("train", "validation", "calibration")])
@@ -189,7 +189,7 @@ def test_any_words_are_refused_or_understood(workspace, capsys, words, metrics):
 
 def test_the_guide_to_judging_has_every_metric_and_baseline():
     page = (Path(__file__).parents[2] / "docs" / "judging.md").read_text("utf-8")
-    for network in judge.JUDGES:
-        kind = judge.kind(network)
-        for name, words in {**kind.MEASURES, **kind.BASELINES}.items():
-            assert f"| {network} | `{name}` | {words} |" in page
+    for network in networks.NETWORKS.values():
+        judge = network.judge.Judge
+        for name, words in {**judge.MEASURES, **judge.BASELINES}.items():
+            assert f"| {network.name} | `{name}` | {words} |" in page
