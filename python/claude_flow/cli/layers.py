@@ -31,7 +31,7 @@ class Part(NamedTuple):
 _GROUND = "errors values files schema statistics registry"
 _FILE = f"{_GROUND} modelfile lowering"
 _RUN = f"{_FILE} _core engine ops model runtime wasm nets export networks requests"
-_LEARN = f"{_RUN} data train evaluate measure report"
+_LEARN = f"{_RUN} data environments train evaluate measure report"
 
 PYTHON: dict[str, Part] = {
     "__init__": Part("`claude_flow.load` and what else is public, on first use", "model engine ops nets export"),
@@ -54,7 +54,8 @@ PYTHON: dict[str, Part] = {
     "wasm": Part("the engine as WebAssembly", _GROUND, "wasmtime"),
     "nets": Part("the networks in torch at the guide's sizes", f"{_GROUND} networks"),
     "export": Part("a torch module to a model file", f"{_FILE} nets networks"),
-    "networks": Part("one folder per network, one row each", f"{_RUN} data evaluate", "pyarrow"),
+    "networks": Part("one folder per network, one row each", f"{_RUN} data evaluate environments", "pyarrow"),
+    "environments": Part("a swarm to act in, rules, reward functions", "errors values", "gymnasium scipy"),
     "requests": Part("requests as lines: files of them, and the workspace's log", f"{_GROUND} networks"),
     "data": Part(
         "logs to tables to tensors",
