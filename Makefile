@@ -15,7 +15,7 @@ demo: $(VENV)/.installed  ## print assignments for the guide's example swarm, by
 	$(BIN)/claude-flow neural infer coordination --input docs/examples/swarm.json --explain-decision true
 
 test: wasm-if-possible lint cpp-test sanitize-short quick-wheel $(VENV)/.tools  ## everything: lint, C++ (CTest), Python (pytest and the examples in the docstrings)
-	$(BIN)/python -m pytest -n 2 tests
+	$(BIN)/python -m pytest -n 2 --dist worksteal tests
 	cd build && ../$(BIN)/python -m pytest -n 2 --doctest-modules --pyargs claude_flow -p no:cacheprovider
 
 wasm: $(VENV)/bin/cmake  ## the engine as WebAssembly, for the wheel and the JavaScript package; installs Emscripten if need be

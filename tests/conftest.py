@@ -23,6 +23,11 @@ assert not unknown, f"the engine has instruction sets that no test names: {unkno
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The guide's walk first: it is the longest test, and beside the others it costs no time."""
+    items.sort(key=lambda item: not item.nodeid.startswith("tests/guide"))
+
+
 @pytest.fixture(scope="session")
 def public_data() -> Path:
     """The folder of public data sets that may not be redistributed; tests that need it are skipped without it."""

@@ -205,14 +205,14 @@ def is_registered(line: Line) -> bool:
     return found is not None and (not isinstance(found, click.Group) or getattr(found, "own", None) is not None)
 
 
-def walk(folder: Path) -> Iterator[Step]:
+def walk(folder: Path, budget: str = BUDGET) -> Iterator[Step]:
     """Run the lines in ``folder``, which becomes a project with a month's log; yields each as it ends."""
     workspace = folder / ".claude-flow" / "neural"
     swarm.write(folder / "claude" / "projects", workspace / "events", datetime.now(timezone.utc))
     config = "coordination-training-config.json"
     (folder / config).write_bytes((HERE / config).read_bytes())
     (folder / _SWARM.name).write_bytes(_SWARM.read_bytes())
-    environment = _environment(folder)
+    environment = _environment(folder, budget)
     for line in lines():
         step = Step(line)
         if is_registered(line):
@@ -220,7 +220,7 @@ def walk(folder: Path) -> Iterator[Step]:
         yield step
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def _environment(folder: Path, budget: str) -> dict[str, str]:
     """The caller's, in which ``claude-flow`` is the program under test and everything else belongs to the walk."""
     program = folder / "bin" / "claude-flow"
     program.parent.mkdir()
@@ -231,7 +231,7 @@ def _environment(folder: Path) -> dict[str, str]:
         "PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}",
         "CLAUDE_CONFIG_DIR": str(folder / "claude"),
         "CLAUDE_FLOW_FORMAT": "json",
-        "CLAUDE_FLOW_TIME_BUDGET": BUDGET,
+        "CLAUDE_FLOW_TIME_BUDGET": budget,
         "OMP_NUM_THREADS": "1",
     }
 

@@ -353,6 +353,18 @@ def test_the_cause_of_a_loss_that_is_not_finite_is_named(data: Path, spoil: Any,
     assert cause in diagnose.loss_cause(net, batch, lambda: source.loss(net, batch))
 
 
+def test_the_loss_of_a_batch_is_that_of_its_examples_one_by_one(data: Path) -> None:
+    source = coordination.Data.load(data, 0.2, 0, {})
+    net = source.module({k.replace("-", "_"): v for k, v in TINY.items()}).eval()
+    batch = next(source.batches("train", 8, np.random.default_rng(0)))
+    batch["agents"][:4] = batch["agents"][:4].clamp(max=2)  # of unlike sizes: some are padded
+    batch["utility"][:4, :, 2:-4] = torch.nan
+    rows = (torch.isfinite(batch["utility"]).sum(dim=2) >= 2).sum(dim=1)
+    examples = [{name: tensor[i : i + 1] for name, tensor in batch.items()} for i in range(len(rows))]
+    single = torch.stack([source.loss(net, example) for example in examples])
+    torch.testing.assert_close((single * rows).sum() / rows.sum(), source.loss(net, batch))
+
+
 def test_a_gradient_that_is_not_finite_stops_too(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     honest = coordination.Data.loss
 

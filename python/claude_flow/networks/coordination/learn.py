@@ -217,7 +217,8 @@ class Data:
         """
         net: Any = module
         scores = net.scores(net(batch["x"], 1 + batch["agents"] + batch["tasks"]), batch["agents"], batch["tasks"])
-        return (_regret(scores, batch["utility"]) + _divergence(scores, batch["utility"], self._smoothing)).mean()
+        utility = _cut(batch["utility"], *scores.shape[1:])
+        return (_regret(scores, utility) + _divergence(scores, utility, self._smoothing)).mean()
 
     def metrics(self, module: nn.Module, split: str) -> dict[str, float]:
         """Measures on a split: ``loss`` (expected regret over all choices) and, among the agents only,
@@ -322,6 +323,12 @@ def distillation(student: nn.Module, teacher: nn.Module, batch: dict[str, Tensor
         logs.append(torch.log_softmax(scores[real].masked_fill(scores[real] == -torch.inf, -1e9) / temperature, dim=1))
     ours, theirs = logs
     return temperature**2 * (theirs.exp() * (theirs - ours)).sum(dim=1).mean()
+
+
+def _cut(utility: Tensor, tasks: int, choices: int) -> Tensor:
+    """Utilities without the padding that they have where a batch was cut out of a larger one."""
+    agents = choices - len(COMMANDS)
+    return torch.cat([utility[:, :tasks, :agents], utility[:, :tasks, -len(COMMANDS) :]], dim=2)
 
 
 def _known_rows(scores: Tensor, utility: Tensor) -> tuple[Tensor, Tensor, Tensor]:
