@@ -78,6 +78,10 @@ sanitize-short: $(VENV)/.tools
 	  $(BIN)/cmake --build build/$$preset --target short && \
 	  $(BIN)/ctest --test-dir build/$$preset --output-on-failure -L short || exit 1; done
 
+.PHONY: fuzz
+fuzz: $(VENV)/.tools  ## every command with damaged options, configurations and files: 20,000 runs (hours), for the night; RUNS=n for fewer
+	CLAUDE_FLOW_FUZZ_RUNS=$(or $(RUNS),20000) OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/cli/test_fuzz.py
+
 .PHONY: sanitize
 sanitize:  ## the C++ tests under ASan, UBSan and TSan, and the fuzzers of the loader and of the kernels; needs clang
 	for preset in asan tsan; do \
