@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from claude_flow import modelfile, networks, registry
+from claude_flow import modelfile, networks, registry, schema
 from claude_flow.compress.evidence import trial
 from claude_flow.compress.quantize import check_threshold
 from claude_flow.compress.release import Release, release
@@ -16,7 +16,7 @@ from claude_flow.errors import InputError, require
 from claude_flow.measure.graph import Graph
 from claude_flow.model import assemble
 from claude_flow.modelfile import ModelFile
-from claude_flow.values import json_argument, parse_json
+from claude_flow.values import json_argument, read_json
 
 require("torch", "train")
 
@@ -120,7 +120,8 @@ def _teacher(
             raise error from None
     from claude_flow.train import run
 
-    network = next(iter(parse_json(path.read_text("utf-8"), str(path)))).removesuffix("-training")
+    document = schema.check(read_json(path), schema.Record({}, free=True), f"{path}:")
+    network = next(iter(document), "").removesuffix("-training")
     config = training.read(path, network)
     dataset = registry.dataset_path(data or f"preprocessed-{network}-data")
     say(f"there is no model {name}: it is trained by its configuration first, on {dataset.name}")

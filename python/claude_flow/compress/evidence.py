@@ -223,7 +223,8 @@ def trial(
             if data is not None or found.groups >= found.needed:
                 yield found, folder
                 return
-            note = f"{own} has {found.groups} groups to judge on, and a threshold of {threshold:g} takes {found.needed}"
+            judging = "judging" if threshold is None else f"a threshold of {threshold:g}"
+            note = f"{own} has {found.groups} groups to judge on, and {judging} takes {found.needed}"
     say(f"{note}: judged on {suite.NAME} (name --data to choose)")
     with temporary_folder() as scratch:
         folder = suite.build(parent.network, scratch)

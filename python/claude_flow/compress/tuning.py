@@ -73,7 +73,7 @@ def tune(
     """Train a network by the loop, in the run folder ``name``; returns its best epoch."""
 
     def tell(epoch: int, epochs: int, share: float, values: dict[str, float]) -> None:
-        said = "  ".join(f"{key} {values[key]:.4g}" for key in ("loss", config.monitor) if key in values)
+        said = "  ".join(f"{key} {values[key]:.4g}" for key in ("loss", config.monitor) if values.get(key) is not None)
         progress((epoch - 1 + share) / epochs, said)
 
     run = registry.runs_dir() / name

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from claude_flow import files, networks, registry
+from claude_flow import files, networks, registry, schema
+from claude_flow.data import manifest as manifests
 from claude_flow.data import views
 from claude_flow.errors import InputError
-from claude_flow.values import parse_json
+from claude_flow.values import read_json
 
 __all__ = ["Preprocessed", "for_network", "preprocess"]
 
@@ -74,7 +75,7 @@ def for_network(
     folder = found.folder
     if found.says:
         note(found.says)
-    manifest = parse_json((folder / "manifest.json").read_text("utf-8"), str(folder / "manifest.json"))
+    manifest = schema.check(read_json(folder / manifests.FILE), schema.Record({}, free=True), f"{folder}:")
     if manifest.get("kind") == "tensors":
         if manifest.get("network") != network:
             raise InputError(f"{folder} holds data for {manifest.get('network')}, not for {network}")

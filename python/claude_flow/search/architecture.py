@@ -180,9 +180,9 @@ def candidates(name: str) -> tuple[str, list[dict[str, Any]]]:
         known = [file.stem for file in folder.glob("*.json")]
         near = did_you_mean(name, known)
         raise InputError(f"there are no architectures {name!r}{near} (to make some: claude-flow neural nas search)")
-    from claude_flow.values import parse_json
+    from claude_flow.values import read_json
 
-    found = parse_json(path.read_text("utf-8"), str(path))
+    found = read_json(path)
     try:
         return str(found["network"]), list(found["candidates"])
     except (KeyError, TypeError):
