@@ -28,7 +28,7 @@ from claude_flow.errors import Interrupted
 
 pytest.importorskip("torch", reason="training needs the extra: pip install 'claude-flow[train]'")
 
-RUNS = int(os.environ.get("CLAUDE_FLOW_FUZZ_RUNS", "200"))
+RUNS = int(os.environ.get("CLAUDE_FLOW_FUZZ_RUNS", "60"))
 FIRST = int(os.environ.get("CLAUDE_FLOW_FUZZ_SEED", "0"))
 SECONDS = 3.0  # of one run: what is not refused by then works, and is stopped as by Ctrl-C
 VERDICTS = {
