@@ -131,6 +131,11 @@ PROMISES = {
     "version rollback": Promise(["history.0.version"], ["models/coordination/3.1.0/model.safetensors"]),
     "profile computation": Promise(["ops.0.seconds", "memory", "cache.levels", "suggestions"]),
     "explain attention": Promise(["attention.0.weights", "agreement.rollout", "page"], ["reports/attention-*.html"]),
+    "explain features": Promise(
+        ["groups.2.p_corrected", "features.0.effect", "curves.deletion.area", "completeness.largest_error"],
+        ["reports/features-*.html"],
+        lacking=_without("captum", "explain"),
+    ),
     "debug activations": Promise(["layers.0.deviation", "findings"]),
     "debug gradients": Promise(["layers.0.norm", "median_ratio", "findings"]),
     "test integration": Promise(["checks.0.passed", "latencies.0.p50_ms", "passed"]),

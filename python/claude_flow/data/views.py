@@ -219,6 +219,7 @@ VIEWS: tuple[View, ...] = (
     View("large-inference-dataset", "requests", "the requests that the workspace logged", _logged),
     View("typical-workload", "requests", "the newest logged requests, else simulated ones", _typical),
     View("typical-NETWORK-tasks", "requests", "the same, of one network", _typical, rf"typical-{_NETWORK}-tasks"),
+    View("NETWORK-decisions", "requests", "the same: what the network decides on", _typical, rf"{_NETWORK}-decisions"),
     View("complex-NETWORK-scenario", "requests", "the largest request among the newest runs", _largest_request,
          rf"complex-{_NETWORK}-scenario"),
     View("task-NETWORK-timeline", "requests", "the newest runs of one session as requests, in order of time", _timeline,

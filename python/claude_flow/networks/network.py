@@ -70,7 +70,10 @@ class Network:
                   ``windows``: parts of a dataset to train and judge anew on
     ``answer``    ``HELP``, ``EXAMPLES``, ``OPTIONS``; ``answer(model, request, ...)`` and        no
                   ``render(answer)``, the same as tables
-    ``explain``   ``tokens(batch, item)``: names of an item's tokens, where it has self-attention   no
+    ``explain``   ``GROUPS`` of inputs, ``Reader(model)`` with ``item(request)`` and, where there are   no
+                  decisions, ``knobs(item)``: see :mod:`claude_flow.networks.inputs`;
+                  ``decided(answer)``: decision -> choice; ``tokens(batch, item)``: names of an
+                  item's tokens, where it has self-attention
     ``head``      where ``has_head``: ``Head(path, file)`` whose ``decide`` is ``Model.decide``   no
     ============= =============================================================================== =====
 

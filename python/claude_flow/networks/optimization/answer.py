@@ -88,7 +88,7 @@ def answer(
     scale = model.constant("scale")
     scores = model.run(reading.inputs[None])[0] / scale
     confidence = confidences(model, scores, len(reading.values))
-    leading = [i for i in np.argsort(-scores, kind="stable") if scores[i] > 0 and _possible(i, reading)][:top]
+    leading = [i for i in np.argsort(-scores, kind="stable") if scores[i] > 0 and possible(i, reading)][:top]
     effects = _occlusion(model, encoder, reading, scale) if explain else {}
     recommendations: list[dict[str, Any]] = []
     withheld: list[dict[str, Any]] = []
@@ -175,7 +175,7 @@ def _change(entry: Mapping[str, Any]) -> str:
     return f"{entry['id']}: {change['from']:g} to {change['to']:g} {change['unit']}".rstrip()
 
 
-def _possible(index: int, reading: Reading) -> bool:
+def possible(index: int, reading: Reading) -> bool:
     """Whether the setting, if known, can still move, and stays within ``max-agents`` if it is that one."""
     recommendation = RECOMMENDATIONS[index]
     tunable = recommendation.tunable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from statistics import NormalDist
@@ -19,10 +19,10 @@ from claude_flow.errors import InputError
 from claude_flow.model import Model
 from claude_flow.networks.network import Option
 from claude_flow.networks.prediction.features import QUANTILES, TARGETS, UNITS, WIDTH, Encoder, shifted, shifts, slots
-from claude_flow.networks.prediction.history import KEYS, SCOPES, Runs, as_of
+from claude_flow.networks.prediction.history import KEYS, SCOPES, History, Runs, as_of
 from claude_flow.values import duration
 
-__all__ = ["EXAMPLES", "FIELDS", "HELP", "OPTIONS", "answer", "parse_request", "render"]
+__all__ = ["EXAMPLES", "FIELDS", "HELP", "INPUTS", "OPTIONS", "Encoded", "answer", "encoded", "parse_request", "render"]
 
 HELP = """\
 Say when a task will be done, and how sure that is."""
@@ -67,8 +67,8 @@ DEFAULT_DATASET = "swarm-training-data"
 _SIMILAR = re.compile(r"similar-tasks-last-([0-9]+-[a-z]+)")
 _EXPERIENCE = {"junior": 0, "mid": 1, "intermediate": 1, "senior": 2}
 _NORMAL = NormalDist()
-# Inputs that are blanked together when an answer is explained: name -> beginnings of slot names.
-_GROUPS = {
+#: Inputs that are blanked together when an answer is explained: name -> beginnings of slot names.
+INPUTS = {
     "description": ("description ", "text"),
     "kind of task": ("task_type ", "same task_type", "type: "),
     "agent": ("agent ", "same agent", "agent: "),
@@ -92,22 +92,19 @@ def answer(model: Model, request: Any, *, explain: bool = False) -> dict[str, An
     Returns a JSON-ready dictionary. A target that the model was not trained on is ``unavailable``, with the reason.
     Raises :class:`InputError` for a request that cannot be used.
     """
-    networks.get("prediction").check(model)
     asked = parse_request(request)
-    encoder, length, moves = _stored(model)
-    past, used = _history(asked)
-    past, task = encoder.view(past), encoder.view(_task(asked, past, used))
-    history = as_of(past if len(past) else task, task, length)
-    openings, anchors = encoder.openings(task, history)
-    capacity = asked["current-team-capacity"]
-    experience = _experience(capacity, encoder, history.seen[0, SCOPES.index("agent")])
-    if experience is not None:
-        openings[0, slots().index("agent: count")] = np.log1p(experience) / 3
-    seen = past if len(past) else task
-    x, lengths = encoder.sequences(seen, encoder.records(seen), task, openings, anchors, history.index)
-    x = np.ascontiguousarray(x[:, : lengths[0]])
+    read = encoded(model, asked)
+    encoder, task, history, x, lengths, anchors = (
+        read.encoder,
+        read.task,
+        read.history,
+        read.x,
+        read.lengths,
+        read.anchors,
+    )
+    past, used, capacity, experience = read.past, read.used, asked["current-team-capacity"], read.experience
     quantiles, chances = encoder.decode(model.run(x, lengths), anchors)
-    by = shifts(moves, task.keys[:, KEYS.index("source")])
+    by = shifts(read.moves, task.keys[:, KEYS.index("source")])
     limits = encoder.limits(task)
     # Where every run had a requested time, a task without one is unlike anything learned: intervals reached 132 years.
     is_beyond = bool(np.isfinite(encoder.longest)) and "requested-time" not in asked
@@ -154,6 +151,39 @@ def answer(model: Model, request: Any, *, explain: bool = False) -> dict[str, An
     if explain:
         result["explanation"] = _reasons(model, encoder, x, lengths, anchors, quantiles[0, 0])
     return result
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A checked request as the network sees it, ``x`` float32 ``[1, T, 128]``, and what it was made of."""
+
+    encoder: Encoder
+    moves: dict[str, Any]
+    past: Runs
+    used: dict[str, Any]
+    task: Runs
+    history: History
+    experience: float | None
+    x: Array
+    lengths: Array
+    anchors: Array
+
+
+def encoded(model: Model, asked: dict[str, Any]) -> Encoded:
+    """What a request of :func:`parse_request` is to the network; raises :class:`InputError` for an unfit history."""
+    networks.get("prediction").check(model)
+    encoder, length, moves = _stored(model)
+    past, used = _history(asked)
+    past, task = encoder.view(past), encoder.view(_task(asked, past, used))
+    history = as_of(past if len(past) else task, task, length)
+    openings, anchors = encoder.openings(task, history)
+    experience = _experience(asked["current-team-capacity"], encoder, history.seen[0, SCOPES.index("agent")])
+    if experience is not None:
+        openings[0, slots().index("agent: count")] = np.log1p(experience) / 3
+    seen = past if len(past) else task
+    x, lengths = encoder.sequences(seen, encoder.records(seen), task, openings, anchors, history.index)
+    x = np.ascontiguousarray(x[:, : lengths[0]])
+    return Encoded(encoder, moves, past, used, task, history, experience, x, lengths, anchors)
 
 
 def _stored(model: Model) -> tuple[Encoder, int, dict[str, Any]]:
@@ -321,7 +351,7 @@ def _reasons(
     """Groups of inputs by how far the median duration moves without them: each is blanked, the network run again."""
     names = slots()
     versions, sizes, labels = [], [], []
-    for label, starts in _GROUPS.items():
+    for label, starts in INPUTS.items():
         own = [i for i, name in enumerate(names) if name.startswith(starts)]
         if x[:, :, own].any():
             versions.append(x[0].copy())
