@@ -44,7 +44,7 @@ def test_values_add_up_and_the_order_beats_chance(asked: Asked, method: str) -> 
     assert found["features"][0]["name"].startswith("type and ")
     unused = next(row for row in found["features"] if row["name"] == "past tasks' texts")  # no request brings any
     assert unused["size"] == 0
-    assert unused["significant"] is False
+    assert unused["significant"] is None  # four requests are too few to tell
 
 
 def test_shapley_is_exact_where_parts_do_not_act_together() -> None:
