@@ -63,3 +63,9 @@ def test_every_function_is_exported() -> None:
     functions = re.findall(r"^(.*?)\b(cf_\w+)\(", text, flags=re.MULTILINE)
     assert len(functions) > 10
     assert all(start.startswith("CF_API ") for start, _ in functions), functions
+
+
+def test_the_wasm_modules_export_functions_of_the_header() -> None:
+    declared = set(re.findall(r"\b(cf_\w+)\(", HEADER.read_text("utf-8")))
+    exported = {name.removeprefix("_") for name in (ROOT / "emscripten" / "exports").read_text("utf-8").split()}
+    assert exported - {"malloc", "free"} <= declared

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from claude_flow.modelfile.ops import TENSORS, VALUES, Activation, Op
@@ -56,3 +57,14 @@ def test_a_row_is_whole(op: Op) -> None:
         more = set(op.int8.operands) - set(op.operands)
         assert more == set(op.int8.scales.values()) | ({"range"} & more)
         assert set(op.operands) <= set(op.int8.operands)
+
+
+def test_every_op_has_a_reference_and_cases() -> None:
+    pytest.importorskip("torch", reason="the reference needs the extra: pip install 'claude-flow[train]'")
+    from claude_flow.evaluate import components, reference
+
+    assert set(reference.OPS) == set(Op)
+    assert len(reference.ACTIVATIONS) == len(Activation) - 1  # EXP is no program's
+    parts = [part for name, part in components.components().items() if not name.endswith("-network")]
+    cases = [case for part in parts for case in part.cases(np.random.default_rng(0))]
+    assert {code for case in cases for code, _ in case.program.ops} == set(Op)
