@@ -183,7 +183,7 @@ def _method(asked: Asked, method: str) -> Attribute:
     if method in ENGINE:
         return ENGINE[method]
     require("torch", "train")
-    require("captum", "explain")
+    require("captum.attr", "explain")
     return _Gradients(asked, method)
 
 
@@ -232,8 +232,8 @@ class _Gradients:
         self, item: Item, base: Any, lead: Any, donors: Any, generator: np.random.Generator
     ) -> tuple[Array, float | None]:
         import torch
-        from captum.attr import GradientShap, InputXGradient, IntegratedGradients
 
+        captum = require("captum.attr", "explain")
         choice = self._asked.choice(item)
 
         def forward(rows: Any) -> Any:
@@ -242,12 +242,12 @@ class _Gradients:
         x, b = (torch.from_numpy(a).double()[None] for a in (item.x, base))
         total = None
         if self._method == "gradient-x-input":
-            slots = InputXGradient(lambda shift: forward(b + shift)).attribute((x - b).requires_grad_())
+            slots = captum.InputXGradient(lambda shift: forward(b + shift)).attribute((x - b).requires_grad_())
         elif self._method == "expected-gradients":
             others = _others(item, donors, generator)
             torch.manual_seed(int(generator.integers(2**31)))
             drawn = torch.from_numpy(others).double()
-            slots = GradientShap(forward).attribute(x, baselines=drawn, n_samples=4 * _DRAWS, stdevs=0.0)
+            slots = captum.GradientShap(forward).attribute(x, baselines=drawn, n_samples=4 * _DRAWS, stdevs=0.0)
             with torch.no_grad():
                 total = float(forward(x)[0] - forward(drawn).mean())
         else:
@@ -255,7 +255,7 @@ class _Gradients:
                 whole = float(forward(x)[0] - forward(b)[0])
             for steps in _STEPS:
                 way = "gausslegendre" if steps <= 512 else "riemann_middle"  # finding more of its nodes takes seconds
-                slots = IntegratedGradients(forward).attribute(x, b, n_steps=steps, method=way, internal_batch_size=256)
+                slots = captum.IntegratedGradients(forward).attribute(x, b, n_steps=steps, method=way, internal_batch_size=256)
                 if abs(float(slots.sum()) - whole) <= COMPLETE * abs(whole):
                     break
         found = slots.detach()[0].numpy()
