@@ -255,7 +255,8 @@ class _Gradients:
                 whole = float(forward(x)[0] - forward(b)[0])
             for steps in _STEPS:
                 way = "gausslegendre" if steps <= 512 else "riemann_middle"  # finding more of its nodes takes seconds
-                slots = captum.IntegratedGradients(forward).attribute(x, b, n_steps=steps, method=way, internal_batch_size=256)
+                given = {"n_steps": steps, "method": way, "internal_batch_size": 256}
+                slots = captum.IntegratedGradients(forward).attribute(x, b, **given)
                 if abs(float(slots.sum()) - whole) <= COMPLETE * abs(whole):
                     break
         found = slots.detach()[0].numpy()
