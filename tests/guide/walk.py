@@ -88,6 +88,7 @@ PROMISES = {
         ],
     ),
     "monitor training": Promise(["state", "metrics.0.name", "alerts"]),
+    "monitor drift": Promise(["verdict", "groups.coordination.inputs.verdict", "groups.coordination.inputs.reference"]),
     "validate cross-fold": Promise(_JUDGED),
     "validate time-series": Promise(_JUDGED),
     "benchmark": Promise(_JUDGED),

@@ -31,7 +31,7 @@ NEURAL: dict[str, tuple[str, str]] = {
         "claude_flow.cli.infer:group",
         "Ask a trained network: who takes which task, what to change, when it is done.",
     ),
-    "monitor": ("claude_flow.cli.monitor:group", "Watch a training run."),
+    "monitor": ("claude_flow.cli.monitor:group", "Watch training runs, drift, production."),
     "nas": ("claude_flow.cli.nas:group", "Search for architectures that learn as well and run faster."),
     "optimize": (
         "claude_flow.cli.optimize:group",

@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 
 __all__ = ["group"]
 
-group = Group("monitor", help="Watch a training run.")
+group = Group(
+    "monitor",
+    members={
+        "drift": ("claude_flow.cli.drift:drift", "Tell whether what is asked has moved away from what was learned.")
+    },
+    help="Watch training runs, drift, production.",
+)
 
 _TRAINING_EXAMPLE = """\
 claude-flow neural monitor training \\

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-__all__ = ["STYLE", "page", "table"]
+__all__ = ["STYLE", "halves", "page", "table"]
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; padding: 0 1rem; color: #1f2328; }
@@ -49,7 +49,7 @@ def page(answer: dict[str, Any]) -> str:
         if left_out := len(answer["columns"]) - len(columns):
             parts.append(f"<p class=note>{left_out} task features (x:…) are left out of this picture.</p>")
     if answer["drift"]:
-        plots = "".join(_halves(found) for found in answer["drift"][:_DRIFT_PLOTS])
+        plots = "".join(halves(found) for found in answer["drift"][:_DRIFT_PLOTS])
         note = "Share of the runs of the older half (grey) and of the newer (blue); the greatest differences first."
         parts += ["<h2>Older and newer runs</h2>", f"<p class=note>{note}</p><div class=plots>{plots}</div>"]
     if answer["leakage"]:
@@ -109,7 +109,7 @@ def _known(columns: list[dict[str, Any]]) -> str:
     return f'<svg viewBox="0 0 660 {18 * len(columns) + 4}" role=img aria-label="known share">{"".join(drawn)}</svg>'
 
 
-def _halves(found: dict[str, Any]) -> str:
+def halves(found: dict[str, Any]) -> str:
     """Two histograms side by side: shares per bin, or per value of a text column."""
     is_text = found["measure"] == "total variation"  # its last label gathers what is rare
     count = min(_BARS, len(found["labels"]) - 1) if is_text else len(found["labels"])
@@ -129,6 +129,6 @@ def _halves(found: dict[str, Any]) -> str:
             )
     ends = [escape(found["labels"][index][:24]) for index in (0, count - 1)]
     axis = f"<text x=0 y=110>{ends[0]}</text><text x=300 y=110 text-anchor=end>{ends[1]}</text>"
-    measure = f"{found['measure']} {found['distance']:.2f}, corrected p {found['p_corrected']:.2g}"
+    measure = f"{escape(found['measure'])} {found['distance']:.2f}, corrected p {found['p_corrected']:.2g}"
     caption = f"<h3>{escape(found['column'])}</h3><figcaption>{measure}</figcaption>"
     return f'<figure>{caption}<svg viewBox="0 0 300 114" role=img>{"".join(bars)}{axis}</svg></figure>'

@@ -29,7 +29,7 @@ from claude_flow.networks.text import hash_text, words
 from claude_flow.requests import Request, log_files, logged
 from claude_flow.values import did_you_mean, duration
 
-__all__ = ["VIEWS", "Found", "View", "find", "missing", "requests"]
+__all__ = ["VIEWS", "Found", "View", "find", "missing", "requests", "runs_as_requests"]
 
 TABLES_NAME = "swarm-training-data"
 NEWEST_SHARE = 0.2  # of every project: what coordination sets apart as the test part of a log
@@ -177,6 +177,22 @@ def _held_out(network: str, tables: Path | None) -> list[_Asked]:
             found.append(_Asked(Request(f"held-out-{number}", network, asked), group, size, well))
     if not found:
         raise InputError(f"{tables}: its newest runs hold no request to {network}: collect more logs")
+    return found
+
+
+def runs_as_requests(network: str, tables: Path, newest: bool | None = None) -> list[Request]:
+    """What a network would have been asked when the runs of a dataset of tables were handed out, in order of time.
+
+    ``newest``: only of the newest fifth of each project's runs, or only of the others; None = of all. Raises
+    :class:`InputError` for a dataset without runs.
+    """
+    runs = _runs(tables)
+    late, _ = _newest(runs)
+    found = []
+    for number, (rows, asked, _) in enumerate(networks.get(network).prepare.asked(runs), 1):
+        if newest is None or (late[rows].all() if newest else not late[rows].any()):
+            moment = _moment(runs[rows[0]])
+            found.append(Request(f"run-{number}", network, asked, None, moment.isoformat() if moment else None))
     return found
 
 

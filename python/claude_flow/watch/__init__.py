@@ -1,0 +1,1 @@
+"""Production: drift, alarms, retraining, the record of experiments."""

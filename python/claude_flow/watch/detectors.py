@@ -1,0 +1,324 @@
+"""Eight ways to compare a stream with its reference, each with a p-value that holds at any sample size.
+
+Every statistic is made of counts in bins, or of means of blocks, and tested by permuting the rows between both samples
+(or over time), so that a p-value needs no assumption about the values, and costs the same for 100 rows as for 100,000.
+Kolmogorov-Smirnov alone has its own limiting distribution.
+
+An effect is compared with what a normal feature would show if its mean moved by ``shift`` standard deviations: one
+number that means the same for every method.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from claude_flow import statistics
+from claude_flow.errors import require
+
+__all__ = ["METHODS", "Found", "Method", "categories", "joint", "normal_scores", "onset"]
+
+Array = NDArray[np.float64]
+Counts = NDArray[np.int64]
+_BINS, _FINE = 10, 64
+_BLOCKS = 200  # of reference and stream together, in time
+_MOST = 300  # rows a side that the joint test looks at
+_MOST_LEARNED = 4000  # the same for a classifier, half of which learn
+_NORMAL = NormalDist()
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a method says of a feature: a ``distance`` in the method's own measure, its chance without drift."""
+
+    effect: float
+    p: float
+
+
+@dataclass(frozen=True)
+class Method:
+    """``compare(reference, stream, draws, generator)`` of two samples of numbers in order of time; ``threshold(shift)``
+    is the effect of a normal feature whose mean moved by so many standard deviations."""
+
+    measure: str
+    compare: Callable[[Array, Array, int, np.random.Generator], Found]
+    threshold: Callable[[float], float]
+
+
+# Counts in bins -------------------------------------------------------------------------------------------
+
+
+def _binned(one: Array, other: Array, bins: int) -> tuple[Counts, Counts, Array]:
+    """Counts of both samples in bins of about as many pooled values each, and the bins' medians."""
+    pooled = np.sort(np.concatenate([one, other]))
+    edges = np.unique(pooled[np.linspace(0, len(pooled), bins, endpoint=False)[1:].astype(int)])
+    places = [np.searchsorted(edges, part, side="right") for part in (pooled, one, other)]
+    size = len(edges) + 1
+    everything, first, second = (np.bincount(place, minlength=size) for place in places)
+    middles = pooled[np.minimum(np.cumsum(everything) - (everything + 1) // 2, len(pooled) - 1)]
+    kept = everything > 0
+    return first[kept], second[kept], middles[kept]
+
+
+def _permuted(
+    one: Counts, other: Counts, statistic: Callable[[Array, Array], Array], draws: int, generator: np.random.Generator
+) -> Found:
+    """The statistic of two tables of counts, and how often rows dealt at random to both samples reach it.
+
+    ``statistic`` takes shares [..., bins] of both samples.
+    """
+    totals, n, m = one + other, int(one.sum()), int(other.sum())
+    found = float(statistic(one / n, other / m))
+    drawn = generator.multivariate_hypergeometric(totals, n, draws, method="marginals")
+    by_chance = statistic(drawn / n, (totals - drawn) / m)
+    return Found(found, float((1 + np.sum(by_chance >= found - 1e-12)) / (1 + draws)))
+
+
+def _total_variation(p: Array, q: Array) -> Array:
+    return np.asarray(np.abs(p - q).sum(-1) / 2)
+
+
+def _cramer(p: Array, q: Array) -> Array:
+    # of two samples of equal weight: sqrt of half the mean squared contingency
+    whole = np.maximum(p + q, 1e-300)
+    return np.asarray(np.sqrt(np.maximum(((p - q) ** 2 / whole).sum(-1) / 2, 0)))
+
+
+def _psi(p: Array, q: Array) -> Array:
+    p, q = np.maximum(p, 1e-4), np.maximum(q, 1e-4)
+    return np.asarray(((p - q) * np.log(p / q)).sum(-1))
+
+
+def categories(one: Counts, other: Counts, draws: int, generator: np.random.Generator) -> Found:
+    """Two tables of counts of categories: total variation, which a share of rows that changed adds up to."""
+    return _permuted(one, other, _total_variation, draws, generator)
+
+
+def _kolmogorov_smirnov(one: Array, other: Array, draws: int, generator: np.random.Generator) -> Found:
+    return Found(*statistics.kolmogorov_smirnov(one, other))
+
+
+def _wasserstein(one: Array, other: Array, draws: int, generator: np.random.Generator) -> Found:
+    first, second, middles = _binned(one, other, _FINE)
+    quartiles = np.quantile(np.concatenate([one, other]), [0.25, 0.75])
+    scale = (quartiles[1] - quartiles[0]) / 1.349 or float(np.std(np.concatenate([one, other]))) or 1.0
+    gaps = np.diff(middles) / scale
+
+    def distance(p: Array, q: Array) -> Array:
+        return np.asarray((np.abs(np.cumsum(p - q, -1)[..., :-1]) * gaps).sum(-1))
+
+    return _permuted(first, second, distance, draws, generator)
+
+
+def _population_stability(one: Array, other: Array, draws: int, generator: np.random.Generator) -> Found:
+    first, second, _ = _binned(one, other, _BINS)
+    return _permuted(first, second, _psi, draws, generator)
+
+
+def _chi_squared(one: Array, other: Array, draws: int, generator: np.random.Generator) -> Found:
+    first, second, _ = _binned(one, other, _BINS)
+    return _permuted(first, second, _cramer, draws, generator)
+
+
+def _mean_discrepancy(one: Array, other: Array, draws: int, generator: np.random.Generator) -> Found:
+    first, second, _ = _binned(one, other, _FINE)
+    totals = first + second
+    middles = normal_scores_of((np.cumsum(totals) - totals / 2) / totals.sum())
+    kernel = np.exp(-((middles[:, None] - middles) ** 2) / 2)
+
+    def squared(p: Array, q: Array) -> Array:
+        apart = p - q
+        return np.asarray(((apart @ kernel) * apart).sum(-1))
+
+    return _permuted(first, second, squared, draws, generator)
+
+
+def _classifier(one: Array, other: Array, draws: int, generator: np.random.Generator) -> Found:
+    """A classifier per bin: which bins are the stream's is learned on every other row, judged on the rest."""
+    learned = _binned(one[::2], other[::2], _BINS)
+    edges = (learned[2][1:] + learned[2][:-1]) / 2
+    shares = (learned[1] + 1) / (learned[1].sum() + 2) / ((learned[0] + 1) / (learned[0].sum() + 2))
+    places = [np.searchsorted(edges, part[1::2]) for part in (one, other)]
+    first, second = (np.bincount(place, minlength=len(shares)) for place in places)
+    order = np.argsort(shares, kind="stable")
+
+    def gini(p: Array, q: Array) -> Array:  # 2 AUC - 1
+        below = np.cumsum(p[..., order], -1) - p[..., order] / 2
+        return np.asarray(2 * (q[..., order] * below).sum(-1) - 1)
+
+    return _permuted(first, second, gini, draws, generator)
+
+
+# Means of blocks in time ----------------------------------------------------------------------------------
+
+
+def normal_scores_of(shares: Array) -> Array:
+    """Where a standard normal has such shares below it."""
+    grid = np.linspace(-4, 4, 801)
+    return np.interp(shares, np.array([_NORMAL.cdf(z) for z in grid]), grid)
+
+
+def normal_scores(one: Array, other: Array) -> tuple[Array, Array]:
+    """Both samples by their ranks in the pooled one, as a standard normal's values; unknown ones (NaN) become 0."""
+    pooled = np.concatenate([one, other])
+    known = ~np.isnan(pooled)
+    scores = np.zeros(len(pooled))
+    count = int(known.sum())
+    if count:
+        scores[known] = normal_scores_of((statistics.ranks(pooled[known]) - 0.5) / count)
+    return scores[: len(one)], scores[len(one) :]
+
+
+def _blocks(one: Array, other: Array) -> tuple[Array, int]:
+    """Means of blocks of as many rows each, of the reference and then of the stream, and how many are the former's."""
+    size = max(1, math.ceil((len(one) + len(other)) / _BLOCKS))
+    means = [part[: len(part) // size * size].reshape(-1, size).mean(1) for part in (one, other)]
+    return np.concatenate(means), len(means[0])
+
+
+def _cuts(means: Array, first: int) -> tuple[Array, Array]:
+    """For every cut of the sequence at or after ``first``: how far the means of both sides lie apart, and the same by
+    its standard error. ``means`` is [..., blocks]; a side has 5 blocks or more, or what there is of the stream."""
+    blocks = means.shape[-1]
+    least = min(5, blocks - first)
+    cuts = np.arange(first, blocks - least + 1)
+    total = np.cumsum(means, -1)
+    left = total[..., cuts - 1] / cuts
+    right = (total[..., -1:] - total[..., cuts - 1]) / (blocks - cuts)
+    apart = np.asarray(right - left)
+    return apart, np.abs(apart) * np.sqrt(cuts * (blocks - cuts) / blocks)
+
+
+def _over_time(
+    one: Array,
+    other: Array,
+    statistic: Callable[[Array, int], tuple[Array, Array]],
+    draws: int,
+    generator: np.random.Generator,
+) -> Found:
+    means, first = _blocks(*normal_scores(one, other))
+    if first < 2 or len(means) - first < 2:
+        return Found(0.0, 1.0)
+    found, effect = statistic(means, first)
+    by_chance, _ = statistic(generator.permuted(np.broadcast_to(means, (draws, len(means))), axis=-1), first)
+    return Found(float(effect), float((1 + np.sum(by_chance >= float(found) - 1e-12)) / (1 + draws)))
+
+
+def _page_hinkley(one: Array, other: Array, draws: int, generator: np.random.Generator) -> Found:
+    def statistic(means: Array, first: int) -> tuple[Array, Array]:
+        away = means[..., first:] - means[..., :first].mean(-1, keepdims=True)
+        sums = np.concatenate([np.zeros_like(away[..., :1]), np.cumsum(away, -1)], -1)
+        rise = (sums - np.minimum.accumulate(sums, -1)).max(-1)
+        fall = (np.maximum.accumulate(sums, -1) - sums).max(-1)
+        apart, scaled = _cuts(means, first)
+        at = scaled.argmax(-1)
+        return np.maximum(rise, fall), np.abs(np.take_along_axis(apart, at[..., None], -1)[..., 0])
+
+    return _over_time(one, other, statistic, draws, generator)
+
+
+def _adwin(one: Array, other: Array, draws: int, generator: np.random.Generator) -> Found:
+    def statistic(means: Array, first: int) -> tuple[Array, Array]:
+        apart, scaled = _cuts(means, first)
+        at = scaled.argmax(-1)
+        return scaled.max(-1), np.abs(np.take_along_axis(apart, at[..., None], -1)[..., 0])
+
+    return _over_time(one, other, statistic, draws, generator)
+
+
+def onset(one: Array, other: Array) -> int:
+    """The row of the stream from which on it differs most from all before: of the values' ranks, or of how far out they
+    lie (a change of spread alone)."""
+    scores = normal_scores(one, other)
+    best, row = -1.0, 0
+    for part in (scores, tuple(np.abs(score) for score in scores)):
+        means, first = _blocks(*part)
+        if first < 1 or len(means) - first < 1:
+            continue
+        _, scaled = _cuts(means, first)
+        if scaled.max() > best:
+            size = max(1, math.ceil((len(one) + len(other)) / _BLOCKS))
+            best, row = float(scaled.max()), int(scaled.argmax()) * size
+    return min(row, len(other) - 1)
+
+
+def _shift_of_distance(shift: float) -> float:
+    return 2 * _NORMAL.cdf(shift / 2) - 1
+
+
+METHODS: dict[str, Method] = {
+    "kolmogorov-smirnov": Method("largest distance of the distributions", _kolmogorov_smirnov, _shift_of_distance),
+    "wasserstein": Method("earth mover's distance in standard deviations", _wasserstein, lambda shift: shift),
+    # J divergence of two normals is shift²; ten bins keep 0.95 of it
+    "psi": Method("population stability index", _population_stability, lambda shift: 0.95 * shift**2),
+    "chi-squared": Method("Cramér's V over ten bins", _chi_squared, lambda shift: 0.97 * shift / 2),
+    # of N(0, 1) and N(shift, 1) under a normal kernel of width 1
+    "mmd": Method(
+        "squared maximum mean discrepancy",
+        _mean_discrepancy,
+        lambda shift: 2 / math.sqrt(3) * (1 - math.exp(-(shift**2) / 6)),
+    ),
+    "classifier": Method(
+        "2 AUC - 1 of a classifier", _classifier, lambda shift: 2 * _NORMAL.cdf(shift / math.sqrt(2)) - 1
+    ),
+    "page-hinkley": Method("change of the mean rank, in standard deviations", _page_hinkley, lambda shift: shift),
+    "adwin": Method("change of the mean rank, in standard deviations", _adwin, lambda shift: shift),
+}
+
+
+# Jointly --------------------------------------------------------------------------------------------------
+
+
+def joint(
+    one: Array, other: Array, method: str, shift: float, draws: int, generator: np.random.Generator
+) -> tuple[str, Found, float]:
+    """All features [rows, features] at once: what was measured, the finding, the effect that counts.
+
+    By a classifier where that is the ``method``, else by the maximum mean discrepancy, which sees what no feature shows
+    alone, such as a correlation that is gone.
+    """
+    if method == "classifier":
+        return "2 AUC - 1 of a forest", _forest(one, other, generator), METHODS[method].threshold(shift)
+    parts = [
+        part[np.linspace(0, len(part), min(len(part), _MOST), endpoint=False).astype(int)] for part in (one, other)
+    ]
+    pooled = np.concatenate(parts)
+    width = max(1, pooled.shape[1])
+    squares = (pooled**2).sum(1)
+    kernel = np.exp(-np.maximum(squares[:, None] + squares - 2 * pooled @ pooled.T, 0) / (2 * width))
+    n, m = len(parts[0]), len(parts[1])
+    weights = np.concatenate([np.full(n, 1 / n), np.full(m, -1 / m)])
+
+    def squared(signed: Array) -> Array:
+        return np.asarray(((signed @ kernel) * signed).sum(-1))
+
+    found = float(squared(weights))
+    by_chance = squared(generator.permuted(np.broadcast_to(weights, (draws, n + m)), axis=-1))
+    p = float((1 + np.sum(by_chance >= found - 1e-12)) / (1 + draws))
+    limit = 2 * (width / (width + 2)) ** (width / 2) * (1 - math.exp(-(shift**2) / (2 * (width + 2))))
+    return METHODS["mmd"].measure, Found(max(0.0, found - float(by_chance.mean())), p), limit
+
+
+def _forest(one: Array, other: Array, generator: np.random.Generator) -> Found:
+    """A forest learns on every other row which sample it is of; the rest tell how well. p is Mann and Whitney's."""
+    Trees = require("sklearn.ensemble", "baselines").ExtraTreesClassifier
+    parts = [
+        part[np.linspace(0, len(part), min(len(part), _MOST_LEARNED), endpoint=False).astype(int)]
+        for part in (one, other)
+    ]
+    trees = Trees(100, min_samples_leaf=5, random_state=int(generator.integers(2**31)), class_weight="balanced")
+    learned = [part[::2] for part in parts]
+    trees.fit(np.concatenate(learned), np.repeat([0, 1], [len(part) for part in learned]))
+    judged = [part[1::2] for part in parts]
+    n, m = len(judged[0]), len(judged[1])
+    scores = trees.predict_proba(np.concatenate(judged))[:, 1]
+    area = statistics.auc(np.repeat([0, 1], [n, m]), scores)
+    _, ties = np.unique(scores, return_counts=True)
+    whole = n + m
+    spread = math.sqrt((whole + 1 - float((ties**3 - ties).sum()) / (whole * (whole - 1))) / (12 * n * m))
+    return Found(2 * area - 1, 1 - _NORMAL.cdf((area - 0.5) / spread) if spread else 1.0)

@@ -1,0 +1,58 @@
+"""What was watched as one HTML page that needs nothing else."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+from claude_flow.data.report import STYLE, halves, table
+from claude_flow.watch.drift import verdict
+
+__all__ = ["drift", "page"]
+
+_PLOTS = 12
+
+
+def page(title: str, parts: list[str]) -> str:
+    """A page of a title and parts of HTML."""
+    head = "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+    body = f"<h1>{escape(title)}</h1>{''.join(parts)}"
+    return f"{head}<title>{escape(title)}</title><style>{STYLE}</style><body>{body}</body></html>\n"
+
+
+def drift(answer: dict[str, Any]) -> str:
+    """The page of a ``monitor drift``."""
+    parts = [f"<p>{escape(answer['method'])}, sensitivity {answer['sensitivity']}.</p>"]
+    for name, group in answer["groups"].items():
+        for kind in ("inputs", "outputs"):
+            if found := group.get(kind):
+                parts += [f"<h2>{escape(name)}: {kind}</h2>", _comparison(found)]
+    return page(f"Drift of {answer['streaming_data']} from {answer['reference_data']}", parts)
+
+
+def _comparison(found: dict[str, Any]) -> str:
+    rows = [
+        [r["feature"], r["effect"], r["threshold"], r["p_corrected"], "alarm" if r["alarm"] else "", r["since"] or ""]
+        for r in found["features"]
+    ]
+    told = f"{found['reference']['what']} beside {found['stream']['what']}"
+    shown = [
+        {
+            **row,
+            "column": row["feature"],
+            "measure": "total variation" if row["is_category"] else row["measure"],
+            # of a category the page's last label gathers what is rare
+            **({"labels": [*row["labels"], ""], "older": [*row["older"], 0], "newer": [*row["newer"], 0]}
+               if row["is_category"] else {}),
+        }
+        for row in found["features"][:_PLOTS]
+    ]  # fmt: skip
+    names = ["feature", "effect", "threshold", "corrected p", "", "since"]
+    pictures = "".join(halves(row) for row in shown)
+    grid = (
+        f"<p class=note>Shares of the reference (grey) and of the stream (blue).</p><div class=plots>{pictures}</div>"
+    )
+    return (
+        f"<p><b class={'error' if found['verdict'] == 'drift' else 'info'}>{escape(verdict(found))}.</b> "
+        f"{escape(told)}.</p>{table(names, rows) if rows else ''}{grid if shown else ''}"
+    )
