@@ -75,7 +75,7 @@ def measures(swarm: Swarm) -> dict[str, float]:
     """What an episode came to.
 
     >>> sorted(measures(play(RULES["matching"], "simulated", 1)))
-    ['completion-time', 'cost', 'efficiency-improvement', 'resolve-rate', 'reward-cost', ...]
+    ['completion-time', 'cost', 'efficiency-improvement', 'resolve-rate', ...]
     """
     total = swarm.total
     return {

@@ -24,7 +24,7 @@ class Coded:
         """The texts of a sequence, in which None is unknown.
 
         >>> Coded.of(["a", None, "a"])
-        Coded(codes=array([1, 0, 1]), words=['', 'a'])
+        Coded(codes=array([1, 0, 1], dtype=int32), words=['', 'a'])
         """
         place = {"": 0}
         codes = [place.setdefault(str(value) if value else "", len(place)) for value in values]
@@ -65,7 +65,7 @@ def combined(columns: Sequence[Coded], join: Callable[..., str]) -> Coded:
     """One text per row out of several: ``join`` is called once for every combination that occurs.
 
     >>> combined([Coded.of(["a", "b", "a"]), Coded.of(["x", None, "x"])], "{}/{}".format)
-    Coded(codes=array([0, 1, 0]), words=['a/x', 'b/'])
+    Coded(codes=array([0, 1, 0], dtype=int32), words=['a/x', 'b/'])
     """
     numbers = numbered(columns)
     first = np.unique(numbers, return_index=True)[1]
