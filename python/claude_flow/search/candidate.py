@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from claude_flow import modelfile, networks
+from claude_flow.files import temporary_folder
 from claude_flow.measure.graph import Graph
 from claude_flow.model import load
 from claude_flow.train import config as training
@@ -80,8 +80,7 @@ def measure(
 ) -> Measured:
     """Train a candidate and measure it; :class:`claude_flow.errors.InputError` for sizes that do not fit together."""
     config = setting.config(sizes)
-    with tempfile.TemporaryDirectory() as scratch:
-        run = Path(scratch)
+    with temporary_folder() as run:
         card = loop.fit(
             setting.network,
             config,

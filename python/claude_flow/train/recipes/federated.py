@@ -8,11 +8,9 @@ al. 2018, arXiv 1803.01498).
 from __future__ import annotations
 
 import copy
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from claude_flow.errors import ClaudeFlowError, InputError
+from claude_flow.files import temporary_folder
 from claude_flow.train import loop
 from claude_flow.train.config import TrainingConfig
 from claude_flow.train.hooks import Hook
@@ -227,12 +226,12 @@ class Federation:
         config = copy.copy(self.config)
         config.epochs, config.patience, config.schedule, config.warmup_steps = self.local_epochs, None, "constant", 0
         config.monitor = "validation-loss"
-        with tempfile.TemporaryDirectory() as scratch:
+        with temporary_folder() as scratch:
             loop.fit(
                 self.network,
                 config,
                 _Local(participant.data, participant.name),
-                Path(scratch),
+                scratch,
                 seed=self.seed * 10_007 + number,
                 start=weights,
                 hooks=hooks,

@@ -6,7 +6,6 @@ period i, average forgetting, and forward transfer.
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ import torch
 from torch import nn
 
 from claude_flow.errors import InputError
+from claude_flow.files import temporary_folder
 from claude_flow.train import loop, run
 from claude_flow.train.config import TrainingConfig, lower_is_better
 from claude_flow.train.hooks import Hook
@@ -108,7 +108,7 @@ def incremental(
     module, trained = source.module, None
     matrix = [[part.metrics(module)[measure] for part in parts]]
     begin = time.monotonic()
-    with tempfile.TemporaryDirectory() as scratch:
+    with temporary_folder() as scratch:
         for number, path in enumerate(periods, start=1):
             hooks = _hooks(module, parts[:number], prevention, importance_kind, rehearsal, strength)
             left = None if time_budget is None else time_budget - (time.monotonic() - begin)
@@ -129,7 +129,7 @@ def incremental(
                 trained = run.train(source.row.name, config, path, name, **arguments)
                 module = _loaded(source, run.folder(name))
             else:
-                folder = Path(scratch) / str(number)
+                folder = scratch / str(number)
                 loop.fit(source.row.name, config, path, folder, **arguments)
                 module = _loaded(source, folder)
             matrix.append([part.metrics(module)[measure] for part in parts])

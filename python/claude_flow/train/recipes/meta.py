@@ -7,7 +7,6 @@ scenario. Its training part is cut into a support of few examples and a query.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +19,7 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from claude_flow.errors import InputError
+from claude_flow.files import temporary_folder
 from claude_flow.train import loop, run
 from claude_flow.train.loop import data_hash
 from claude_flow.train.recipes.source import Source, read
@@ -274,11 +274,11 @@ def meta(
     found = {"source": made.metrics(source.module, "validation")}
     if trained is not None:
         found["this"] = made.metrics(read(trained.path).module, "validation")
-    with tempfile.TemporaryDirectory() as scratch:
+    with temporary_folder() as scratch:
         joint = Joint(made)
         options |= {"distributed": "off", "resume": False}
-        loop.fit(source.row.name, config, joint, Path(scratch), **options)
-        found["joint"] = made.metrics(read(Path(scratch) / "model.safetensors").module, "validation")
+        loop.fit(source.row.name, config, joint, scratch, **options)
+        found["joint"] = made.metrics(read(scratch / "model.safetensors").module, "validation")
     return trained, found
 
 

@@ -7,7 +7,6 @@ rates that fall from the output to the input, are Howard and Ruder's (ULMFiT, ar
 from __future__ import annotations
 
 import math
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from claude_flow.files import temporary_folder
 from claude_flow.train import loop, run
 from claude_flow.train.config import TrainingConfig
 from claude_flow.train.hooks import Hook
@@ -116,7 +116,7 @@ def rivals(
     found = {"source": _as_it_is(source, data, validation_split, seed)}
     begin = time.monotonic()
     runs: dict[str, dict[str, Any]] = {"scratch": {}, "fine-tune-all": {"start": source.weights}}
-    with tempfile.TemporaryDirectory() as scratch:
+    with temporary_folder() as scratch:
         for place, (rival, options) in enumerate(runs.items()):
             config = _config(source, learning_rate, epochs) if options else source.config(epochs=epochs)
             left = None if time_budget is None else time_budget - (time.monotonic() - begin)
@@ -124,7 +124,7 @@ def rivals(
                 source.row.name,
                 config,
                 data,
-                Path(scratch) / rival,
+                scratch / rival,
                 seed=seed,
                 validation_split=validation_split,
                 time_budget=None if left is None else max(1.0, left / (len(runs) - place)),
