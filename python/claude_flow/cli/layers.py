@@ -69,7 +69,11 @@ PYTHON: dict[str, Part] = {
     "evaluate": Part("judging models on held-out data", _LEARN, "sklearn lightgbm scipy"),
     "studies": Part("protocols of public benchmarks", f"{_LEARN}", "sklearn lightgbm scipy"),
     "measure": Part("this machine's limits, the time of every op, load", f"{_RUN} report", "hdrh matplotlib"),
-    "watch": Part("production: drift, alarms, retraining, tracking", f"{_LEARN} search compress insight run", "sklearn scipy"),
+    "watch": Part(
+        "production: drift, alarms, retraining, tracking",
+        f"{_LEARN} search compress insight run",
+        "pyarrow sklearn scipy",
+    ),
     "report": Part("tables, pages, charts, progress", _GROUND, "matplotlib rich"),
     "cli": Part("the commands", "*", "click rich"),
 }
