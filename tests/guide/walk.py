@@ -125,6 +125,9 @@ PROMISES = {
     "train incremental": Promise(["this.forgetting", "fine-tuning.forgetting"], ["models/coordination-v3/*/card.json"]),
     "train meta": Promise(["held_out_tasks.this.loss"], ["models/coordination-meta/*/model.safetensors"]),
     "infer batch": Promise(["answered", "by_network.coordination", "by_network.prediction"]),
+    "infer distributed": Promise(
+        ["answered", "nodes.2.requests", "nodes.0.expected_seconds", "where"], lacking=_without("ray", "distributed")
+    ),
     "nas search": Promise(["candidates.0.sizes", "hypervolume"], lacking=_without("optuna", "nas")),
     "nas evaluate": Promise(["candidates.0.metric", "seeds"], lacking=_without("optuna", "nas")),
     "nas optimize": Promise(["base.metric", "tried", "feasible"], lacking=_without("optuna", "nas")),

@@ -101,5 +101,8 @@ group = NetworkGroup(
     "infer",
     make=_command,
     help="Ask a trained network: who takes which task, what to change, when it is done.",
-    members={"batch": ("claude_flow.cli.batch:batch", "Answer a file of requests of all kinds.")},
+    members={
+        "batch": ("claude_flow.cli.batch:batch", "Answer a file of requests of all kinds."),
+        "distributed": ("claude_flow.cli.distributed:distributed", "Answer requests on several nodes."),
+    },
 )

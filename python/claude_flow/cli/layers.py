@@ -50,7 +50,7 @@ PYTHON: dict[str, Part] = {
     "lowering": Part("a torch module's tensors to ops", "errors modelfile"),
     "model": Part("`load`, `run`, `decide`", _RUN),
     "runtime": Part("how models run in this workspace", _GROUND),
-    "run": Part("batches of requests, servers", f"{_RUN} report", "pyarrow"),
+    "run": Part("batches of requests, clusters, servers", f"{_RUN} report", "pyarrow ray"),
     "wasm": Part("the engine as WebAssembly", _GROUND, "wasmtime"),
     "nets": Part("the networks in torch at the guide's sizes", f"{_GROUND} networks"),
     "export": Part("a torch module to a model file", f"{_FILE} nets networks"),

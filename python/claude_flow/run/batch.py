@@ -21,9 +21,12 @@ from claude_flow.model import Model, load, load_for
 from claude_flow.requests import Request, parse
 from claude_flow.values import plain
 
-__all__ = ["Ensemble", "Summary", "answer_file", "lines"]
+__all__ = ["Ensemble", "Item", "Summary", "answer_file", "answered", "lines", "record", "text", "written"]
 
 STANDARD = Path("-")
+_MOMENT = "decision-time"  # the option of networks whose answers depend on when they are asked
+#: the number and the text of a line, or what is wrong with it
+Item = tuple[int, "str | InputError"]
 
 
 @dataclass
@@ -37,8 +40,18 @@ class Summary:
     by_network: dict[str, int] = field(default_factory=dict)
     first_errors: list[dict[str, Any]] = field(default_factory=list)
 
+    def count(self, found: Mapping[str, Any]) -> None:
+        """Add a record that was written."""
+        self.requests += 1
+        if "error" in found:
+            self.errors += 1
+            self.first_errors += [dict(found)] if len(self.first_errors) < 5 else []
+        else:
+            self.answered += 1
+            self.by_network[found["network"]] = self.by_network.get(found["network"], 0) + 1
 
-def lines(path: Path) -> Iterator[tuple[int, str | InputError]]:
+
+def lines(path: Path) -> Iterator[Item]:
     """The number and the text of every request of ``.jsonl``, ``.ndjson`` (plain or ``.gz``), ``.parquet`` or ``-``.
 
     A parquet file has a column ``request`` of JSON text, or the columns ``network`` and ``input`` (JSON text), and
@@ -67,7 +80,7 @@ def _opened(path: Path) -> Any:
     return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
 
 
-def _parquet(path: Path) -> Iterator[tuple[int, str | InputError]]:
+def _parquet(path: Path) -> Iterator[Item]:
     parquet = require("pyarrow.parquet", "data")
     try:
         file = parquet.ParquetFile(path)
@@ -91,11 +104,14 @@ def _parquet(path: Path) -> Iterator[tuple[int, str | InputError]]:
 class Ensemble:
     """The models that answer: those named, and for networks of which none is named the newest.
 
-    Several models of one network all answer its requests. Raises :class:`InputError` for an unknown model.
+    Several models of one network all answer its requests. ``moment`` (ISO 8601) is the decision time of requests that
+    have one and do not say it; by default each is decided when it is answered. Raises :class:`InputError` for an
+    unknown model.
     """
 
-    def __init__(self, models: Sequence[str] = (), **options: Any) -> None:
+    def __init__(self, models: Sequence[str] = (), *, moment: str | None = None, **options: Any) -> None:
         self._options = options
+        self._moment = moment
         self._models: dict[str, list[tuple[str, Model]]] = {}
         self._others: dict[str, Model] = {}
         for name in dict.fromkeys(models):
@@ -110,6 +126,8 @@ class Ensemble:
         row = networks.get(request.network)
         head = {"id": request.id, "network": row.name}
         given, keywords = _split(row, request.input)
+        if self._moment and any(option.name == _MOMENT for option in row.answer.OPTIONS):
+            given = {_MOMENT: self._moment, **given}
         models = self._of(row, request.model)
         found = {name: row.answer.answer(model, given, **keywords) for name, model in models}
         if len(found) == 1:
@@ -156,32 +174,23 @@ def answer_file(
     and no request is lost or answered twice. Raises :class:`InputError` for a file that cannot be read or resumed.
     """
     summary = Summary()
-    done = _done(target) if resume else 0
+    done = answered(target) if resume else 0
     summary.resumed = done
     workers = min(batch_size, os.cpu_count() or 1) if parallel else 1
-    with _written(target, resume) as out, ThreadPoolExecutor(workers) as pool:
+    with written(target, resume) as out, ThreadPoolExecutor(workers) as pool:
         numbered = itertools.islice(lines(source), done, None)
-        record = functools.partial(_record, ensemble, printable(source))
+        answer = functools.partial(record, ensemble, printable(source))
         while chunk := list(itertools.islice(numbered, batch_size)):
-            records = (pool.map if workers > 1 else map)(record, chunk)
-            text = []
-            for found in records:
-                summary.requests += 1
-                if "error" in found:
-                    summary.errors += 1
-                    summary.first_errors += [found] if len(summary.first_errors) < 5 else []
-                else:
-                    summary.answered += 1
-                    network = found["network"]
-                    summary.by_network[network] = summary.by_network.get(network, 0) + 1
-                text.append(json.dumps(plain(found), allow_nan=False, ensure_ascii=False) + "\n")
-            out.write("".join(text).encode("utf-8"))
+            for found in (pool.map if workers > 1 else map)(answer, chunk):
+                summary.count(found)
+                out.write(text(found))
             out.flush()
             progress(summary.requests, 0)
     return summary
 
 
-def _record(ensemble: Ensemble, where: str, item: tuple[int, str | InputError]) -> dict[str, Any]:
+def record(ensemble: Ensemble, where: str, item: Item) -> dict[str, Any]:
+    """The answer to a line, or ``{"id", "line", "error"}``; ``where`` is its file."""
     number, line = item
     identity: Any = str(number)
     try:
@@ -194,7 +203,12 @@ def _record(ensemble: Ensemble, where: str, item: tuple[int, str | InputError]) 
         return {"id": identity, "line": number, "error": str(error)}
 
 
-class _written:
+def text(found: Mapping[str, Any]) -> bytes:
+    """A record as its line."""
+    return (json.dumps(plain(found), allow_nan=False, ensure_ascii=False) + "\n").encode("utf-8")
+
+
+class written:
     """The target, opened for whole lines; standard output stays open."""
 
     def __init__(self, target: Path, resume: bool) -> None:
@@ -215,7 +229,7 @@ class _written:
             self._file.close()
 
 
-def _done(target: Path) -> int:
+def answered(target: Path) -> int:
     """The whole lines of an earlier run; what it left of another is cut off."""
     if target == STANDARD or not target.is_file():
         return 0
