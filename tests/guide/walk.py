@@ -122,6 +122,11 @@ PROMISES = {
     "runtime benchmark": Promise(["rows.0.p50_ms", "rows.11.items_per_second"]),  # three workloads by four levels
     "transfer": Promise(["held_out.transfer", "layers.trained"], lacking=_no_model("coordination-v2-general")),
     "train federated": Promise(["version", "rounds.0", "epsilon"], lacking=_without("opacus", "federated")),
+    "train reinforcement": Promise(
+        ["version", "seeds.0.reward", "card.baselines.tuned-rule"],
+        ["models/action/*/card.json"],
+        lacking=_without("gymnasium", "rl"),
+    ),
     "train incremental": Promise(["this.forgetting", "fine-tuning.forgetting"], ["models/coordination-v3/*/card.json"]),
     "train meta": Promise(["held_out_tasks.this.loss"], ["models/coordination-meta/*/model.safetensors"]),
     "infer batch": Promise(["answered", "by_network.coordination", "by_network.prediction"]),

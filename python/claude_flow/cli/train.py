@@ -187,6 +187,7 @@ group = NetworkGroup(
     members={
         "federated": ("claude_flow.cli.recipes:federated", "Train on data that stays with its owners."),
         "incremental": ("claude_flow.cli.recipes:incremental", "Learn new data without forgetting what came before."),
+        "reinforcement": ("claude_flow.cli.reinforcement:reinforcement", "Learn what to command by acting."),
         "meta": ("claude_flow.cli.recipes:meta", "Learn weights from which few examples of a new project go far."),
     },
 )

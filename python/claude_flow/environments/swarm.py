@@ -5,17 +5,20 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections.abc import Callable
 from random import Random
+from typing import Any
 
 from claude_flow.environments.observe import Seen, observe
 from claude_flow.environments.rewards import Happened
 from claude_flow.environments.world import FIT, KINDS, Agent, Task, World, fit, newcomer
 from claude_flow.errors import require
 
-__all__ = ["ACTIONS", "MOST_AGENTS", "Swarm"]
+__all__ = ["ACTIONS", "DEFER", "MOST_AGENTS", "Swarm", "pair"]
 
 MOST_AGENTS = 8
 WINDOW = 8  # ready tasks, the oldest first, that a decision sees
+PRIORITIES = ("low", "medium", "high", "critical")
 _START_MINUTES, _START_COST, _ESCALATION_COST = 4.0, 2.0, 8.0
 _IDLE = 0.3  # of an agent's cost while it waits
 _ATTEMPTS = 3
@@ -51,7 +54,10 @@ _BEST = [
 )
 
 
-def minutes(agent: Agent, task: Task) -> float:
+Fit = Callable[[Agent, Task], float]
+
+
+def minutes(agent: Agent, task: Task, fit: Fit = fit) -> float:
     """How long an agent is expected to take."""
     return task.work / (agent.speed * fit(agent, task))
 
@@ -143,6 +149,33 @@ class Swarm:
             commanded=self.commanded,
         )
 
+    def request(self) -> dict[str, Any]:
+        """The swarm as the guide writes one, with the tasks that a decision sees."""
+        now = self.now
+        agents = [
+            {
+                "id": f"agent-{agent.id}",
+                "type": KINDS[agent.kind],
+                "load": 0.0 if agent.task is None and agent.ready_at <= now else 1.0,
+                "capabilities": [KINDS[agent.kind], KINDS[(agent.kind + 1) % len(KINDS)]],
+            }
+            for agent in self.agents
+        ]
+        if self.given:
+            rate = round(1 - self.failures / self.given, 1)
+            agents[0]["track-record"] = {"tasks": self.given, "success-rate": rate}
+        tasks = [
+            {
+                "id": f"task-{task.id}",
+                "type": KINDS[task.kind],
+                "priority": PRIORITIES[task.priority],
+                "complexity": round(task.complexity, 1),
+                "features": {"waiting-minutes": now - task.arrival, "minutes-left": task.deadline - now},
+            }
+            for task in self.ready[:WINDOW]
+        ]
+        return {"current-agents": agents, "pending-tasks": tasks, "system-state": {}}
+
     # What is done --------------------------------------------------------------------------------------------------
 
     def step(self, action: int) -> Happened:
@@ -173,19 +206,7 @@ class Swarm:
 
     def pair(self, action: int) -> tuple[Agent, Task]:
         """The assignment that a rule makes."""
-        ready, free = self.ready[:WINDOW], self.free
-        if action == LEAST:
-            task = max(ready, key=lambda t: t.priority)
-            return min(free, key=lambda a: (fit(a, task) < 0.5, a.tasks)), task
-        if action == SHORTEST:
-            return min(((a, t) for t in ready for a in free), key=lambda pair: minutes(*pair))
-        if action == EARLIEST:
-            task = min(ready, key=lambda t: t.deadline)
-            return min(free, key=lambda a: minutes(a, task)), task
-        if action == CHEAPEST:
-            task = ready[0]
-            return min(free, key=lambda a: a.cost * minutes(a, task)), task
-        return matching(free, ready)
+        return pair(action, self.free, self.ready[:WINDOW])
 
     def _begin(self, agent: Agent, task: Task) -> None:
         self.ready.remove(task)
@@ -327,11 +348,29 @@ def _times(task: Task) -> tuple[float, float]:
     return task.arrival, task.deadline
 
 
-def matching(free: list[Agent], ready: list[Task]) -> tuple[Agent, Task]:
+def matching(free: list[Agent], ready: list[Task], fit: Fit = fit) -> tuple[Agent, Task]:
     """The pair of the Hungarian assignment (least minutes per weight) whose task weighs most."""
     if len(free) == 1 or len(ready) == 1:
-        return min(((a, t) for a in free for t in ready), key=lambda pair: minutes(*pair) / pair[1].weight)
+        return min(
+            ((a, t) for a in free for t in ready), key=lambda both: minutes(both[0], both[1], fit) / both[1].weight
+        )
     optimize = require("scipy.optimize", "rl")
-    rows, columns = optimize.linear_sum_assignment([[minutes(a, t) / t.weight for t in ready] for a in free])
+    rows, columns = optimize.linear_sum_assignment([[minutes(a, t, fit) / t.weight for t in ready] for a in free])
     pairs = [(free[i], ready[j]) for i, j in zip(rows, columns, strict=True)]
-    return max(pairs, key=lambda pair: pair[1].weight / minutes(*pair))
+    return max(pairs, key=lambda both: both[1].weight / minutes(both[0], both[1], fit))
+
+
+def pair(action: int, free: list[Agent], ready: list[Task], fit: Fit = fit) -> tuple[Agent, Task]:
+    """The assignment that an ``assign`` command makes of free agents and ready tasks."""
+    if action == LEAST:
+        task = max(ready, key=lambda t: t.priority)
+        return min(free, key=lambda a: (fit(a, task) < 0.5, a.tasks)), task
+    if action == SHORTEST:
+        return min(((a, t) for t in ready for a in free), key=lambda both: minutes(both[0], both[1], fit))
+    if action == EARLIEST:
+        task = min(ready, key=lambda t: t.deadline)
+        return min(free, key=lambda a: minutes(a, task, fit)), task
+    if action == CHEAPEST:
+        task = ready[0]
+        return min(free, key=lambda a: a.cost * minutes(a, task, fit)), task
+    return matching(free, ready, fit)

@@ -2,7 +2,7 @@
 
 >>> from claude_flow import networks
 >>> [row.name for row in networks.NETWORKS.values()]
-['coordination', 'optimization', 'prediction']
+['coordination', 'optimization', 'prediction', 'action']
 >>> networks.get("coordination").architecture
 'transformer'
 """
@@ -68,6 +68,13 @@ NETWORKS: dict[str, Network] = {
                 "claude-flow neural train prediction --seed 1 --time-budget 5m",
                 "claude-flow neural train prediction --resume",
             ),
+        ),
+        Network(
+            "action",
+            "claude_flow.networks.action",
+            question="what to command a swarm now",
+            architecture="dueling-q-network",
+            train_examples=("claude-flow neural train action --data my-environment --time-budget 5m",),
         ),
     )
 }

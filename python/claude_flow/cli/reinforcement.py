@@ -1,0 +1,135 @@
+"""``claude-flow neural train reinforcement``: the decision engine learns by acting in an environment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from claude_flow.cli import options, params
+from claude_flow.cli.command import Command
+from claude_flow.cli.output import Output, Table
+
+__all__ = ["reinforcement"]
+
+
+@click.command(
+    "reinforcement",
+    cls=Command,
+    examples=[
+        """\
+claude-flow neural train reinforcement \\
+  --environment "swarm-coordination-env" \\
+  --agent "coordination-network" \\
+  --reward-function "efficiency-improvement" \\
+  --exploration-strategy "epsilon-greedy" \\
+  --episodes 10000 \\
+  --update-frequency 100""",
+        "claude-flow neural train reinforcement --reward-function resolve-rate --seeds 3 --time-budget 30m",
+    ],
+)
+@click.option("--environment", default="swarm-coordination-env", show_default=True, help="Where it acts.")
+@click.option(
+    "--agent",
+    default="coordination-network",
+    show_default=True,
+    help="What it sees: coordination-network (the outputs of coordination, optimization and prediction, and the "
+    "swarm's numbers) or state-features (the numbers alone).",
+)
+@click.option(
+    "--reward-function",
+    "reward",
+    default="efficiency-improvement",
+    show_default=True,
+    help="efficiency-improvement, resolve-rate, completion-time or cost: see docs/decision.md.",
+)
+@click.option(
+    "--exploration-strategy",
+    "exploration",
+    default="epsilon-greedy",
+    show_default=True,
+    help="epsilon-greedy or boltzmann.",
+)
+@click.option("--episodes", type=click.IntRange(1), default=10_000, show_default=True, help="To play per seed.")
+@click.option(
+    "--update-frequency",
+    type=click.IntRange(1),
+    default=100,
+    show_default=True,
+    help="Episodes between two judgements of the policy, each of which may become the best checkpoint.",
+)
+@click.option("--learning-rate", type=params.Number(1e-9, 10), default=1e-3, show_default=True, help="Of each step.")
+@click.option("--seeds", type=click.IntRange(1, 100), default=1, show_default=True, help="Runs; the best one counts.")
+@options.output("model", default="action")
+@options.seed("The first seed; same seed, same weights.")
+@options.time_budget("Divide this time among the seeds; each ends at its best policy so far.")
+@click.option("--resume", is_flag=True, help="Continue the interrupted run of this name (of one seed).")
+@click.pass_obj
+def reinforcement(
+    output: Output,
+    environment: str,
+    agent: str,
+    reward: str,
+    exploration: str,
+    episodes: int,
+    update_frequency: int,
+    learning_rate: float,
+    seeds: int,
+    name: str,
+    seed: int,
+    time_budget: float | None,
+    resume: bool,
+) -> None:
+    """Learn by acting what to command a swarm.
+
+    The decision engine plays training episodes with exploration and learns by double Q-learning from a prioritized
+    memory. Every --update-frequency episodes it is judged, without exploration, on episodes that are never trained on;
+    the best checkpoint becomes a version of the model, with a card that has its rewards on test episodes beside the
+    rules'. Rewards in training and in judgement are logged apart; `monitor training` follows.
+    """
+    from claude_flow.train.recipes import reinforcement as recipe
+
+    recipe.check(environment, agent, reward, exploration)
+    epochs = -(-episodes // update_frequency)
+    with output.progress(f"training {name}", float(epochs * seeds), "rounds") as bar:
+
+        def progress(at: int) -> Any:
+            def told(epoch: int, of: int, share: float, values: dict[str, float]) -> None:
+                shown = ("loss", "validation-reward", "training-reward", "epsilon")
+                note = "  ".join(f"{key} {values[key]:.4g}" for key in shown if key in values)
+                bar.update((at - seed) * epochs + epoch - 1 + share, note=note)
+
+            return told
+
+        runs = recipe.reinforcement(
+            name,
+            environment=environment,
+            agent=agent,
+            reward=reward,
+            exploration=exploration,
+            episodes=episodes,
+            update_frequency=update_frequency,
+            learning_rate=learning_rate,
+            seeds=range(seed, seed + seeds),
+            time_budget=time_budget,
+            resume=resume,
+            progress=progress,
+        )
+    best = runs[0]
+    held = best.card["held_out"]["metrics"]
+    result = {
+        "model": best.name,
+        "version": best.version,
+        "path": best.path,
+        "run": best.run,
+        "seeds": [
+            {"seed": run.card["seed"], "version": run.version, **run.card["held_out"]["metrics"]} for run in runs
+        ],
+        "card": best.card,
+    }
+    measured = ("reward", "resolve-rate", "completion-time", "cost")
+    rows = [[f"{best.name} {best.version}", *[held[key] for key in measured]]]
+    rows += [[rule, *[scores[key] for key in measured]] for rule, scores in best.card["baselines"].items()]
+    title = f"{best.name} {best.version}: test episodes ({best.card['stopped']})"
+    tables: list[Table] = [(title, ["policy", *measured], rows)]
+    output.result(result, tables)

@@ -1,0 +1,198 @@
+"""What to do now: a swarm as JSON in, an action command with instructions, adjustments and reasons out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from claude_flow import networks, registry
+from claude_flow.environments.swarm import ACTIONS, DEFER, pair
+from claude_flow.environments.world import Agent, Task
+from claude_flow.errors import InputError
+from claude_flow.model import Model
+from claude_flow.networks.action.config import STREAMS
+from claude_flow.networks.action.features import fit, free, legal, seen
+from claude_flow.networks.action.streams import Streams, assembled
+from claude_flow.networks.coordination.features import parse_request
+from claude_flow.networks.network import Option
+
+__all__ = ["EXAMPLES", "HELP", "OPTIONS", "Pipeline", "answer", "render"]
+
+HELP = """\
+Say what to do now: who takes which task, and how the swarm should change.
+
+The three networks, the integration layer and the decision engine run as one program in one call."""
+EXAMPLES = (
+    """\
+claude-flow neural infer action \\
+  --input '{
+    "current-agents": [
+      {"id":"arch-001","type":"architect","load":0.6,"capabilities":["design","analysis"]},
+      {"id":"code-001","type":"coder","load":0.8,"capabilities":["backend","apis"]}
+    ],
+    "pending-tasks": [
+      {"id":"task-001","type":"api-design","priority":"high","complexity":0.7},
+      {"id":"task-002","type":"implementation","priority":"medium","complexity":0.8}
+    ]
+  }'""",
+    "claude-flow neural infer action --input swarm.json --explain-decision true",
+)
+OPTIONS = (
+    Option(
+        "input",
+        "object",
+        'The swarm: "current-agents", "pending-tasks", "system-state"; or a file of it.',
+        part="request",
+        required=True,
+    ),
+)
+_COMMANDS = tuple(ACTIONS)
+
+
+class Pipeline:
+    """Coordination, optimization, prediction, integration and decision as one program.
+
+    >>> import claude_flow as cf
+    >>> swarm = {"current-agents": [{"id": "ann", "type": "tester"}], "pending-tasks": [{"id": "t", "type": "testing"}]}
+    >>> cf.Pipeline()(swarm)["command"] in cf.Pipeline.COMMANDS
+    True
+    """
+
+    COMMANDS = _COMMANDS
+
+    def __init__(self, model: Model | str | None = None) -> None:
+        from claude_flow.model import load_for
+
+        self.decision = model if isinstance(model, Model) else load_for("action", model)
+        networks.get("action").check(self.decision)
+        features = self.decision.features
+        if features.get("commands") != list(_COMMANDS) or set(features.get("networks", ())) != {*STREAMS} - {"state"}:
+            raise InputError(f"{self.decision.path}: it decides on other commands: train the model again")
+        self.streams = Streams(features["networks"])
+        self.hidden = tuple(features.get("hidden", ()))
+        self.model = self.decision if self.decision.backend == "torch" else assembled(self.decision, self.streams)
+        self.most_tokens = int(self.streams.models["coordination"].config["max_tokens"])
+
+    def values(self, request: Mapping[str, Any]) -> Any:
+        """Q-values ``[13]`` of a checked request: one call of the engine."""
+        if self.decision.backend == "torch":  # the reference, network by network
+            return self.decision.run(self.streams.run([request], self.hidden))[0]
+        return self.model.run([part[None] for part in self.streams.encode(request)])[0]
+
+    def __call__(self, request: Any, *, explain: bool = False) -> dict[str, Any]:
+        """The answer to a request of the guide's form; see :func:`answer`."""
+        swarm = parse_request(request, self.most_tokens)
+        asked = {"current-agents": swarm.agents, "pending-tasks": swarm.tasks, "system-state": swarm.state}
+        mask = np.array(legal(asked))
+        q = self.values(asked) / self.decision.constant("scale")
+        best = int(np.where(mask, q, -np.inf).argmax())
+        ranked = [int(i) for i in np.argsort(-q, kind="stable") if mask[i]]
+        result: dict[str, Any] = {
+            "network": "action",
+            "model": registry.model_name(self.decision.path),
+            "command": _COMMANDS[best],
+            "does": ACTIONS[_COMMANDS[best]],
+            "instructions": _instructions(best, asked),
+            "adjustments": [
+                {"command": _COMMANDS[i], "does": ACTIONS[_COMMANDS[i]], "gain": _round(q[i] - q[DEFER])}
+                for i in ranked
+                if i > DEFER and (i == best or q[i] > q[DEFER])
+            ],
+            "values": [{"command": _COMMANDS[i], "value": _round(q[i])} for i in ranked],
+            "reasons": _reasons(asked, best),
+        }
+        if explain:
+            result["explanation"] = self._explanation(asked, q, best)
+        return result
+
+    def _explanation(self, asked: dict[str, Any], q: Any, best: int) -> list[dict[str, Any]]:
+        """How much of the command's lead over the mean one each stream makes: hidden, the engine is asked again."""
+        lead, scale = q[best] - q.mean(), self.decision.constant("scale")
+        found = []
+        for name in STREAMS:
+            without = self.decision.run(self.streams.run([asked], (*self.hidden, name)))[0] / scale
+            found.append({"stream": name, "effect": _round(lead - (without[best] - without.mean()))})
+        return sorted(found, key=lambda entry: -abs(float(entry["effect"])))
+
+
+@lru_cache(maxsize=4)
+def _pipeline(model: Model) -> Pipeline:
+    return Pipeline(model)
+
+
+def answer(model: Model, request: Any, *, explain: bool = False) -> dict[str, Any]:
+    """The command that the decision engine values most, as instructions to agents and adjustments of the swarm.
+
+    ``request``: a swarm as for coordination; a task's ``features`` may say ``waiting-minutes`` and ``minutes-left``.
+    ``value``s are expected rewards from here on, in the units of the reward it was trained for; an adjustment's
+    ``gain`` is its value above that of doing nothing. ``explain`` adds what each network's output contributes.
+
+    Returns a JSON-ready dictionary. Raises :class:`InputError` for a request that cannot be used.
+    """
+    return _pipeline(model)(request, explain=explain)
+
+
+def _round(value: float) -> float:
+    return round(float(value), 4)
+
+
+def _instructions(action: int, asked: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Who takes what by an ``assign`` command: the pair that it makes, and those it makes of the rest."""
+    if action >= DEFER:
+        return []
+    people, work = asked["current-agents"], asked["pending-tasks"]
+    able = [Agent(i, 0, 1.0 - 0.5 * (a.get("load") or 0.0), 1.0, 0.0) for i, a in enumerate(people) if free(a)]
+    for agent in able:
+        agent.tasks = round(100 * (people[agent.id].get("load") or 0.0))
+    tasks = []
+    for i, task in enumerate(seen(people, work)):
+        minutes = 8.0 * (0.4 + task.complexity)
+        tasks.append(Task(i, 0, minutes, round(task.priority), task.complexity, -task.waited, task.left))
+
+    def fits(agent: Agent, task: Task) -> float:
+        return fit(people[agent.id], work[task.id])
+
+    found = []
+    while able and tasks:
+        who, what = pair(action, able, tasks, fits)
+        able.remove(who)
+        tasks.remove(what)
+        found.append({"agent": people[who.id]["id"], "task": work[what.id]["id"]})
+    return found
+
+
+def _reasons(asked: Mapping[str, Any], best: int) -> list[str]:
+    """What of the swarm stands out, in words."""
+    agents, tasks = asked["current-agents"], asked["pending-tasks"]
+    able = sum(free(agent) for agent in agents)
+    found = [f"{len(tasks)} tasks wait, {able} of {len(agents)} agents can take one"]
+    nobody = [task["id"] for task, told in zip(tasks, seen(agents, tasks), strict=True) if told.any_fit < 0.5]
+    if nobody:
+        few = ", ".join(nobody[:3]) + (f" and {len(nobody) - 3} more" if len(nobody) > 3 else "")
+        found.append(f"no agent's role or capabilities fit {few}")
+    late = [task["id"] for task in tasks if task.get("features", {}).get("minutes-left", 1.0) < 0]
+    if late:
+        found.append(f"{len(late)} tasks are overdue")
+    if not able and best < DEFER:
+        found.append("every agent is busy")
+    return found
+
+
+def render(result: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:
+    """An answer as tables: ``(title, columns, rows)``."""
+    rows = [[entry["command"], f"{entry['value']:.2f}"] for entry in result["values"][:5]]
+    tables = [(f"Command: {result['command']} ({result['does']})", ["command", "value"], rows)]
+    if result["instructions"]:
+        pairs = [[entry["agent"], entry["task"]] for entry in result["instructions"]]
+        tables.append(("Instructions", ["agent", "takes"], pairs))
+    if result["adjustments"]:
+        changes = [[entry["command"], entry["does"], f"{entry['gain']:+.2f}"] for entry in result["adjustments"]]
+        tables.append(("System adjustments", ["command", "what", "gain over doing nothing"], changes))
+    tables.append(("Why", ["reason"], [[reason] for reason in result["reasons"]]))
+    if "explanation" in result:
+        why = [[entry["stream"], f"{entry['effect']:+.3f}"] for entry in result["explanation"]]
+        tables.append(("What each input adds to the command's lead", ["stream", "effect"], why))
+    return tables

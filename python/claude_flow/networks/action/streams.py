@@ -1,0 +1,215 @@
+"""The three networks in front of the decision engine: their outputs for many swarms at once, and all of it as one
+program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from claude_flow import model as models
+from claude_flow import modelfile, networks, registry, runtime
+from claude_flow.errors import InputError
+from claude_flow.modelfile import ABSENT, PER_ITEM, PER_TOKEN, ModelFile, Op, Program
+from claude_flow.modelfile.ops import TENSORS, VALUES
+from claude_flow.networks.action.config import STREAMS
+from claude_flow.networks.action.features import performance, state, urgent
+
+__all__ = ["NETWORKS", "Streams", "joined"]
+
+Floats = NDArray[np.float32]
+Requests = Sequence[Mapping[str, Any]]
+#: the models that the shipped decision engine learned with
+NETWORKS = {"coordination": "coordination-v3", "optimization": "optimization-v2", "prediction": "prediction-v2"}
+
+
+class Streams:
+    """Encoders and networks: requests to the four inputs of the joined program, or to the decision engine's input."""
+
+    def __init__(self, names: Mapping[str, str] = NETWORKS) -> None:
+        self.names = dict(names)
+        self.paths = {network: registry.model_path(name) for network, name in self.names.items()}
+        self.models = {network: models.load_for(network, name, backend="native") for network, name in names.items()}
+        coordination, optimization, prediction = (self.models[name] for name in NETWORKS)
+        part = networks.get("coordination").part("features")
+        self._tokens = part.Encoder.from_schema(coordination.features)
+        self._metrics = networks.get("optimization").part("features").Encoder.from_schema(optimization.features)
+        self._opening = lru_cache(maxsize=65536)(lambda text: _opening(prediction, text))
+        self._forecast = lru_cache(maxsize=65536)(lambda text: prediction.run(self._opening(text)[None])[0])
+        self._told = lru_cache(maxsize=65536)(
+            lambda told: self._metrics.encode({"current-performance": dict(told)}).inputs
+        )
+        self._advice = lru_cache(maxsize=65536)(lambda told: optimization.run(self._told(told)[None])[0])
+        self._agents: dict[Any, Floats] = {}
+        self._tasks: dict[Any, Floats] = {}
+        queries = modelfile.read(self.paths["coordination"]).tensors["commands"]
+        self.queries = np.ascontiguousarray(queries, np.float32)
+        if self.queries.size != STREAMS["coordination"]:
+            raise InputError(
+                f"{self.paths['coordination']}: its command embeddings are {list(self.queries.shape)}, not [4, 256]: "
+                "use a coordination model of the usual commands"
+            )
+
+    def encode(self, request: Mapping[str, Any]) -> tuple[Floats, Floats, Floats, Floats]:
+        """The inputs of one request: tokens ``[T, 512]``, metrics ``[256]``, record ``[1, 128]``, state ``[30]``."""
+        return self._swarm(request), self._told(_key(request)), self._opening(urgent(request)), state(request)
+
+    def _swarm(self, request: Mapping[str, Any]) -> Floats:
+        agents, tasks = request["current-agents"], request["pending-tasks"]
+        tokens = [self._tokens.state(request.get("system-state", {}), agents, len(tasks))]
+        tokens += [_kept(self._agents, agent, self._tokens.agent) for agent in agents]
+        tokens += [_kept(self._tasks, task, self._tokens.task) for task in tasks]
+        return np.stack(tokens)
+
+    def run(self, requests: Sequence[Mapping[str, Any]], without: Sequence[str] = ()) -> Floats:
+        """The decision engine's inputs ``[B, 1246]`` for requests; the streams ``without`` are 0."""
+        found = np.zeros((len(requests), sum(STREAMS.values())), np.float32)
+        first = 0
+        for name, width in STREAMS.items():
+            if name not in without:
+                found[:, first : first + width] = getattr(self, f"_{name}")(requests)
+            first += width
+        return found
+
+    def _coordination(self, requests: Requests) -> Floats:
+        encoded = [self._swarm(request) for request in requests]
+        lengths = np.array([len(tokens) for tokens in encoded], np.int32)
+        x = np.zeros((len(encoded), lengths.max(), encoded[0].shape[1]), np.float32)
+        for item, tokens in enumerate(encoded):
+            x[item, : len(tokens)] = tokens
+        y = self.models["coordination"].run(x, lengths)
+        scores = y @ self.queries.T
+        scores[np.arange(x.shape[1]) >= lengths[:, None]] = -np.inf
+        weights = np.exp(scores - scores.max(1, keepdims=True))
+        weights /= weights.sum(1, keepdims=True)
+        pooled: Floats = (weights.transpose(0, 2, 1) @ y).reshape(len(encoded), -1)
+        return pooled
+
+    def _optimization(self, requests: Requests) -> Floats:
+        return np.stack([self._advice(_key(request)) for request in requests])
+
+    def _prediction(self, requests: Requests) -> Floats:
+        return np.stack([self._forecast(urgent(request)) for request in requests])
+
+    def _state(self, requests: Requests) -> Floats:
+        return np.stack([state(request) for request in requests])
+
+
+def _opening(prediction: models.Model, text: str) -> Floats:
+    """The record ``[1, 128]`` of an open task of which nothing but its words is known, on a Monday morning."""
+    asked = {"task-description": text, "decision-time": "2026-01-05T10:00:00Z"}
+    answers = networks.get("prediction").answer
+    found = answers.encoded(prediction, answers.parse_request(asked))
+    return np.ascontiguousarray(found.x[0, -1:], np.float32)
+
+
+def _key(request: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
+    return tuple(performance(request).items())
+
+
+def _kept(kept: dict[Any, Floats], item: Mapping[str, Any], encode: Any) -> Floats:
+    """A token, from memory where the same agent or task was encoded before; its name counts for nothing."""
+    key = repr([(name, value) for name, value in item.items() if name not in ("id", "features")])
+    if key not in kept:
+        if len(kept) > 50_000:
+            kept.clear()
+        kept[key] = encode(item)
+    return kept[key]
+
+
+def joined(decision: ModelFile, parts: Mapping[str, ModelFile]) -> ModelFile:
+    """Preprocessed inputs to Q-values as one program of four inputs: tokens, metrics, record, state.
+
+    The three networks' ops, then the attention pools over coordination's outputs, one per command embedding, then the
+    decision engine, whose first layer is taken apart by stream: what it adds up are the streams' projections.
+    """
+    tensors: dict[str, Any] = {}
+    outputs: dict[str, int] = {}
+    program = Program(parts["coordination"].parse().max_tokens)
+    for name, file in parts.items():
+        own = file.parse()
+        axis = PER_TOKEN
+        if name != "coordination" and any(rows == PER_TOKEN for rows, _ in own.values):
+            axis = program.axis(own.max_tokens)
+        outputs[name] = _append(program, own, name, axis)
+        tensors |= {f"{name}.{key}": value for key, value in file.tensors.items()}
+    state_input = program.input(PER_ITEM, STREAMS["state"])
+    queries = tensors["coordination.commands"]
+    pooled = program.value(PER_ITEM, STREAMS["coordination"])
+    width = queries.shape[1]
+    for i, query in enumerate(np.asarray(queries, np.float32)):
+        tensors[f"query.{i}"] = np.ascontiguousarray(query)
+        program.op(
+            Op.ATTENTION_POOL,
+            source=outputs["coordination"],
+            keys=outputs["coordination"],
+            weight=program.tensor(f"query.{i}"),
+            target=pooled,
+            column=i * width,
+        )
+    sources = {**outputs, "coordination": pooled, "state": state_input}
+    weight, first, fused = decision.tensors["integration.weight"], 0, ABSENT
+    for name, size in STREAMS.items():
+        seen = name not in decision.features.get("hidden", ())
+        tensors[f"integration.{name}"] = np.ascontiguousarray(weight[:, first : first + size]) * np.float32(seen)
+        first += size
+        target = program.value(PER_ITEM, weight.shape[0])
+        last = name == "state"
+        if last:
+            tensors["integration.bias"] = decision.tensors["integration.bias"]
+        program.op(
+            Op.LINEAR,
+            source=sources[name],
+            target=target,
+            column=0,
+            weight=program.tensor(f"integration.{name}"),
+            bias=program.tensor("integration.bias") if last else ABSENT,
+            residual=fused,
+            activation=0,
+        )
+        fused = target
+    own = decision.parse()
+    rest = replace(own.like(), ops=own.ops[1:])
+    program.target = _append(program, rest, "decision", PER_TOKEN, {own.ops[0][1]["target"]: fused})
+    tensors |= {f"decision.{key}": value for key, value in decision.tensors.items() if not key.startswith("integr")}
+    precision = "int8" if any(file.precision == "int8" for file in (decision, *parts.values())) else "fp32"
+    used = {name: tensors[name] for name in program.tensors}
+    return replace(
+        decision, program=program.words(), program_tensors=program.tensors, tensors=used, precision=precision
+    )
+
+
+def _append(program: Program, own: Program, name: str, axis: int, known: Mapping[int, int] | None = None) -> int:
+    """Add a program's values and ops; returns its output. ``known``: values of it that are there already."""
+    place = dict(known or {})
+    read = {v for _, operands in own.ops for key, v in operands.items() if key in VALUES and v != ABSENT}
+    for i, (rows, width) in enumerate(own.values):
+        if i in place or i not in read:
+            continue
+        mine = axis if rows == PER_TOKEN else PER_ITEM
+        place[i] = program.input(mine, width) if known is None and i in own.inputs else program.value(mine, width)
+    for code, operands in own.ops:
+        mapped = {
+            key: v
+            if v == ABSENT
+            else place[v]
+            if key in VALUES
+            else program.tensor(f"{name}.{own.tensors[v]}")
+            if key in TENSORS
+            else v
+            for key, v in operands.items()
+        }
+        program.op(code, **mapped)
+    return place[own.target]
+
+
+def assembled(decision: Any, streams: Streams) -> models.Model:
+    """The joined program of a loaded decision engine, ready to run as it runs."""
+    parts = {name: modelfile.read(path, packed=False) for name, path in streams.paths.items()}
+    file = joined(modelfile.read(decision.path, packed=False), parts)
+    settings = replace(runtime.Settings(), backend=decision.backend, threads=decision.threads)
+    return models.assemble(decision.path, file, settings)
