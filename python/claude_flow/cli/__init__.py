@@ -31,6 +31,7 @@ NEURAL: dict[str, tuple[str, str]] = {
         "claude_flow.cli.infer:group",
         "Ask a trained network: who takes which task, what to change, when it is done.",
     ),
+    "mcp": ("claude_flow.cli.mcp:mcp", "Offer the networks to agents as MCP tools."),
     "monitor": ("claude_flow.cli.monitor:group", "Watch training runs, drift, production."),
     "nas": ("claude_flow.cli.nas:group", "Search for architectures that learn as well and run faster."),
     "optimize": (

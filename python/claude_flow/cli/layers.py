@@ -50,7 +50,7 @@ PYTHON: dict[str, Part] = {
     "lowering": Part("a torch module's tensors to ops", "errors modelfile"),
     "model": Part("`load`, `run`, `decide`", _RUN),
     "runtime": Part("how models run in this workspace", _GROUND),
-    "run": Part("batches of requests, clusters, servers", f"{_RUN} report", "pyarrow ray"),
+    "run": Part("batches of requests, clusters, servers", f"{_RUN} report", "pyarrow ray mcp anyio"),
     "wasm": Part("the engine as WebAssembly", _GROUND, "wasmtime"),
     "nets": Part("the networks in torch at the guide's sizes", f"{_GROUND} networks"),
     "export": Part("a torch module to a model file", f"{_FILE} nets networks"),
@@ -75,7 +75,7 @@ PYTHON: dict[str, Part] = {
         "pyarrow sklearn scipy",
     ),
     "report": Part("tables, pages, charts, progress", _GROUND, "matplotlib rich"),
-    "cli": Part("the commands", "*", "click rich"),
+    "cli": Part("the commands", "*", "click rich uvicorn"),
 }
 
 CPP: dict[str, Part] = {

@@ -32,6 +32,7 @@ NETWORKS: dict[str, Network] = {
             "coordination",
             "claude_flow.networks.coordination",
             question="which agent should take which task",
+            tool="coordinate",
             architecture="transformer",
             train_examples=(
                 _TRAIN_COORDINATION,
@@ -52,6 +53,7 @@ NETWORKS: dict[str, Network] = {
             "optimization",
             "claude_flow.networks.optimization",
             question="which change removes a bottleneck",
+            tool="optimize",
             architecture="residual-feedforward",
             train_examples=(
                 "claude-flow neural train optimization --data preprocessed-optimization-data --time-budget 5m",
@@ -63,6 +65,7 @@ NETWORKS: dict[str, Network] = {
             "prediction",
             "claude_flow.networks.prediction",
             question="when a task will be done, and how sure that is",
+            tool="predict",
             architecture="lstm-attention",
             train_examples=(
                 "claude-flow neural train prediction --seed 1 --time-budget 5m",

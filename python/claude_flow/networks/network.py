@@ -79,7 +79,8 @@ class Network:
 
     ``question`` completes "it learns ..." and "say ..."; ``architecture`` is the word of a training configuration;
     ``training_fields`` are those fields of a training configuration that not every network has a use for;
-    ``simulates``: its data can be simulated without any log; ``input_shape`` is for people.
+    ``simulates``: its data can be simulated without any log; ``tool`` is its name as a
+    tool of agents, if it is one; ``input_shape`` is for people.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Network:
     training_fields: frozenset[str] = frozenset()
     simulates: bool = False
     has_head: bool = False
+    tool: str = ""
 
     def part(self, name: str) -> Any:
         """The module ``name`` of the network's folder."""

@@ -1,0 +1,266 @@
+"""A Model Context Protocol server: the networks as a few tools, and one that records how work ended.
+
+It speaks over standard input and output, or HTTP. Over the former nothing but messages goes to standard output: the SDK
+keeps the descriptor to itself.
+"""
+
+from __future__ import annotations
+
+import functools
+import hmac
+import json
+import logging
+import shlex
+import sys
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from claude_flow import __version__, networks, registry, requests, schema
+from claude_flow.errors import ClaudeFlowError, InputError, require
+from claude_flow.files import locked
+from claude_flow.model import load_for
+from claude_flow.networks.network import Network, Option
+from claude_flow.values import did_you_mean, plain
+
+__all__ = ["Tools", "application", "serve_stdio"]
+
+INSTRUCTIONS = (
+    "Ask before you hand out work: coordinate says which agent should take which task, predict when it will be done, "
+    "optimize what to change when work piles up. Afterwards record_outcome tells how it went, and later answers learn "
+    "from it."
+)
+_TYPES: dict[str, dict[str, Any]] = {
+    "object": {"type": "object"},
+    "text": {"type": "string"},
+    "share": {"type": "number", "minimum": 0, "maximum": 1},
+    "shares": {"type": "array", "items": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}},
+    "duration": {"type": "number", "minimum": 0},  # seconds
+    "number": {"type": "number"},
+    "count": {"type": "integer"},
+    "switch": {"type": "boolean"},
+    "targets": {"type": ["array", "object"]},
+}
+_KEYWORDS: dict[str, schema.Kind] = {"share": schema.Number(0, 1), "count": schema.Whole(), "switch": schema.Flag()}
+_OUTCOME: dict[str, tuple[schema.Kind, str, str]] = {
+    "agent": (schema.Text(), "string", "Who did it."),
+    "task": (schema.Text(), "string", "The task's id or name."),
+    "success": (schema.Flag(), "boolean", "Whether the result was good."),
+    "agent_type": (schema.Text(), "string", "The agent's kind, such as coder."),
+    "task_type": (schema.Text(), "string", "The task's kind, such as bug-fix."),
+    "description": (schema.Text(blank=True), "string", "The task in words."),
+    "group": (schema.Text(), "string", "The session or project."),
+    "duration_s": (schema.Number(0, above=True), "number", "Seconds it took; the end is now."),
+    "tokens": (schema.Whole(0), "integer", "Of all requests together."),
+    "cost": (schema.Number(0), "number", "US dollars."),
+}
+_RECORD = schema.Record({name: kind for name, (kind, *_) in _OUTCOME.items()}, required=("agent", "task", "success"))
+
+
+class Tools:
+    """What the server offers: a tool for every network whose row names one, and ``record_outcome``.
+
+    >>> [tool["name"] for tool in Tools().list()]
+    ['coordinate', 'optimize', 'predict', 'record_outcome']
+    """
+
+    def __init__(self) -> None:
+        self._rows = {row.tool: row for row in networks.NETWORKS.values() if row.tool}
+
+    def list(self) -> list[dict[str, Any]]:
+        """Name, description, and the schemas of arguments and result of every tool."""
+        return [*(_described(name, row) for name, row in self._rows.items()), _RECORD_OUTCOME]
+
+    def call(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """A tool's result. Raises :class:`InputError` for arguments that it cannot use, and an unknown tool."""
+        if name == _RECORD_OUTCOME["name"]:
+            return _record(arguments)
+        if name not in self._rows:
+            raise InputError(f"there is no tool {name!r}{did_you_mean(name, [t['name'] for t in self.list()])}")
+        return _ask(self._rows[name], dict(arguments))
+
+
+def _ask(row: Network, arguments: dict[str, Any]) -> dict[str, Any]:
+    known = {option.name: option for option in row.answer.OPTIONS}
+    explain = schema.check(arguments.pop("explain", False), schema.Flag(), "explain")
+    model = arguments.pop("model", None)
+    model = model if model is None else schema.check(model, schema.Text(), "model")
+    whole = next((option.name for option in known.values() if option.part == "request"), None)
+    keywords = {
+        known[name].key: schema.check(arguments.pop(name), _KEYWORDS[known[name].kind], name)
+        for name in list(arguments)
+        if name in known and known[name].part == "keyword"
+    }
+    request: Any = arguments
+    if whole is not None:
+        request = arguments.pop(whole, None)
+        if request is None or arguments:
+            wrong = next(iter(arguments), whole)
+            raise InputError(f"{wrong}: the arguments are {', '.join([*known, 'model', 'explain'])}")
+    begin = time.perf_counter()
+    loaded = load_for(row.name, model)
+    answer: dict[str, Any] = plain(row.answer.answer(loaded, request, explain=explain, **keywords))
+    if requests.is_kept(None):
+        requests.keep(row.name, request, model, time.perf_counter() - begin, answer)
+    return answer
+
+
+def _record(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Append a run to the workspace's events, from which `data collect` learns."""
+    given = schema.check(arguments, _RECORD, "the outcome")
+    now = datetime.now(timezone.utc)
+    event = {"event": "run", "run_id": f"mcp-{uuid.uuid4().hex}", **given, "end": _iso(now)}
+    event["status"] = "completed" if given["success"] else "failed"
+    if "duration_s" in given:
+        event["start"] = event["submitted"] = _iso(now - timedelta(seconds=given["duration_s"]))
+    path = registry.workspace() / "events" / "mcp.jsonl"
+    with locked(path.with_name(f".{path.name}.lock")), path.open("ab") as file:
+        file.write((json.dumps(event) + "\n").encode("utf-8"))
+    return {"run_id": event["run_id"], "recorded_in": str(path)}
+
+
+def _iso(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+# What clients are told ------------------------------------------------------------------------------------
+
+
+def _described(name: str, row: Network) -> dict[str, Any]:
+    options = row.answer.OPTIONS
+    properties = {option.name: _property(option) for option in options}
+    properties["model"] = {"type": "string", "description": f"By default the newest of {row.name}."}
+    properties["explain"] = {"type": "boolean", "description": "Name the inputs that decided."}
+    example = json.dumps(_example(row), separators=(",", ":"))
+    return {
+        "name": name,
+        "description": f"{row.answer.HELP.strip().splitlines()[0]} Example: {example}",
+        "input_schema": {
+            "type": "object",
+            "properties": properties,
+            "required": [option.name for option in options if option.required],
+            "additionalProperties": False,
+        },
+        "output_schema": {
+            "type": "object",
+            "properties": {"network": {"type": "string"}, "model": {"type": "string"}},
+            "required": ["network", "model"],
+        },
+        "annotations": {"readOnlyHint": True, "openWorldHint": False},
+    }
+
+
+def _property(option: Option) -> dict[str, Any]:
+    found = {**_TYPES[option.kind], "description": option.help}
+    if option.limits is not None and option.kind in ("number", "count"):
+        found |= {key: limit for key, limit in zip(("minimum", "maximum"), option.limits, strict=True)
+                  if abs(limit) != float("inf")}  # fmt: skip
+    return found
+
+
+def _example(row: Network) -> dict[str, Any]:
+    """The arguments of the network's first example of a command line."""
+    words = shlex.split(row.answer.EXAMPLES[0].replace("\\\n", " "))[4:]
+    kinds = {option.name: option.kind for option in row.answer.OPTIONS}
+    found: dict[str, Any] = {}
+    for word, value in zip(words[::2], words[1::2], strict=True):
+        name = word.removeprefix("--")
+        if kinds.get(name) in ("object", "targets", "switch", "share", "number", "count"):
+            found[name] = json.loads(value)
+        elif kinds.get(name) == "shares":
+            found[name] = [float(part.rstrip("%")) / 100 for part in value.split(",")]
+        elif name in kinds:
+            found[name] = value
+    return found
+
+
+_RECORD_OUTCOME: dict[str, Any] = {
+    "name": "record_outcome",
+    "description": "Say how a task ended, so that later answers learn from it.",
+    "input_schema": {
+        "type": "object",
+        "properties": {name: {"type": kind, "description": says} for name, (_, kind, says) in _OUTCOME.items()},
+        "required": list(_RECORD.required),
+        "additionalProperties": False,
+    },
+    "output_schema": {
+        "type": "object",
+        "properties": {"run_id": {"type": "string"}, "recorded_in": {"type": "string"}},
+        "required": ["run_id", "recorded_in"],
+    },
+    "annotations": {"readOnlyHint": False, "destructiveHint": False, "openWorldHint": False},
+}
+
+
+# The server -----------------------------------------------------------------------------------------------
+
+
+def _server(tools: Tools) -> Any:
+    types = require("mcp.types", "mcp")
+    lowlevel = require("mcp.server.lowlevel.server", "mcp")
+    threads = require("anyio.to_thread", "mcp")
+    listed = types.ListToolsResult(tools=[types.Tool(**tool) for tool in tools.list()])
+
+    async def list_tools(context: Any, parameters: Any) -> Any:
+        return listed
+
+    async def call_tool(context: Any, parameters: Any) -> Any:
+        call = functools.partial(tools.call, parameters.name, parameters.arguments or {})
+        try:
+            # A client that gives up is not kept waiting for the thread.
+            result = await threads.run_sync(call, abandon_on_cancel=True)
+        except (ClaudeFlowError, OSError) as error:
+            return types.CallToolResult(content=[types.TextContent(type="text", text=str(error))], is_error=True)
+        text = json.dumps(result, separators=(",", ":"), ensure_ascii=False)
+        return types.CallToolResult(content=[types.TextContent(type="text", text=text)], structured_content=result)
+
+    return lowlevel.Server(
+        "claude-flow",
+        version=__version__,
+        instructions=INSTRUCTIONS,
+        on_list_tools=list_tools,
+        on_call_tool=call_tool,
+    )
+
+
+def serve_stdio() -> None:
+    """Answer on standard input and output until the client closes them.
+
+    Raises:
+        MissingExtra: the SDK is not installed.
+    """
+    if sys.stdin is None or sys.stdout is None:
+        raise InputError("mcp speaks over standard input and output, and one of them is closed")
+    anyio = require("anyio", "mcp")
+    stdio = require("mcp.server.stdio", "mcp")
+    logging.getLogger("mcp").setLevel(logging.ERROR)
+    server = _server(Tools())
+
+    async def run() -> None:
+        async with stdio.stdio_server() as (read, write):
+            await server.run(read, write, server.create_initialization_options())
+
+    anyio.run(run)
+
+
+def application(host: str, token: str | None = None) -> Any:
+    """The server as an ASGI application, at ``/mcp``; with a ``token`` only for those who send it as a bearer's."""
+    inner = _server(Tools()).streamable_http_app(json_response=True, stateless_http=True, host=host)
+    return inner if token is None else _guarded(inner, token)
+
+
+def _guarded(inner: Any, token: str) -> Callable[[Any, Any, Any], Awaitable[None]]:
+    expected = f"Bearer {token}".encode()
+
+    async def guard(scope: Any, receive: Any, send: Any) -> None:
+        given = dict(scope.get("headers", ())).get(b"authorization", b"")
+        if scope["type"] == "http" and not hmac.compare_digest(given, expected):
+            headers = [(b"content-type", b"application/json"), (b"www-authenticate", b"Bearer")]
+            await send({"type": "http.response.start", "status": 401, "headers": headers})
+            await send({"type": "http.response.body", "body": b'{"error": "a bearer token is needed"}'})
+            return
+        await inner(scope, receive, send)
+
+    return guard
