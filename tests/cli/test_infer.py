@@ -97,7 +97,8 @@ def test_a_file_that_is_no_model(run, tmp_path, content):
 def test_the_coordination_request_of_the_specification(run, models):
     done = run(*spec_words("coordination"))
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("Assignments (coordination-v9/1.0.0)\ntask ")
+    alone = "the network alone: the workspace has no log (claude-flow neural data collect)"
+    assert done.stdout.startswith(f"Assignments by {alone} (coordination-v9/1.0.0)\ntask ")
     found = json.loads(run(*spec_words("coordination"), "--format", "json").stdout)
     assert found["network"] == "coordination"
     assert [entry["task"] for entry in found["assignments"]] == ["task-001", "task-002"]

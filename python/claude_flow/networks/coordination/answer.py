@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from claude_flow import networks, registry
+from claude_flow.data import views
 from claude_flow.errors import InputError
 from claude_flow.model import Decision, Model
+from claude_flow.networks.coordination import evidence
 from claude_flow.networks.coordination.features import GROUPS, Encoder, Swarm, parse_request
 from claude_flow.networks.network import Option
 
@@ -45,6 +47,14 @@ OPTIONS = (
         required=True,
     ),
     Option("confidence-threshold", "share", "Withhold what is less sure than this.", part="keyword", default=0.0),
+    Option(
+        "historical-context",
+        "text",
+        "Past decisions to go by: a dataset of tables or a view of it; none: the network alone. Default: the "
+        "workspace's swarm-training-data, if there is one.",
+        part="keyword",
+        metavar="CONTEXT",
+    ),
 )
 
 
@@ -52,13 +62,22 @@ CONFIDENCE = "probability that no other choice would have turned out better, cal
 _ALTERNATIVES = 3
 
 
-def answer(model: Model, request: Any, *, confidence_threshold: float = 0.0, explain: bool = False) -> dict[str, Any]:
+def answer(
+    model: Model,
+    request: Any,
+    *,
+    confidence_threshold: float = 0.0,
+    historical_context: str | None = None,
+    explain: bool = False,
+) -> dict[str, Any]:
     """Assign each pending task to an agent or a command (spec: "Coordination Inference").
 
     ``request``: the spec's JSON object (see ``parse_request`` of :mod:`claude_flow.networks.coordination.features`).
     Where the best choice's confidence is below ``confidence_threshold``, the task's ``decision`` is ``"withheld"``.
-    ``explain`` adds, per task, the inputs without which the choice would have been less (or more) likely: each group
-    of slots is blanked in turn and the network run again.
+    ``historical_context`` names the log whose past decisions count as evidence (see
+    :mod:`claude_flow.networks.coordination.evidence`), ``"none"`` leaves it out; ``rests_on`` says what the answer
+    rests on. ``explain`` adds, per task, the inputs without which the choice would have been less (or more) likely:
+    each group of slots is blanked in turn and the network run again.
 
     Returns a JSON-ready dictionary. Raises :class:`InputError` for a request or threshold that cannot be used.
 
@@ -74,12 +93,16 @@ def answer(model: Model, request: Any, *, confidence_threshold: float = 0.0, exp
     swarm = parse_request(request, int(model.config["max_tokens"]))
     encoder = Encoder.from_schema(model.features)
     x = encoder.swarm(swarm)
+    past, rests_on = _past(historical_context, swarm)
+    agents = slice(1, 1 + len(swarm.agents))
+    x[0, agents] = _shown(encoder, swarm, x[0, agents], past)
     decision = model.decide(x, len(swarm.agents), len(swarm.tasks))
+    probabilities = _with_log(decision.probabilities[0], swarm, past)
     choices = [agent["id"] for agent in swarm.agents] + list(decision.commands)
-    reasons = _reasons(model, swarm, x, decision) if explain else None
+    reasons = _reasons(model, swarm, x, decision, probabilities) if explain else None
     assignments = []
     for i, task in enumerate(swarm.tasks):
-        p = decision.probabilities[0, i]
+        p = probabilities[i]
         order = np.argsort(-p, kind="stable")
         best = int(order[0])
         confidence = float(p[best])
@@ -104,12 +127,47 @@ def answer(model: Model, request: Any, *, confidence_threshold: float = 0.0, exp
     return {
         "network": "coordination",
         "model": registry.model_name(model.path),
+        "rests_on": rests_on,
         "assignments": assignments,
         "withheld": sum(a["decision"] == "withheld" for a in assignments),
         "confidence_threshold": confidence_threshold,
         "confidence_is": CONFIDENCE,
         "notes": _notes(encoder, swarm, x),
     }
+
+
+def _past(context: str | None, swarm: Swarm) -> tuple[list[evidence.Decision], str]:
+    """The log's decisions between the swarm's types of agents, and what the answer rests on, in words."""
+    if context == "none":
+        return [], "the network alone, as asked"
+    if context is None and not (registry.workspace() / "datasets" / views.TABLES_NAME).is_dir():
+        return [], "the network alone: the workspace has no log (claude-flow neural data collect)"
+    folder = views.find(context or views.TABLES_NAME).folder
+    kinds = set(_kinds(swarm))
+    past = [decision for decision in evidence.read(folder) if decision.kind in kinds]
+    if not past:
+        return [], f"the network alone: no decision in {folder.name} is about these types of agents"
+    return past, f"{len(past)} past decision{'s' if len(past) > 1 else ''} of {folder.name} and the network"
+
+
+def _kinds(swarm: Swarm) -> list[str]:
+    return [agent.get("type") or "" for agent in swarm.agents]
+
+
+def _shown(
+    encoder: Encoder, swarm: Swarm, agents: NDArray[np.float32], past: list[evidence.Decision]
+) -> NDArray[np.float32]:
+    """The agents' tokens with the log's record of their type; an agent's own ``track-record`` stands."""
+    own = np.array(["track-record" in agent for agent in swarm.agents])
+    return np.where(own[:, None], agents, evidence.with_log(encoder, agents, _kinds(swarm), past))
+
+
+def _with_log(probabilities: NDArray[np.float32], swarm: Swarm, past: list[evidence.Decision]) -> NDArray[np.float32]:
+    if not past:
+        return probabilities
+    texts = [task.get("description") or task.get("type") or "" for task in swarm.tasks]
+    kinds = _kinds(swarm)
+    return evidence.mixed(probabilities, kinds, evidence.table(past, texts, list(dict.fromkeys(kinds))))
 
 
 def _notes(encoder: Encoder, swarm: Swarm, x: NDArray[np.float32]) -> list[str]:
@@ -130,8 +188,13 @@ def _notes(encoder: Encoder, swarm: Swarm, x: NDArray[np.float32]) -> list[str]:
     return notes
 
 
-def _reasons(model: Model, swarm: Swarm, x: NDArray[np.float32], decision: Decision) -> list[list[dict[str, Any]]]:
-    """Per task, the input groups by how much blanking them changes the chosen one's probability, largest first."""
+def _reasons(
+    model: Model, swarm: Swarm, x: NDArray[np.float32], decision: Decision, probabilities: NDArray[np.float32]
+) -> list[list[dict[str, Any]]]:
+    """Per task, the input groups by how much blanking them changes the chosen one's probability, largest first.
+
+    The groups are the network's; the log's first words are one more, whose effect is what they add to the network's.
+    """
     rows = [("state", "system", 0)]
     rows += [("agent", agent["id"], 1 + i) for i, agent in enumerate(swarm.agents)]
     rows += [("task", task["id"], 1 + len(swarm.agents) + i) for i, task in enumerate(swarm.tasks)]
@@ -149,7 +212,9 @@ def _reasons(model: Model, swarm: Swarm, x: NDArray[np.float32], decision: Decis
     without = model.decide(blanked, len(swarm.agents), len(swarm.tasks)).probabilities
     reasons = []
     for t, task in enumerate(swarm.tasks):
-        best = int(decision.probabilities[0, t].argmax())
+        best = int(probabilities[t].argmax())
+        by_log = round(float(probabilities[t, best] - decision.probabilities[0, t, best]), 4)
+        by_first_word = [{"input": "log: who took tasks that begin so", "effect": by_log}] if by_log else []
         effects = [
             {
                 "input": f"{kind} {who}: {name}",
@@ -159,7 +224,7 @@ def _reasons(model: Model, swarm: Swarm, x: NDArray[np.float32], decision: Decis
             if kind != "task" or who == task["id"]
         ]
         effects.sort(key=lambda e: -abs(float(str(e["effect"]))))
-        reasons.append([e for e in effects if e["effect"]][:5])
+        reasons.append(by_first_word + [e for e in effects if e["effect"]][:5])
     return reasons
 
 
@@ -178,7 +243,7 @@ def render(result: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[st
                 entry.get("reason", ""),
             ]
         )
-    tables = [("Assignments", ["task", "agent", "confidence", "next best", "note"], rows)]
+    tables = [(f"Assignments by {result['rests_on']}", ["task", "agent", "confidence", "next best", "note"], rows)]
     if result["notes"]:
         tables.append(("Notes", ["note"], [[note] for note in result["notes"]]))
     why = [
