@@ -140,12 +140,22 @@ PROMISES = {
     "version rollback": Promise(["history.0.version"], ["models/coordination/3.1.0/model.safetensors"]),
     "profile computation": Promise(["ops.0.seconds", "memory", "cache.levels", "suggestions"]),
     "explain attention": Promise(["attention.0.weights", "agreement.rollout", "page"], ["reports/attention-*.html"]),
+    "explain attention-evolution": Promise(
+        ["heads.0.entropy.0", "trends.0.trend", "changes", "patterns", "clusters.0"],
+        ["reports/attention-evolution-*.html"],
+    ),
     "explain features": Promise(
         ["groups.2.p_corrected", "features.0.effect", "curves.deletion.area", "completeness.largest_error"],
         ["reports/features-*.html"],
         lacking=_without("captum", "explain"),
     ),
+    "explain boundaries": Promise(
+        ["decisions.0.choice", "decisions.0.held", "turned.of", "projection.points.0"], ["reports/boundaries-*.html"]
+    ),
     "debug activations": Promise(["layers.0.deviation", "findings"]),
+    "debug activation-comparison": Promise(
+        ["groups.1.requests", "layers.0.p_corrected", "note"], ["reports/activation-comparison-*.html"]
+    ),
     "debug gradients": Promise(["layers.0.norm", "median_ratio", "findings"]),
     "test integration": Promise(["checks.0.passed", "latencies.0.p50_ms", "passed"]),
     "test unit": Promise(["engines.0", "cases.0.error", "gradients.0.passed", "passed"]),

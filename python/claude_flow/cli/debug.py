@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -68,6 +69,62 @@ def activations(
         rows = [[layer[name] for name in names] for layer in answer["layers"]]
         tables.append((f"{answer['model']}: outputs on {answer['data']}", names, rows))
     output.result(answer, [*tables, _findings(answer)])
+
+
+@group.command(
+    "activation-comparison",
+    examples=[
+        """\
+claude-flow neural debug activation-comparison \\
+  --model "coordination-v3" \\
+  --input-pairs "successful-vs-failed-coordination" \\
+  --statistical-tests true \\
+  --visualization "comparative-heatmap\"""",
+        "claude-flow neural debug activation-comparison --model coordination-v3 --input-pairs good.jsonl,bad.jsonl",
+    ],
+)
+@options.model()
+@click.option(
+    "--input-pairs",
+    "pairs",
+    default="successful-vs-failed-coordination",
+    show_default=True,
+    metavar="VIEW|FILE,FILE",
+    help="Two groups of requests: a view that has two, or two files of requests.",
+)
+@params.switch("--statistical-tests", default=True, help="Test whether the groups differ by more than chance.")
+@click.option(
+    "--visualization",
+    type=click.Choice(["comparative-heatmap", "none"]),
+    default="comparative-heatmap",
+    show_default=True,
+    help="A page with the units that differ most, or no page.",
+)
+@options.page()
+@options.seed("Of the shuffles.")
+@click.pass_obj
+def activation_comparison(
+    output: Output, model: str, pairs: str, statistical_tests: bool, visualization: str, html: Path | None, seed: int
+) -> None:
+    """Show how a model's layers differ between two groups of requests."""
+    path = registry.model_path(model)
+    options.is_page(html)
+    require("torch", "train")
+    from claude_flow.insight.asked import Asked
+    from claude_flow.insight.compare import compare
+    from claude_flow.insight.page import comparison as page
+
+    answer = compare(Asked(path, pairs), statistical_tests, seed=seed)
+    if visualization != "none":
+        options.write_page(output, answer, "activation-comparison", html, page(answer))
+    names = ["layer", "units", "largest_effect", "differing_units", "p_corrected", "differs"]
+    rows = [[layer[name] for name in names] for layer in answer["layers"]]
+    tables: list[Table] = [
+        (f"{answer['model']}: {answer['data']}", names, rows),
+        ("Groups", ["", "requests", "tokens"], [[g["name"], g["requests"], g["tokens"]] for g in answer["groups"]]),
+        ("Take care", ["", ""], [[answer["note"], ""]]),
+    ]
+    output.result(answer, tables)
 
 
 @group.command(

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 import click
 
-from claude_flow import files, registry
+from claude_flow import registry
 from claude_flow.cli import options, params
 from claude_flow.cli.command import Group
 from claude_flow.cli.output import Output, Table
-from claude_flow.errors import InputError, require
+from claude_flow.errors import require
 
 __all__ = ["group"]
 
@@ -25,9 +24,6 @@ _input = click.option(
     metavar="VIEW|FILE",
     show_default="the logged requests, filled up with simulated ones",
     help="Requests to look at: a view of requests, a file .jsonl of them, or one request .json.",
-)
-_html = click.option(
-    "--html", type=click.Path(path_type=Path), show_default="reports/ in the workspace", help="Where the page goes."
 )
 
 
@@ -62,7 +58,7 @@ claude-flow neural explain attention \\
     show_default=True,
     help="A page to choose layers and heads on, or no page.",
 )
-@_html
+@options.page()
 @click.pass_obj
 def attention(
     output: Output,
@@ -76,7 +72,7 @@ def attention(
     """Show what tokens attend to, and whether that agrees with ablation."""
     path = registry.model_path(model)
     chosen = None if heads == "all" else params.INTEGERS.convert(heads, None, None)
-    _is_page(html)
+    options.is_page(html)
     require("torch", "train")
     from claude_flow.insight import attention as look
     from claude_flow.insight.data import subject
@@ -90,7 +86,7 @@ def attention(
             output.warn(f"{about.name} has {there} layer(s) of attention, --layer-range asks beyond: shown are {shown}")
         answer = look.attention(about, within or None, chosen)
     if visualization != "none":
-        _write(output, answer, "attention", html, page(answer))
+        options.write_page(output, answer, "attention", html, page(answer))
     columns = ["received", "rollout_received", "ablation"]
     rows = [[token, *(answer[c][i] for c in columns)] for i, token in enumerate(answer["tokens"])]
     tables: list[Table] = [
@@ -148,7 +144,7 @@ claude-flow neural explain features \\
     help="The p value, corrected for being one of many, from which on an input counts.",
 )
 @_input
-@_html
+@options.page()
 @options.seed("Of the draws of shapley, permutation, expected-gradients and the random orders.")
 @options.time_budget("How long to look; requests beyond it are left out.")
 @click.pass_obj
@@ -166,7 +162,7 @@ def features(
 ) -> None:
     """Show which inputs a model's choices rest on."""
     path = registry.model_path(model)
-    _is_page(html)
+    options.is_page(html)
     from claude_flow.insight.asked import Asked
     from claude_flow.insight.features import features as look
     from claude_flow.insight.page import features as page
@@ -174,7 +170,7 @@ def features(
     with output.progress(f"{method} of {registry.model_name(path)}", unit="requests") as bar:
         asked = Asked(path, source)
         answer = look(asked, method, baseline, groups, alpha, seed, time_budget or math.inf, bar.update)
-    _write(output, answer, "features", html, page(answer))
+    options.write_page(output, answer, "features", html, page(answer))
     names = ["group", "name", "effect", "size", "share", "p_corrected", "significant"]
     curves = [[side, c["area"], c["random_area"], c["p_corrected"]] for side, c in answer["curves"].items()]
     about = answer["completeness"]
@@ -194,16 +190,147 @@ def features(
     output.result(answer, tables)
 
 
-def _is_page(html: Path | None) -> None:
-    if html is not None and html.suffix != ".html":
-        raise InputError(f"{html}: the page is a file .html")
+@group.command(
+    "boundaries",
+    examples=[
+        """\
+claude-flow neural explain boundaries \\
+  --model "coordination-v3" \\
+  --input-space "coordination-decisions" \\
+  --perturbation-method "adversarial" \\
+  --boundary-sampling 1000 \\
+  --visualization "2d-projection\"""",
+        "claude-flow neural explain boundaries --model coordination-v3 --input-space swarm.json "
+        "--perturbation-method line-search",
+    ],
+)
+@options.model()
+@click.option(
+    "--input-space",
+    "source",
+    metavar="VIEW|FILE",
+    show_default="the logged requests, filled up with simulated ones",
+    help="Requests whose decisions are looked at: a view of requests, a file .jsonl of them, or one request .json.",
+)
+@click.option(
+    "--perturbation-method",
+    "method",
+    type=click.Choice(["adversarial", "random", "line-search"]),
+    default="adversarial",
+    show_default=True,
+    help="How changes are searched: along the gradient by the fields, at random, or one field alone.",
+)
+@click.option(
+    "--boundary-sampling",
+    "samples",
+    type=click.IntRange(10, 100_000),
+    default=1000,
+    show_default=True,
+    help="Points around the first request, a tenth around every other.",
+)
+@click.option(
+    "--visualization",
+    type=click.Choice(["2d-projection", "none"]),
+    default="2d-projection",
+    show_default=True,
+    help="A page with the points on two principal components, or no page.",
+)
+@options.page()
+@options.seed("Of the points.")
+@options.time_budget("How long to look; requests beyond it are left out.")
+@click.pass_obj
+def boundaries(
+    output: Output,
+    model: str,
+    source: str | None,
+    method: str,
+    samples: int,
+    visualization: str,
+    html: Path | None,
+    seed: int,
+    time_budget: float | None,
+) -> None:
+    """Show which changes of a request turn its decisions, and how near they are."""
+    path = registry.model_path(model)
+    options.is_page(html)
+    from claude_flow.insight.asked import Asked
+    from claude_flow.insight.boundaries import boundaries as look
+    from claude_flow.insight.page import boundaries as page
+
+    with output.progress(f"boundaries of {registry.model_name(path)}", unit="requests") as bar:
+        asked = Asked(path, source)
+        answer = look(asked, method, samples, seed, time_budget or math.inf, bar.update)
+    if visualization != "none":
+        options.write_page(output, answer, "boundaries", html, page(answer))
+    rows = [
+        [row["decision"], row["choice"], row["radius"], row["held"], told["says"], told["verified"]]
+        for row in answer["decisions"]
+        for told in row["counterfactuals"][:1] or [{"says": "nothing was found that turns it", "verified": None}]
+    ]
+    tables: list[Table] = [
+        (
+            f"{answer['model']}: {method}, {answer['data']}",
+            ["decision", "now", "radius", "held", "nearest change", "verified"],
+            rows,
+        ),
+        ("All of them", ["", ""], [["turned", answer["turned"]["decisions"]], ["of", answer["turned"]["of"]]]),
+    ]
+    output.result(answer, tables)
 
 
-def _write(output: Output, answer: dict[str, Any], what: str, html: Path | None, text: str) -> None:
-    """Write the page, by default into the workspace, and say where it is."""
-    name = answer["model"].replace("/", "-")
-    file = html or registry.workspace() / "reports" / f"{what}-{name}.html"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    files.atomic_write(file, text)
-    answer["page"] = str(file)
-    output.note(f"{file} is written")
+@group.command(
+    "attention-evolution",
+    examples=[
+        """\
+claude-flow neural explain attention-evolution \\
+  --model "coordination-v3" \\
+  --sequence "task-coordination-timeline" \\
+  --temporal-analysis true \\
+  --pattern-identification true""",
+        "claude-flow neural explain attention-evolution --model coordination-v3 --sequence asked.jsonl",
+    ],
+)
+@options.model()
+@click.option(
+    "--sequence",
+    default="task-coordination-timeline",
+    show_default=True,
+    metavar="VIEW|FILE",
+    help="Requests in order of time: a view of requests, or a file .jsonl of them.",
+)
+@params.switch("--temporal-analysis", default=True, help="Tell trends of entropy, and when a pattern jumps.")
+@params.switch("--pattern-identification", default=True, help="Tell what stays, and which heads are alike.")
+@options.page()
+@options.seed("Of the shuffles of time.")
+@click.pass_obj
+def attention_evolution(
+    output: Output,
+    model: str,
+    sequence: str,
+    temporal_analysis: bool,
+    pattern_identification: bool,
+    html: Path | None,
+    seed: int,
+) -> None:
+    """Show how attention changes over a timeline of requests."""
+    path = registry.model_path(model)
+    options.is_page(html)
+    require("torch", "train")
+    from claude_flow.insight.asked import Asked
+    from claude_flow.insight.evolution import evolution as look
+    from claude_flow.insight.page import evolution as page
+
+    answer = look(Asked(path, sequence), temporal_analysis, pattern_identification, seed)
+    options.write_page(output, answer, "attention-evolution", html, page(answer))
+    tables: list[Table] = []
+    for title, key, names in (
+        ("Entropy over time", "trends", ["layer", "head", "mean_entropy", "trend", "p_corrected", "significant"]),
+        ("Changes", "changes", ["layer", "head", "step", "moved", "limit"]),
+        ("What stays", "patterns", ["layer", "head", "says", "excess", "deviation"]),
+    ):
+        if key in answer:
+            rows = [[row[name] for name in names] for row in answer[key]]
+            tables.append((title, names, rows) if rows else (title, ["", ""], [["nothing", ""]]))
+    if "clusters" in answer:
+        tables.append(("Heads that are alike", ["", ""], [["; ".join(names), ""] for names in answer["clusters"]]))
+    output.result(answer, [*tables, ("Take care", ["", ""], [[answer["caveat"], ""]])])

@@ -14,8 +14,10 @@ from typing import Any, Protocol, TypeVar
 
 import click
 
+from claude_flow import files, registry
 from claude_flow.cli import params
 from claude_flow.cli.output import Output
+from claude_flow.errors import InputError
 
 __all__ = [
     "Option",
@@ -28,14 +30,17 @@ __all__ = [
     "duration",
     "explain_decision",
     "html",
+    "is_page",
     "isa",
     "metrics",
     "model",
     "output",
+    "page",
     "precision",
     "seed",
     "threads",
     "time_budget",
+    "write_page",
 ]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -84,6 +89,28 @@ def html() -> Option:
     return click.option(
         "--html", type=click.Path(path_type=Path), help="Write the report with plots to this file .html too."
     )
+
+
+def page() -> Option:
+    """``--html``: the page that a command writes anyhow."""
+    return click.option(
+        "--html", type=click.Path(path_type=Path), show_default="reports/ in the workspace", help="Where the page goes."
+    )
+
+
+def is_page(html: Path | None) -> None:
+    """Refuse a page of another kind: :class:`InputError`."""
+    if html is not None and html.suffix != ".html":
+        raise InputError(f"{html}: the page is a file .html")
+
+
+def write_page(output: Output, answer: dict[str, Any], what: str, html: Path | None, text: str) -> None:
+    """Write the page about ``answer["model"]``, by default into the workspace, and say where it is."""
+    file = html or registry.workspace() / "reports" / f"{what}-{answer['model'].replace('/', '-')}.html"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    files.atomic_write(file, text)
+    answer["page"] = str(file)
+    output.note(f"{file} is written")
 
 
 def chart() -> Option:

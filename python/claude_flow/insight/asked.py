@@ -12,7 +12,7 @@ from claude_flow import model as models
 from claude_flow import networks, registry, requests
 from claude_flow.data import views
 from claude_flow.errors import InputError
-from claude_flow.networks.inputs import Item
+from claude_flow.networks.inputs import Item, Knob
 from claude_flow.values import did_you_mean, json_argument
 
 __all__ = ["Asked", "typical"]
@@ -30,8 +30,9 @@ def typical(network: str) -> str:
 class Asked:
     """A model in the engine, and groups of requests to it.
 
-    ``source`` is a view of requests, a file of requests (``.jsonl``), a file of one request (``.json``), or None: the
-    logged ones, filled up with simulated ones to 48. ``label`` says in words what they are.
+    ``source`` is a view of requests, files of requests (``.jsonl``) with commas between, a file of one request
+    (``.json``), or None: the logged ones, filled up with simulated ones to 48. ``label`` says in words what
+    they are.
     """
 
     def __init__(self, path: Path, source: str | None = None, most: int = 64) -> None:
@@ -49,11 +50,13 @@ class Asked:
         if (groups := views.requests(source, name)) is not None:
             found = {group: [r.input for r in rows if r.network == name] for group, rows in groups.items()}
         elif source.endswith(".jsonl"):
-            rows = [row for _, row in requests.read(Path(source))]
-            wrong = next((row for row in rows if isinstance(row, InputError)), None)
-            if wrong is not None:
-                raise wrong
-            found = {source: [r.input for r in rows if isinstance(r, requests.Request) and r.network == name]}
+            found = {}
+            for file in source.split(","):
+                rows = [row for _, row in requests.read(Path(file))]
+                wrong = next((row for row in rows if isinstance(row, InputError)), None)
+                if wrong is not None:
+                    raise wrong
+                found[file] = [r.input for r in rows if isinstance(r, requests.Request) and r.network == name]
         elif source.endswith(".json") or source.lstrip().startswith("{"):
             found = {"given": [json_argument(source)]}
         else:
@@ -81,6 +84,11 @@ class Asked:
         """A request as the model sees it; :class:`InputError` for one that it cannot answer."""
         item: Item = self._reader.item(request)
         return item
+
+    def knobs(self, item: Item) -> list[Knob]:
+        """The fields of a request that may be changed, with their ranges."""
+        found: list[Knob] = self._reader.knobs(item)
+        return found
 
     def scores(self, item: Item, rows: Array) -> NDArray[np.float64]:
         """Scores ``[B, decisions, options]`` of changed inputs ``rows [B, tokens, width]``, by the engine."""

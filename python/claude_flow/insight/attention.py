@@ -18,7 +18,7 @@ from claude_flow import statistics
 from claude_flow.errors import InputError
 from claude_flow.insight.data import Subject
 
-__all__ = ["CAVEAT", "attention", "layers"]
+__all__ = ["CAVEAT", "attention", "layers", "parts_of", "weights_of"]
 
 CAVEAT = "attention weights are not importance: see how far they agree with blanking a token"
 
@@ -34,11 +34,11 @@ def attention(
     Raises:
         InputError: the network has no self-attention, or no such layer or head.
     """
-    parts = _parts(subject)
+    parts = parts_of(subject.module, subject.name)
     _within("layer", wanted, len(parts), subject.name)
     _within("head", heads, parts[0].heads, subject.name)
     x, names = _longest(subject)
-    weights = _weights(subject.module, parts, x)
+    weights = weights_of(subject.module, parts, x)
     received = np.stack([w.mean(0) for w in weights])
     rollout = np.eye(len(names))
     for matrix in received:
@@ -70,13 +70,14 @@ def attention(
 
 def layers(subject: Subject) -> int:
     """How many layers of self-attention there are; :class:`InputError` if none."""
-    return len(_parts(subject))
+    return len(parts_of(subject.module, subject.name))
 
 
-def _parts(subject: Subject) -> list[Any]:
-    parts: list[Any] = [part for part in subject.module.modules() if hasattr(part, "qkv") and hasattr(part, "heads")]
+def parts_of(module: nn.Module, name: str) -> list[Any]:
+    """The blocks with self-attention, in order; :class:`InputError` if the model ``name`` has none."""
+    parts: list[Any] = [part for part in module.modules() if hasattr(part, "qkv") and hasattr(part, "heads")]
     if not parts:
-        raise InputError(f"{subject.name} has no self-attention layer to show")
+        raise InputError(f"{name} has no self-attention layer to show")
     return parts
 
 
@@ -98,8 +99,8 @@ def _longest(subject: Subject) -> tuple[Tensor, list[str]]:
     return best
 
 
-def _weights(module: nn.Module, parts: list[Any], x: Tensor) -> list[NDArray[np.float64]]:
-    """Per layer the weights ``[heads, T, T]``."""
+def weights_of(module: nn.Module, parts: list[Any], x: Tensor) -> list[NDArray[np.float64]]:
+    """Per layer the weights ``[heads, T, T]`` on one item ``x`` ``[1, T, width]``."""
     found: dict[int, Tensor] = {}
 
     def hook(layer: int) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-__all__ = ["document", "features", "lines_svg", "page"]
+__all__ = ["boundaries", "comparison", "document", "evolution", "features", "lines_svg", "page"]
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2330; --paper: #f7f8fa; --heat: 31 95 191; --line: #d5dae3; }
@@ -21,6 +21,9 @@ th { font-size: .8rem; font-weight: 600; text-align: left; white-space: nowrap; 
 h2 { font-size: 1.1rem; margin: 1.6rem 0 .4rem; } .plain { background: none; padding: 0 .6rem; text-align: left; }
 .bar { background: none; width: 16rem; } .bar i { display: block; height: .9rem; background: rgb(var(--heat)); }
 svg { max-width: 100%; height: auto; } svg text { fill: var(--ink); font-size: 12px; }
+.many { display: flex; flex-wrap: wrap; gap: 1rem; } figure { margin: 0; } figcaption { font-weight: 600; }
+input[type=range] { width: 20rem; vertical-align: middle; accent-color: rgb(var(--heat)); }
+.dot { fill: rgb(var(--heat)); fill-opacity: .55; } .box { fill: none; stroke: var(--ink); }
 .line0, .line1 { fill: none; stroke: rgb(var(--heat)); stroke-width: 2.5; }
 .line1 { stroke: var(--ink); stroke-dasharray: 5 4; stroke-width: 1.5; }
 """
@@ -50,6 +53,31 @@ function show() {
   }))));
 }
 at("view").addEventListener("input", show);
+show();
+"""
+
+_VERIFIED = {True: "", False: " (not verified)"}
+_EVOLUTION = """
+const { kinds, heads } = JSON.parse(document.getElementById("data").textContent);
+const tables = [...document.querySelectorAll(".blocks")], step = document.getElementById("step");
+const make = (tag, text) => Object.assign(document.createElement(tag), { textContent: text });
+function show() {
+  document.getElementById("which").textContent = step.value;
+  tables.forEach((table, i) => {
+    const blocks = heads[i][step.value - 1], top = make("tr", "");
+    top.append(make("th", "from \\u2193 to \\u2192"), ...kinds.map((kind) => make("th", kind)));
+    table.replaceChildren(top, ...kinds.map((from, a) => {
+      const row = make("tr", "");
+      row.append(make("th", from), ...kinds.map((to, b) => {
+        const cell = make("td", `${blocks[a][b] > 0 ? "+" : ""}${Math.round(100 * blocks[a][b])}%`);
+        cell.style.setProperty("--p", Math.min(1, Math.abs(blocks[a][b]) * 2));
+        return cell;
+      }));
+      return row;
+    }));
+  });
+}
+step.addEventListener("input", show);
 show();
 """
 
@@ -107,6 +135,116 @@ def features(answer: dict[str, Any]) -> str:
     told = f"{answer['data']}. {answer['method']}, baseline {answer['baseline']}. Explained is {answer['explained']}."
     title = f"What the choices of {answer['model']} rest on"
     return document(title, f"<p>{escape(told)}{error} {escape(about['note'])}.</p>{''.join(parts)}")
+
+
+def boundaries(answer: dict[str, Any]) -> str:
+    """The page of a :func:`claude_flow.insight.boundaries.boundaries`."""
+    flat = answer["projection"]
+    names = list(dict.fromkeys(flat["becomes"]))
+    points, (one, other) = flat["points"], flat["explained"]
+    (left, right), (low, high) = ((min(axis), max(axis)) for axis in zip(*points, strict=True))
+    width, height = 640, 400
+
+    def place(point: Sequence[float]) -> tuple[float, float]:
+        x, y = (point[0] - left) / ((right - left) or 1), (point[1] - low) / ((high - low) or 1)
+        return 12 + x * (width - 24), 12 + (1 - y) * (height - 24)
+
+    shapes = ("circle", "square", "cross")
+    drawn = []
+    for point, name in [*zip(points[1:], flat["becomes"][1:], strict=True), (points[0], flat["becomes"][0])]:
+        x, y = place(point)
+        kind = min(names.index(name), 2)
+        drawn.append(_mark(shapes[kind], x, y, 3.2))
+    x, y = place(points[0])
+    drawn.append(f"<circle class=line1 cx={x:.1f} cy={y:.1f} r=9 />")
+    marks = ("\u25cf", "\u25a0", "\u00d7")
+    legend = ", ".join(f"{marks[min(i, 2)]} {escape(name)}" for i, name in enumerate(names[:6]))
+    axes = "; ".join(f"axis {i}: {escape(', '.join(names))}" for i, names in enumerate(flat["axes"], 1))
+    picture = (
+        f"<svg viewBox='0 0 {width} {height}' width={width} role=img aria-label='projection'>{''.join(drawn)}</svg>"
+    )
+    rows = "".join(
+        f"<tr><th>{escape(row['decision'])}</th><td class=plain>{escape(row['choice'])}</td>"
+        f"<td class=plain>{_number(row['radius'])}</td><td class=plain>{_number(row['held'])}</td><td class=plain>"
+        f"{'<br>'.join(escape(c['says'] + _VERIFIED[c['verified']]) for c in row['counterfactuals'])}"
+        f"</td></tr>"
+        for row in answer["decisions"][:100]
+    )
+    head = "<tr><th>decision</th><th>now</th><th>radius</th><th>held</th><th>nearest changes that turn it</th></tr>"
+    share = answer["verified"]["share"]
+    told = "no change was found" if share is None else f"{share:.0%} of the changes verified by answering anew"
+    return document(
+        f"Where the decisions of {answer['model']} turn",
+        f"<p>{escape(answer['data'])}. {escape(answer['method'])}; {told}. Radius: the nearest change found, fields "
+        f"measured by their allowed range. Held: share of the points around the request that keep the decision.</p>"
+        f"<h2>What {escape(flat['decision'])} becomes around the first request</h2><p>{legend}. Ringed: the request. "
+        f"Two principal components, {one:.0%} and {other:.0%} of the spread. {axes}.</p>{picture}"
+        f"<h2>Decisions</h2><div class=scroll tabindex=0><table>{head}{rows}</table></div>",
+    )
+
+
+def comparison(answer: dict[str, Any]) -> str:
+    """The page of a :func:`claude_flow.insight.compare.compare`: a heat map of the units that differ most."""
+    one, other = (f"{g['name']} ({g['requests']} requests, {g['tokens']:.1f} tokens)" for g in answer["groups"])
+    most = max((layer["largest_effect"] for layer in answer["layers"]), default=1) or 1
+    parts = []
+    for layer in answer["layers"]:
+        cells = "".join(
+            f"<td style='--p:{min(1, abs(unit['effect']) / most):.3f}' title='unit {unit['unit']}: "
+            f"{unit['means'][0]:.4g} and {unit['means'][1]:.4g}'>{unit['effect']:+.1f}</td>"
+            for unit in layer["shown"]
+        )
+        p = "-" if layer["p_corrected"] is None else f"{layer['p_corrected']:.3g}"
+        parts.append(f"<tr><th>{escape(layer['layer'])}</th><td class=plain>{p}</td>{cells}</tr>")
+    return document(
+        f"Activations of {answer['model']}, two groups of requests",
+        f"<p>{escape(one)} against {escape(other)}. A row is a layer, a cell one of its units that differ most: "
+        f"the difference of the groups' means in deviations, above 0 where the first is larger; p is corrected "
+        f"for units and layers. Take care: {escape(answer['note'])}.</p><div class=scroll tabindex=0><table>"
+        f"<tr><th>layer</th><th>p</th><th colspan=24>units, most different first</th></tr>"
+        f"{''.join(parts)}</table></div>",
+    )
+
+
+def evolution(answer: dict[str, Any]) -> str:
+    """The page of an :func:`claude_flow.insight.evolution.evolution`: small multiples, and a slider over time."""
+    multiples = "".join(
+        f"<figure><figcaption>layer {head['layer']}, head {head['head']}</figcaption>"
+        f"{lines_svg([('entropy', head['entropy'])], 260, 110)}<table class=blocks></table></figure>"
+        for head in answer["heads"]
+    )
+    told = [
+        f"layer {p['layer']}, head {p['head']}: {p['says']} ({p['excess']:+.0%})" for p in answer.get("patterns", ())
+    ]
+    told += [
+        f"layer {c['layer']}, head {c['head']} changes at request {c['step']} by {c['moved']:.0%}"
+        for c in answer.get("changes", ())
+    ]
+    told += [f"alike: {'; '.join(cluster)}" for cluster in answer.get("clusters", ()) if len(cluster) > 1]
+    found = "".join(f"<li>{escape(line)}</li>" for line in told[:40])
+    steps = len(answer["steps"])
+    return document(
+        f"How attention of {answer['model']} changes over time",
+        f"<p>{escape(answer['data'])}. Take care: {escape(answer['caveat'])}. Lines: entropy (1: spread over all). "
+        f"Tables: how much more (+) or less of its attention a kind of token gives to another than their number "
+        f"explains, at the request chosen.</p><p><label>Request <output id=which>1</output> of {steps} "
+        f"<input id=step type=range min=1 max={steps} value=1></label></p><div class=many>{multiples}</div>"
+        f"<h2>What stays, what changes</h2><ul>{found or '<li>nothing stands out</li>'}</ul>",
+        {"kinds": answer["kinds"], "heads": [head["excess"] for head in answer["heads"]]},
+        _EVOLUTION,
+    )
+
+
+def _mark(shape: str, x: float, y: float, r: float) -> str:
+    if shape == "circle":
+        return f"<circle class=dot cx={x:.1f} cy={y:.1f} r={r} />"
+    if shape == "square":
+        return f"<rect class=box x={x - r:.1f} y={y - r:.1f} width={2 * r} height={2 * r} />"
+    return f"<path class=line1 d='M{x - r:.1f} {y - r:.1f}l{2 * r} {2 * r}m0 {-2 * r}l{-2 * r} {2 * r}' />"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"
 
 
 def lines_svg(lines: Sequence[tuple[str, Sequence[float]]], width: int = 560, height: int = 220) -> str:
