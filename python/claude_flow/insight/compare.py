@@ -46,8 +46,8 @@ def compare(asked: Asked, test: bool = True, alpha: float = 0.05, seed: int = 0)
     for layer, p in zip(layers, corrected, strict=True):
         layer["p_corrected"] = float(p) if test else None
         layer["differs"] = bool(p <= alpha) if test else None
-    sizes = [len(item.tokens) for item in items]
-    tokens = [float(np.mean(np.array(sizes)[side])) for side in (first, ~first)]
+    lengths = np.array([len(item.tokens) for item in items])
+    tokens = [float(lengths[side].mean()) for side in (first, ~first)]
     return {
         "model": asked.name,
         "data": asked.label,
