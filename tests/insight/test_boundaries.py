@@ -45,7 +45,11 @@ def test_the_command_says_what_turns_a_decision(tmp_path: Path, capsys: pytest.C
     assert main([*line, "--perturbation-method", "line-search", "--format", "json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["turned"]["of"] == 2
-    assert "turns task-00" in found["decisions"][0]["counterfactuals"][0]["says"]
+    assert [row["decision"] for row in found["decisions"]] == ["task-001", "task-002"]
+    for row in found["decisions"]:
+        told = row["counterfactuals"]
+        assert all(f"turns {row['decision']} from {row['choice']} to " in one["says"] for one in told)
+        assert told or row["radius"] is None or row["held"] < 1  # nothing alone turns it, and that is said
     text = html.read_text("utf-8")
     assert "http" not in text
     assert "</svg>" in text
