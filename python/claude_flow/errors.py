@@ -49,7 +49,9 @@ class MissingExtra(ClaudeFlowError, ImportError):
 #: modules of another name than what is installed
 _DISTRIBUTIONS = {
     "hdrh": "hdrhistogram",
+    "mlflow": "mlflow-skinny",
     "presidio_analyzer": "presidio-analyzer",
+    "prometheus_client": "prometheus-client",
     "sklearn": "scikit-learn",
 }
 

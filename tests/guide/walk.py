@@ -88,6 +88,21 @@ PROMISES = {
         ],
     ),
     "monitor training": Promise(["state", "metrics.0.name", "alerts"]),
+    "experiments setup": Promise(
+        ["tracking_uri", "artifacts.probe.delete", "artifacts.waiting_for"],
+        ["experiments/settings.json"],
+        lacking=_without("mlflow", "experiments"),
+    ),
+    "experiments log": Promise(["run", "delivered"], lacking=_without("mlflow", "experiments")),
+    "monitor production": Promise(
+        ["models.2.metrics.drift.note", "channels.2.needs"],
+        ["monitor/metrics.prom", "monitor/alert-rules.yml", "monitor/dashboard.json"],
+        lacking=_without("prometheus_client", "notify"),
+    ),
+    "maintain retrain-schedule": Promise(
+        ["looks.coordination-v3.triggers.2.value", "cron", "systemd"],
+        ["maintain/schedules.json", "maintain/audit.jsonl"],
+    ),
     "monitor drift": Promise(["verdict", "groups.coordination.inputs.verdict", "groups.coordination.inputs.reference"]),
     "validate cross-fold": Promise(_JUDGED),
     "validate time-series": Promise(_JUDGED),
@@ -170,6 +185,11 @@ BEFORE = {
         "claude-flow neural infer coordination --input swarm.json --save-request inference-requests.jsonl",
         "claude-flow neural infer prediction --task-description 'fix a flaky test' "
         "--save-request inference-requests.jsonl",
+    ),
+    "experiments log": (
+        "cp coordination-training-config.json training-config.json",
+        "cp $(ls .claude-flow/neural/models/coordination/*/card.json | head -1) training-results.json",
+        "mkdir model-checkpoints && cp .claude-flow/neural/runs/coordination/*.safetensors model-checkpoints/",
     ),
     "version create": (
         "claude-flow neural version create --model coordination-v3 --version 3.1.0 --changes 'the first'",

@@ -26,10 +26,18 @@ NEURAL: dict[str, tuple[str, str]] = {
         "claude_flow.cli.debug:group",
         "Look into a model: dead and saturated units, gradients that vanish or explode.",
     ),
+    "experiments": (
+        "claude_flow.cli.experiments:group",
+        "Keep what every run was given and what came out, and compare.",
+    ),
     "explain": ("claude_flow.cli.explain:group", "Show what a model's answers rest on."),
     "infer": (
         "claude_flow.cli.infer:group",
         "Ask a trained network: who takes which task, what to change, when it is done.",
+    ),
+    "maintain": (
+        "claude_flow.cli.maintain:group",
+        "Train models again when it is time, and deploy what is not worse.",
     ),
     "mcp": ("claude_flow.cli.mcp:mcp", "Offer the networks to agents as MCP tools."),
     "monitor": ("claude_flow.cli.monitor:group", "Watch training runs, drift, production."),

@@ -15,7 +15,10 @@ from claude_flow.values import did_you_mean
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-__all__ = ["Command", "Group"]
+__all__ = ["TRACKED", "Command", "Group"]
+
+#: groups of commands whose runs are kept where experiments are tracked
+TRACKED = ("train", "transfer", "optimize", "nas", "validate")
 
 
 def _set(context: click.Context, option: click.Parameter, value: Any) -> None:
@@ -53,6 +56,16 @@ class Command(click.Command):
                 help="Show the traceback of an error.",
             ),
         ]
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run it; where experiments are tracked, the run of some commands is kept (:mod:`claude_flow.cli.tracked`)."""
+        words = context.command_path.split()[2:]
+        if not words or words[0] not in TRACKED:
+            return super().invoke(context)
+        from claude_flow.cli.tracked import recorded
+
+        with recorded(context):
+            return super().invoke(context)
 
     def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands of the group of its name, then the examples, each as it would be typed."""

@@ -72,7 +72,7 @@ PYTHON: dict[str, Part] = {
     "watch": Part(
         "production: drift, alarms, retraining, tracking",
         f"{_LEARN} search compress insight run",
-        "pyarrow sklearn scipy",
+        "pyarrow sklearn mlflow boto3 botocore sqlalchemy apprise prometheus_client",
     ),
     "report": Part("tables, pages, charts, progress", _GROUND, "matplotlib rich"),
     "cli": Part("the commands", "*", "click rich uvicorn"),

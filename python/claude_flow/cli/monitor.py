@@ -22,7 +22,11 @@ __all__ = ["group"]
 group = Group(
     "monitor",
     members={
-        "drift": ("claude_flow.cli.drift:drift", "Tell whether what is asked has moved away from what was learned.")
+        "drift": ("claude_flow.cli.drift:drift", "Tell whether what is asked has moved away from what was learned."),
+        "production": (
+            "claude_flow.cli.production:production",
+            "Watch models in production, from the requests that this workspace logged, until Ctrl-C.",
+        ),
     },
     help="Watch training runs, drift, production.",
 )

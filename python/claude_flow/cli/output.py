@@ -92,6 +92,7 @@ class Output:
         self.format = FORMATS[0]
         self.debug = False
         self.exit_code = 0
+        self.value: Any = None  # of the last result
 
     def result(self, value: Any, tables: Sequence[Table]) -> None:
         """Write the result once: ``value`` as JSON, or ``tables``, as ``--format`` says.
@@ -99,6 +100,7 @@ class Output:
         In ``value`` numpy scalars and arrays, tuples and paths become plain JSON; a float that is not finite
         becomes null.
         """
+        self.value = value
         if self.format == "json":
             escaped = (getattr(sys.stdout, "encoding", None) or "ascii").lower().replace("-", "") != "utf8"
             print(json.dumps(plain(value), indent=2, ensure_ascii=escaped))  # \U0001f680 of backslashreplace is no JSON

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import click
@@ -16,14 +15,6 @@ from claude_flow.errors import InputError
 __all__ = ["group"]
 
 group = Group("version", help="Choose which version of a model its name means.")
-_FAMILY = re.compile(r"(.+)-v\d+")
-
-
-def _family(model: str) -> str:
-    """The family of a model's name: coordination of coordination-v3; another name is its own."""
-    name = model.partition("/")[0]
-    match = _FAMILY.fullmatch(name)
-    return match.group(1) if match and match.group(1) in networks.NETWORKS else name
 
 
 @group.command(
@@ -62,7 +53,7 @@ def create(
     with nothing kept, when --backward-compatibility is asked for and not given.
     """
     path = registry.model_path(model)
-    name = family or _family(registry.model_name(path) if path.parent.parent.name else model)
+    name = family or networks.family(registry.model_name(path) if path.parent.parent.name else model)
     checks: list[Any] = []
     if compatibility_check or backward_compatibility:
         from claude_flow.evaluate.compatibility import compare

@@ -9,11 +9,13 @@
 
 from __future__ import annotations
 
+import re
+
 from claude_flow.errors import InputError
 from claude_flow.networks.network import Network, Option
 from claude_flow.values import did_you_mean
 
-__all__ = ["NETWORKS", "Network", "Option", "get"]
+__all__ = ["NETWORKS", "Network", "Option", "family", "get"]
 
 _TRAIN_COORDINATION = """\
 claude-flow neural train coordination \\
@@ -81,6 +83,20 @@ NETWORKS: dict[str, Network] = {
         ),
     )
 }
+
+
+_FAMILY = re.compile(r"(.+)-v\d+")
+
+
+def family(model: str) -> str:
+    """The family of a model's name: coordination of coordination-v3; another name is its own.
+
+    >>> family("coordination-v3"), family("mine-v3"), family("coordination/3.1.0")
+    ('coordination', 'mine-v3', 'coordination')
+    """
+    name = model.partition("/")[0]
+    match = _FAMILY.fullmatch(name)
+    return match.group(1) if match and match.group(1) in NETWORKS else name
 
 
 def get(name: str) -> Network:

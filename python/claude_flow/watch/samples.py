@@ -21,7 +21,7 @@ from claude_flow.errors import InputError, require
 from claude_flow.requests import Request
 from claude_flow.values import did_you_mean
 
-__all__ = ["Column", "Sample", "aligned", "flatten", "of_requests", "pair", "rows"]
+__all__ = ["Column", "Sample", "aligned", "before", "flatten", "of_requests", "pair", "rows"]
 
 Array = NDArray[np.float64]
 _TIMES = ("time", "timestamp", "submitted", "start", "end", "date")
@@ -160,10 +160,10 @@ def pair(
         raise InputError(f"{stream} holds no request{f' to {network}' if network else ''}")
     found = {}
     for name in sorted(groups):
-        before, what = _before(reference, name)
+        earlier, what = before_requests(reference, name)
         own = groups[name]
         found[name] = (
-            of_requests(before, what, lambda request: request.input),
+            of_requests(earlier, what, lambda request: request.input),
             of_requests(own, f"{len(own)} requests of {stream}", lambda request: request.input),
         )
     return found
@@ -199,7 +199,13 @@ def _place(name: str) -> Path:
     return folder
 
 
-def _before(reference: str, network: str) -> tuple[list[Request], str]:
+def before(reference: str, network: str) -> Sample:
+    """What a network's requests are compared with: those that the reference stands for."""
+    found, what = before_requests(reference, network)
+    return of_requests(found, what, lambda request: request.input)
+
+
+def before_requests(reference: str, network: str) -> tuple[list[Request], str]:
     """The requests that a reference stands for, and what they are in words."""
     given = _asked(reference, network)
     if given is not None:
