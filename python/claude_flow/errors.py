@@ -53,6 +53,8 @@ _DISTRIBUTIONS = {
     "presidio_analyzer": "presidio-analyzer",
     "prometheus_client": "prometheus-client",
     "sklearn": "scikit-learn",
+    "tree_sitter": "tree-sitter",
+    "tree_sitter_python": "tree-sitter-python",
 }
 
 

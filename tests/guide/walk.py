@@ -144,6 +144,16 @@ PROMISES = {
     ),
     "train incremental": Promise(["this.forgetting", "fine-tuning.forgetting"], ["models/coordination-v3/*/card.json"]),
     "train meta": Promise(["held_out_tasks.this.loss"], ["models/coordination-meta/*/model.safetensors"]),
+    "train multimodal": Promise(
+        ["held_out.text-to-code-recall@10", "held_out.diagrams-to-text+code-recall@10", "baselines.bm25"],
+        ["datasets/functions/functions.parquet", "models/multimodal/*/model.safetensors"],
+        lacking=_without("tree_sitter", "multimodal"),
+    ),
+    "transfer cross-modal": Promise(
+        ["accuracy.zero-shot", "accuracy.few-shot", "accuracy.largest class", "retrieval.chance"],
+        ["models/text-to-diagrams/*/card.json"],
+        lacking=_without("tree_sitter", "multimodal"),
+    ),
     "infer batch": Promise(["answered", "by_network.coordination", "by_network.prediction"]),
     "infer distributed": Promise(
         ["answered", "nodes.2.requests", "nodes.0.expected_seconds", "where"], lacking=_without("ray", "distributed")

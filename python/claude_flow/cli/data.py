@@ -14,7 +14,16 @@ from claude_flow.cli.output import Output, Table
 
 __all__ = ["group"]
 
-group = Group("data", help="Collect a swarm's logs and prepare them for training.")
+group = Group(
+    "data",
+    help="Collect a swarm's logs and prepare them for training.",
+    members={
+        "functions": (
+            "claude_flow.cli.multimodal:functions",
+            "Make a dataset of functions: docstring, code, call graph.",
+        )
+    },
+)
 
 SWARM_LOGS = "swarm-logs"
 SIMULATOR = "simulator"

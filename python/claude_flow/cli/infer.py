@@ -104,5 +104,6 @@ group = NetworkGroup(
     members={
         "batch": ("claude_flow.cli.batch:batch", "Answer a file of requests of all kinds."),
         "distributed": ("claude_flow.cli.distributed:distributed", "Answer requests on several nodes."),
+        "multimodal": ("claude_flow.cli.multimodal:infer", "Find functions by words, code or call graph."),
     },
 )

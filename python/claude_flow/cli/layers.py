@@ -31,7 +31,7 @@ class Part(NamedTuple):
 _GROUND = "errors values files schema statistics registry"
 _FILE = f"{_GROUND} modelfile lowering"
 _RUN = f"{_FILE} _core engine ops model runtime wasm nets export networks requests"
-_LEARN = f"{_RUN} data environments train evaluate measure report"
+_LEARN = f"{_RUN} data environments modalities train evaluate measure report"
 
 PYTHON: dict[str, Part] = {
     "__init__": Part("`claude_flow.load` and what else is public, on first use", "model engine ops nets export"),
@@ -56,13 +56,18 @@ PYTHON: dict[str, Part] = {
     "export": Part("a torch module to a model file", f"{_FILE} nets networks"),
     "networks": Part("one folder per network, one row each", f"{_RUN} data evaluate environments", "pyarrow"),
     "environments": Part("a swarm to act in, rules, reward functions", "errors values", "gymnasium scipy"),
+    "modalities": Part(
+        "text, code and diagrams of functions: read, as numbers, found",
+        f"{_FILE} _core",
+        "pyarrow tree_sitter tree_sitter_python",
+    ),
     "requests": Part("requests as lines: files of them, and the workspace's log", f"{_GROUND} networks"),
     "data": Part(
         "logs to tables to tensors",
         f"{_GROUND} modelfile networks requests report",
         "pyarrow pandera spacy presidio_analyzer sklearn",
     ),
-    "train": Part("the one training loop, and the recipes on it", _LEARN, "tensorboard scipy opacus"),
+    "train": Part("the one training loop, and the recipes on it", _LEARN, "tensorboard scipy opacus sklearn"),
     "compress": Part("smaller or faster models: quantized, pruned, distilled, prepacked", f"{_LEARN} studies", "onnx"),
     "search": Part("architecture search", _LEARN, "optuna scipy"),
     "insight": Part("explanations and debugging", _LEARN, "captum sklearn"),

@@ -189,5 +189,6 @@ group = NetworkGroup(
         "incremental": ("claude_flow.cli.recipes:incremental", "Learn new data without forgetting what came before."),
         "reinforcement": ("claude_flow.cli.reinforcement:reinforcement", "Learn what to command by acting."),
         "meta": ("claude_flow.cli.recipes:meta", "Learn weights from which few examples of a new project go far."),
+        "multimodal": ("claude_flow.cli.multimodal:train", "Align text, code and diagrams in one space."),
     },
 )

@@ -13,7 +13,16 @@ from claude_flow.cli.output import Output, Table
 
 __all__ = ["group"]
 
-group = Group("transfer", help="Go on from a trained model on another domain's data.")
+group = Group(
+    "transfer",
+    help="Go on from a trained model on another domain's data.",
+    members={
+        "cross-modal": (
+            "claude_flow.cli.multimodal:cross_modal",
+            "Carry what was learned in one modality over to another.",
+        )
+    },
+)
 
 
 @group.itself(

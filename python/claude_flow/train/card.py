@@ -59,7 +59,8 @@ def finish(
     }
     card |= metadata.pop("card", {})
     if store:
-        export.save(run.module, run_dir / "model.safetensors", metadata={**metadata, "provenance": card})
+        write = getattr(source, "export", export.save)  # what is no network of the list knows how it is written
+        write(run.module, run_dir / "model.safetensors", metadata={**metadata, "provenance": card})
         atomic_write(run_dir / "card.json", json.dumps(card, indent=2) + "\n")
     return card
 

@@ -1,0 +1,422 @@
+"""One space for text, code and diagrams: an encoder for each, aligned so that what belongs together lies together.
+
+Contrastive alignment is the symmetric InfoNCE of Radford et al. 2021 (arXiv 2103.00020) over every pair of modalities,
+and between each modality and the fusion of the others. An item's missing modality is a row of zeros, which the encoders
+map to zeros, so the fusion of what is there needs no mask, in training and on the engine alike.
+
+Rare names decide much of such a search, and no vector of a few hundred numbers keeps them. So a similarity has two
+terms, mixed by a learned weight: of the vectors, and of the words themselves, whose weights per modality are learned by
+the same loss (as learned sparse retrieval does: Zamani et al. 2018, Formal et al. 2021, arXiv 2107.05720).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations, permutations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from claude_flow import modelfile
+from claude_flow.errors import InputError, require
+from claude_flow.lowering import GELU, Lowering
+from claude_flow.modalities import COMBINED, chosen, dataset, features, retrieval
+from claude_flow.modelfile import PER_ITEM, ModelFile
+from claude_flow.train import run
+from claude_flow.train.config import TrainingConfig
+from claude_flow.train.recipes.aligned import LOSSES, Batch, alignment
+from claude_flow.train.run import Trained
+from claude_flow.train.start import data_hash
+
+__all__ = ["AUGMENTATION", "FUSION", "Data", "Net", "Sizes", "read", "train"]
+
+FUSION = ("late-fusion", "early-fusion")
+AUGMENTATION = ("cross-modal", "none")
+_DROPPED, _MIXED, _MIX = 0.15, 0.3, 0.3  # words left out; items mixed with another modality, and how much of it
+#: multiples of the learning rate: a vector for each word learns the training packages by heart if it may
+_SHARES = {
+    **dict.fromkeys(("norm", "scale", "gain", "length", "mix"), 1.0),
+    **dict.fromkeys(("first", "second"), 0.1),
+    **dict.fromkeys(("words", "picture"), 0.02),
+}
+_JUDGED = 3000  # items among which one is to be found, at most
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The sizes of a model."""
+
+    modalities: tuple[str, ...]
+    fusion: str = FUSION[0]
+    width: int = 256
+    layers: int = 1
+    words: bool = True
+
+
+class Net(nn.Module):
+    """Bags of words and pictures to one vector [B, width] for each set of modalities.
+
+    h = x W (W alike for all modalities at first, so that equal words begin as equal vectors), then per layer
+    h <- h + B gelu(A h), then e = norm(h). Late fusion has layers for each modality and sums the e; early fusion sums
+    the h and has layers once.
+    """
+
+    def __init__(self, config: Sizes) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width
+        shared = torch.randn(features.BUCKETS, width) / width**0.5
+        self.words = nn.ParameterDict({name: nn.Parameter(shared.clone()) for name in config.modalities})
+        if "diagrams" in config.modalities:
+            pixels = features.WIDTHS["diagrams"] - features.BUCKETS
+            self.picture = nn.Parameter(torch.randn(pixels, width) * 0.1 / (pixels * width) ** 0.5)
+        blocks = config.modalities if config.fusion == "late-fusion" else ("fused",)
+
+        def linears() -> nn.ModuleList:
+            return nn.ModuleList([nn.Linear(width, width, bias=False) for _ in range(config.layers)])
+
+        self.first = nn.ModuleDict({name: linears() for name in blocks})
+        self.second = nn.ModuleDict({name: linears() for name in blocks})
+        self.norm = nn.ModuleDict({name: nn.LayerNorm(width, bias=False) for name in blocks})
+        for parameter in self.second.parameters():
+            nn.init.zeros_(parameter)
+        self.scale = nn.Parameter(torch.tensor(3.0))  # log of the similarities' factor, 1 / temperature
+        if config.words:
+            self.gain = nn.ParameterDict({m: nn.Parameter(torch.zeros(features.BUCKETS)) for m in config.modalities})
+            self.length = nn.ParameterDict({m: nn.Parameter(torch.zeros(())) for m in config.modalities})
+            self.mix = nn.Parameter(torch.tensor(0.0))  # logit of the vectors' part
+
+    def sums(self, batch: Batch, name: str, drop: float = 0.0) -> Tensor:
+        """h of one modality [B, width]; ``drop``: the share of words left out."""
+        weights = F.dropout(batch[f"weights.{name}"], drop) if drop else batch[f"weights.{name}"]
+        ids, starts = batch[f"ids.{name}"], batch[f"starts.{name}"]
+        h = F.embedding_bag(ids, self.words[name], starts, mode="sum", per_sample_weights=weights)
+        return h + batch["pictures"] @ self.picture if name == "diagrams" else h
+
+    def fused(self, h: Mapping[str, Tensor]) -> Tensor:
+        """The unit vectors of items that have the modalities of ``h``."""
+        if self.config.fusion == "late-fusion":
+            e = torch.stack([self._block(name, part) for name, part in h.items()]).sum(dim=0)
+        else:
+            e = self._block("fused", torch.stack(list(h.values())).sum(dim=0))
+        return F.normalize(e, dim=1)
+
+    def terms(self, batch: Batch, name: str) -> Tensor:
+        """The learned weights of one modality's words, as ``weights.NAME`` of the batch."""
+        ids, sizes = batch[f"ids.{name}"], batch[f"sizes.{name}"]
+        long = torch.repeat_interleave(torch.log(sizes.clamp(min=1) / 64.0), sizes)
+        return batch[f"weights.{name}"] * torch.exp(self.gain[name][ids] + self.length[name] * long)
+
+    def shared(self, batch: Batch, a: str, b: str, drop: float = 0.0) -> Tensor:
+        """Similarity in words [B of a, B of b]."""
+        count = len(batch[f"sizes.{a}"])
+        item = torch.repeat_interleave(torch.arange(count, device=self.scale.device), batch[f"sizes.{a}"])
+        ours, theirs = F.dropout(self.terms(batch, a), drop), F.dropout(self.terms(batch, b), drop)
+        table = torch.zeros(features.BUCKETS, count, device=ours.device).index_put((batch[f"ids.{a}"], item), ours)
+        ids, starts = batch[f"ids.{b}"], batch[f"starts.{b}"]
+        return F.embedding_bag(ids, table, starts, mode="sum", per_sample_weights=theirs).T
+
+    def _block(self, name: str, h: Tensor) -> Tensor:
+        for a, b in zip(self.first[name], self.second[name], strict=True):  # type: ignore[call-overload]
+            h = h + b(F.gelu(a(h)))
+        found: Tensor = self.norm[name](h)
+        return found
+
+
+class Data:
+    """A dataset of functions as the training data of the one loop."""
+
+    splits = dataset.PARTS
+
+    def __init__(
+        self,
+        name: str,
+        modalities: Sequence[str],
+        *,
+        fusion: str = FUSION[0],
+        alignment_loss: str = "contrastive",
+        augmentation: str = AUGMENTATION[0],
+        seed: int = 0,
+    ) -> None:
+        self.modalities = chosen(modalities)
+        for value, known, what in (
+            (fusion, FUSION, "fusion strategy"),
+            (alignment_loss, LOSSES, "alignment loss"),
+            (augmentation, AUGMENTATION, "data augmentation"),
+        ):
+            if value not in known:
+                raise InputError(f"there is no {what} {value!r}: it is one of {', '.join(known)}")
+        self._fusion, self._loss, self._augmentation = fusion, alignment_loss, augmentation
+        folder, self.table, raw = dataset.load(name)
+        self.fingerprint = data_hash(folder)
+        self.package = np.unique(self.table["package"], return_inverse=True)[1]
+        self.rows = dataset.parts(self.table["package"], seed)
+        for part, rows in self.rows.items():
+            if len(rows) < 2:
+                raise InputError(f"{name}: its {part} part has fewer than two functions; collect more packages")
+        self.idf = {m: features.document_frequency(raw[m].take(self.rows["train"])) for m in self.modalities}
+        self.bags = {m: raw[m].scaled(self.idf[m]) for m in self.modalities}
+
+    def module(self, config: dict[str, Any]) -> Net:
+        """The encoders."""
+        return Net(Sizes(self.modalities, self._fusion, **config))
+
+    def batch(self, rows: NDArray[np.int64]) -> Batch:
+        """The items ``rows`` as tensors."""
+        found: Batch = {}
+        for name, bags in self.bags.items():
+            part = bags.take(rows)
+            found |= {f"ids.{name}": torch.from_numpy(part.ids), f"weights.{name}": torch.from_numpy(part.weights)}
+            found[f"starts.{name}"] = torch.from_numpy(part.starts[:-1])
+            found[f"sizes.{name}"] = torch.from_numpy(np.diff(part.starts))
+            if name == "diagrams":
+                found["pictures"] = torch.from_numpy(part.pictures)
+        return found
+
+    def batches(self, split: str, batch_size: int, generator: np.random.Generator) -> Iterator[Batch]:
+        """The items in a random order, so many of one package side by side: those are hard to tell apart.
+
+        A last one alone has nothing to be told from and is not trained on.
+        """
+        order = generator.permutation(self.rows[split])
+        order = order[np.argsort(self.package[order], kind="stable")]
+        side = max(1, batch_size // 4)
+        chunks = [order[first : first + side] for first in range(0, len(order), side)]
+        order = np.concatenate([chunks[i] for i in generator.permutation(len(chunks))])
+        for first in range(0, len(order), batch_size):
+            if len(rows := order[first : first + batch_size]) > 1 or split != "train":
+                yield self.batch(rows)
+
+    def loss(self, module: nn.Module, batch: Batch) -> Tensor:
+        """The mean alignment loss over the pairs of modalities, and of each with the fusion of the others."""
+        net: Any = module
+        cross = module.training and self._augmentation == "cross-modal"
+        h = {name: net.sums(batch, name, _DROPPED if cross else 0.0) for name in self.modalities}
+        views = {name: net.fused({name: part}) for name, part in (_mixed(h) if cross else h).items()}
+        similar = {(a, b): views[a] @ views[b].T for a, b in combinations(self.modalities, 2)}
+        alone = dict(similar)
+        if len(self.modalities) > 2:
+            for m in self.modalities:
+                others = tuple(o for o in self.modalities if o != m)
+                similar[m, COMBINED.join(others)] = views[m] @ net.fused({o: h[o] for o in others}).T
+        if net.config.words:
+            part = torch.sigmoid(net.mix)
+            shared = {(a, b): net.shared(batch, a, b, _DROPPED if cross else 0.0) for a, b in alone}
+            shared |= {(b, a): s.T for (a, b), s in shared.items()}
+            for a, b in similar:
+                words = torch.stack([shared[a, one] for one in b.split(COMBINED)]).mean(dim=0)
+                similar[a, b] = part * similar[a, b] + (1 - part) * words
+        scale = net.scale.exp().clamp(max=100.0)
+        return torch.stack([alignment(self._loss, s, scale) for s in similar.values()]).mean()
+
+    def embedded(self, module: nn.Module, rows: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
+        """Unit vectors [N, width] of items by what of them is looked at: ``text``, ``code+diagrams``, …"""
+        net: Any = module
+        sets = [s for n in range(1, len(self.modalities) + 1) for s in combinations(self.modalities, n)]
+        found: dict[str, list[Tensor]] = {COMBINED.join(s): [] for s in sets}
+        with torch.no_grad():
+            for first in range(0, len(rows), 512):
+                batch = self.batch(rows[first : first + 512])
+                batch = {name: t.to(net.scale.device) for name, t in batch.items()}
+                h = {name: net.sums(batch, name) for name in self.modalities}
+                for s in sets:
+                    found[COMBINED.join(s)].append(net.fused({name: h[name] for name in s}).cpu())
+        return {name: torch.cat(parts).numpy() for name, parts in found.items()}
+
+    def judged(self, split: str) -> NDArray[np.int64]:
+        """The rows of a part among which items are looked for: all, or so many drawn ones."""
+        rows = self.rows[split]
+        return rows if len(rows) <= _JUDGED else np.sort(np.random.default_rng(5).choice(rows, _JUDGED, replace=False))
+
+    def metrics(self, module: nn.Module, split: str) -> dict[str, float]:
+        """``loss``; per direction recall at 1 and 10, and ``recall``, the mean at 10 over single modalities."""
+        module.eval()
+        with torch.no_grad():
+            found = {"loss": float(self.loss(module, self.batch(self.judged(split)[:256])))}
+        means = []
+        for name, before in self.ranks(module, split).items():
+            found |= {f"{name}-recall@{k}": retrieval.recall(before, k) for k in (1, 10)}
+            if COMBINED not in name:
+                means.append(found[f"{name}-recall@10"])
+        return {**found, "recall": float(np.mean(means))}
+
+    def ranks(self, module: nn.Module, split: str) -> dict[str, NDArray[np.int64]]:
+        """Direction -> per item of a part how many come before it; ``text-to-code`` asks by text for code."""
+        views = self.embedded(module, self.judged(split))
+        names = [*permutations(self.modalities, 2)]
+        if len(self.modalities) > 2:
+            for m in self.modalities:
+                others = COMBINED.join(o for o in self.modalities if o != m)
+                names += [(m, others), (others, m)]
+        part, shared = 1.0, self._shared(module, self.judged(split))
+        if shared:
+            part = float(torch.sigmoid(module.mix.detach()))  # type: ignore[operator]
+        found = {}
+        for a, b in names:
+            scores = part * (views[a] @ views[b].T)
+            pairs = [shared[x, y] for x in a.split(COMBINED) for y in b.split(COMBINED)] if shared else []
+            found[f"{a}-to-{b}"] = retrieval.places(scores + (1 - part) * np.mean(pairs, axis=0) if pairs else scores)
+        return found
+
+    def _shared(self, module: nn.Module, rows: NDArray[np.int64]) -> dict[tuple[str, str], NDArray[np.float32]]:
+        """Similarities in words [N, N] of all pairs of modalities, where the model has weights for words."""
+        net: Any = module
+        if not net.config.words:
+            return {}
+        sparse = require("scipy.sparse", "train")
+        batch = {name: t.to(net.scale.device) for name, t in self.batch(rows).items()}
+        terms = {}
+        with torch.no_grad():
+            for m in self.modalities:
+                starts = np.append(batch[f"starts.{m}"].cpu().numpy(), len(batch[f"ids.{m}"]))
+                entries = (net.terms(batch, m).cpu().numpy(), batch[f"ids.{m}"].cpu().numpy(), starts)
+                terms[m] = sparse.csr_matrix(entries, shape=(len(rows), features.BUCKETS))
+        pairs = {(a, b): (terms[a] @ terms[b].T).toarray() for a, b in combinations(self.modalities, 2)}
+        return pairs | {(b, a): s.T for (a, b), s in pairs.items()}
+
+    def baselines(self, split: str) -> dict[str, dict[str, float]]:
+        """``bm25`` where text asks for code or is asked for, and ``chance``."""
+        rows = self.judged(split)
+        chance = {"recall": min(1.0, 10 / len(rows))}
+        return {"bm25": {f"{n}-recall@10": retrieval.recall(b, 10) for n, b in self.words_alone(split).items()}} | {
+            "chance": chance
+        }
+
+    def words_alone(self, split: str) -> dict[str, NDArray[np.int64]]:
+        """What :meth:`ranks` says, by BM25 over the same words."""
+        rows = self.judged(split)
+        texts = {m: [self.table[dataset.COLUMNS[m]][i] for i in rows] for m in self.modalities}
+        return {f"{a}-to-{b}": retrieval.places(retrieval.bm25(texts[a], texts[b])) for a, b in _directions(texts)}
+
+    def metadata(self, module: nn.Module) -> dict[str, Any]:
+        """What the model file says of its inputs."""
+        encoder = {"encoder": "hashed-words", "buckets": features.BUCKETS, "modalities": list(self.modalities)}
+        return {"features": encoder, "calibration": {}, "card": {"network": "multimodal", "functions": self._sizes}}
+
+    @property
+    def _sizes(self) -> dict[str, int]:
+        return {part: len(rows) for part, rows in self.rows.items()}
+
+    def export(self, module: Any, path: Path, metadata: Mapping[str, Any]) -> None:
+        """Write the encoders as a program of one input per modality; the engine runs it, native and WebAssembly."""
+        modelfile.write(path, lowered(module, self.idf, metadata))
+
+
+def _directions(texts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return list(permutations(texts, 2))
+
+
+def _mixed(h: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Some items of each modality with a part of another modality's words in them."""
+    names = list(h)
+    found = {}
+    for place, name in enumerate(names):
+        other = h[names[(place + int(torch.randint(1, len(names), ()))) % len(names)]]
+        chosen_ = (torch.rand(len(other), 1, device=other.device) < _MIXED).to(other.dtype)
+        found[name] = h[name] + _MIX * chosen_ * other
+    return found
+
+
+def lowered(net: Net, idf: Mapping[str, NDArray[np.float32]], metadata: Mapping[str, Any]) -> ModelFile:
+    """The model file: the encoders' program, and the words' weights beside it."""
+    config = net.config
+    width = config.width
+    state = {name: t.detach().cpu().float().numpy() for name, t in net.state_dict().items()}
+    tensors: dict[str, NDArray[Any]] = {"sum.weight": np.eye(width, dtype=np.float32)}
+    for name in config.modalities:
+        table = state[f"words.{name}"]
+        whole = np.concatenate([table, state["picture"]]) if name == "diagrams" else table
+        tensors[f"words.{name}.weight"] = np.ascontiguousarray(whole.T)
+    tensors |= {name: state[name] for name in state if name.startswith(("first.", "second.", "norm."))}
+    tensors |= {f"norm.{block}.bias": np.zeros(width, np.float32) for block in net.norm}
+    program = Lowering(tensors, 1)
+    inputs = {name: program.input(PER_ITEM, features.WIDTHS[name]) for name in config.modalities}
+
+    def block(h: int, name: str) -> int:
+        for layer in range(config.layers):
+            hidden = program.linear(h, f"first.{name}.{layer}", activation=GELU)
+            h = program.linear(hidden, f"second.{name}.{layer}", residual=h)
+        return program.layer_norm(h, f"norm.{name}")
+
+    late = config.fusion == "late-fusion"
+    total: int | None = None
+    for name, source in inputs.items():
+        h = program.linear(source, f"words.{name}")
+        part = block(h, name) if late else h
+        total = part if total is None else program.linear(part, "sum", residual=total)
+    assert total is not None
+    program.target = total if late else block(total, "fused")
+    extra = {f"idf.{name}": weights for name, weights in idf.items()}
+    extra |= {n: t for n, t in state.items() if n.startswith(("gain.", "length.", "mix", "scale"))}
+    extra = {name: np.ascontiguousarray(t.reshape(-1)) for name, t in extra.items()}
+    file = ModelFile("multimodal", asdict(config), program.words(), program.tensors, {**tensors, **extra})
+    file.config["modalities"] = list(config.modalities)
+    for name, value in metadata.items():
+        setattr(file, name, dict(value))
+    return file
+
+
+def read(file: ModelFile) -> Net:
+    """The torch module of a model file that :func:`lowered` made."""
+    config = Sizes(**{**file.config, "modalities": tuple(file.config["modalities"])})
+    net = Net(config)
+    state: dict[str, Tensor] = {}
+    for name in config.modalities:
+        table = torch.from_numpy(np.array(file.tensors[f"words.{name}.weight"])).T.contiguous()
+        state[f"words.{name}"] = table[: features.BUCKETS]
+        if name == "diagrams":
+            state["picture"] = table[features.BUCKETS :]
+    for name in net.state_dict():
+        if name not in state:
+            state[name] = torch.from_numpy(np.array(file.tensors[name])).reshape(net.state_dict()[name].shape)
+    net.load_state_dict(state)
+    return net.eval()
+
+
+def train(
+    data: Data,
+    name: str,
+    *,
+    epochs: int = 75,
+    learning_rate: float = 3e-3,
+    batch_size: int = 256,
+    width: int = 256,
+    layers: int = 1,
+    words: bool = True,
+    patience: int = 10,
+    about: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Trained | None:
+    """Train encoders on ``data`` and store them as a version of the model ``name``.
+
+    ``about`` is what the card says of the data; ``options`` as for :func:`claude_flow.train.run.train`.
+    """
+    config = TrainingConfig(
+        learning_rate=learning_rate,
+        warmup_steps=50,
+        weight_decay=0.1,
+        batch_size=batch_size,
+        epochs=epochs,
+        patience=patience,
+        monitor="validation-recall",
+        network={"width": width, "layers": layers, "words": words},
+    )
+    config.source = {
+        "multimodal-training": {
+            **dict(about or {}),
+            "modalities": list(data.modalities),
+            "epochs": epochs,
+            "learning-rate": learning_rate,
+            "batch-size": batch_size,
+            "width": width,
+            "layers": layers,
+        }
+    }
+    options.setdefault("trainable", _SHARES if words else None)
+    return run.train("multimodal", config, data, name, **options)
