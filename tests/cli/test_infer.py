@@ -27,7 +27,7 @@ EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "swarm.json"
 
 
 def spec_words(network: str) -> list[str]:
-    """The words after ``claude-flow`` of the guide's line for ``network``; of the action, which has none, on its swarm."""
+    """The words after ``claude-flow`` of the guide's line for ``network``; of one without, on its swarm."""
     swarm = ["neural", "infer", network, "--input", f"@{EXAMPLE}"]
     return next((line.words[1:] for line in walk.lines() if line.name == f"infer {network}"), swarm)
 
