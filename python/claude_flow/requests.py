@@ -41,6 +41,10 @@ class Request:
     seconds: float | None = None
     answer: dict[str, Any] | None = None
 
+    def asks(self, name: str) -> bool:
+        """Whether it is a request of the network of that name."""
+        return name == self.network
+
     def line(self) -> dict[str, Any]:
         """The object of its line: what is known."""
         return {name: value for name, value in vars(self).items() if value is not None and value != ""}

@@ -48,7 +48,7 @@ class Asked:
     def _requests(self, source: str, fill: bool) -> dict[str, list[Any]]:
         name = self.row.name
         if (groups := views.requests(source, name)) is not None:
-            found = {group: [r.input for r in rows if r.network == name] for group, rows in groups.items()}
+            found = {group: [r.input for r in rows if r.asks(name)] for group, rows in groups.items()}
         elif source.endswith(".jsonl"):
             found = {}
             for file in source.split(","):
@@ -56,7 +56,7 @@ class Asked:
                 wrong = next((row for row in rows if isinstance(row, InputError)), None)
                 if wrong is not None:
                     raise wrong
-                found[file] = [r.input for r in rows if isinstance(r, requests.Request) and r.network == name]
+                found[file] = [r.input for r in rows if isinstance(r, requests.Request) and r.asks(name)]
         elif source.endswith(".json") or source.lstrip().startswith("{"):
             found = {"given": [json_argument(source)]}
         else:

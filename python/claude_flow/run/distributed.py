@@ -415,9 +415,9 @@ class _Run:
 def _newest() -> list[str]:
     """The models that answer here when none is named."""
     names = []
-    for network in networks.NETWORKS:
+    for name in networks.NETWORKS:
         with contextlib.suppress(InputError):  # a network without a model
-            names.append(registry.model_name(registry.newest_model(network)))
+            names.append(registry.model_name(registry.newest_model(name)))
     return names
 
 

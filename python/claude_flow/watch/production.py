@@ -121,7 +121,7 @@ def state(models: Sequence[Watched], names: Sequence[str], window: float, refere
         own = [
             entry
             for entry in everything
-            if entry.request.network == model.network
+            if entry.request.asks(model.network)
             and (
                 model.called == (entry.request.answer or {}).get("model")
                 or entry.request.model in (model.name, model.called)
@@ -229,7 +229,7 @@ def rules(limits: Mapping[str, Threshold]) -> str:
         for level, value in (("warning", limit.warning), ("critical", limit.critical)):
             found.append(
                 {
-                    "alert": f"ClaudeFlow{name.capitalize()}{level.capitalize()}",
+                    "alert": f"ClaudeFlow{name.title()}{level.title()}",
                     "expr": f"{_series(name)} {sign} {value:g}",
                     "for": "2m",
                     "labels": {"severity": level},

@@ -190,7 +190,7 @@ def approve(model: str, yes: bool = True) -> dict[str, Any]:
 def triggers(policy: Policy) -> list[dict[str, Any]]:
     """Every condition: its value (None = cannot be told), its limit, whether it is met, and what it rests on."""
     found = []
-    own = [entry for entry in production.logged(0.0) if entry.request.network == policy.network]
+    own = [entry for entry in production.logged(0.0) if entry.request.asks(policy.network)]
     for name, limit in policy.conditions.items():
         value, told = _VALUES[name](policy, own)
         met = value is not None and value >= limit

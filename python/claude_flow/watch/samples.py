@@ -183,7 +183,7 @@ def _asked(name: str, network: str | None) -> list[Request] | None:
         if groups is None:
             return None
         found = [request for group in groups.values() for request in group]
-    return [request for request in found if network in (None, request.network)]
+    return [request for request in found if not network or request.asks(network)]
 
 
 def _place(name: str) -> Path:
