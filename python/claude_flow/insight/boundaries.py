@@ -47,7 +47,7 @@ class _Space:
         self.knobs: list[Knob] = asked.knobs(item)
         self.origin = np.array([knob.position() for knob in self.knobs])
         self.choice, self.rival = asked.choice(item)
-        self.asks = 0
+        self.lines: Array | None = None
 
     def request(self, point: Array) -> dict[str, Any]:
         """The request at a point, its changed fields rounded as they would be printed."""
@@ -59,7 +59,6 @@ class _Space:
 
     def scores(self, points: Sequence[Array]) -> Array:
         """``[n, decisions, options]``; all points of a request have tokens of the same number."""
-        self.asks += len(points)
         items = [self.asked.item(self.request(point)) for point in points]
         rows = np.stack([item.x for item in items])
         outputs = self.asked.model.run(np.ascontiguousarray(self.item.batch(rows)))
@@ -68,8 +67,11 @@ class _Space:
 
     def lead(self, points: Sequence[Array], decision: int) -> Array:
         """How far the choice of a decision is ahead of the best other option ``[n]``; below 0 it has turned."""
-        scores = self.scores(points)[:, decision]
-        best = self.choice[decision]
+        return self.ahead(self.scores(points), decision)
+
+    def ahead(self, found: Array, decision: int) -> Array:
+        """The same of scores ``[n, decisions, options]``."""
+        scores, best = found[:, decision], self.choice[decision]
         others = np.delete(scores, best, axis=1)
         lead: Array = scores[:, best] - others.max(1)
         return lead
@@ -149,6 +151,11 @@ def boundaries(
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
+    """The mean of those that are known.
+
+    >>> _mean([1.0, None, 3.0])
+    2.0
+    """
     known = [v for v in values if v is not None]
     return float(np.mean(known)) if known else None
 
@@ -209,7 +216,9 @@ def _lines(space: _Space, d: int, turned: Array) -> list[Array]:
         point = space.origin.copy()
         point[i] = at
         points.append(point)
-    leads = space.lead(points, d).reshape(len(space.knobs), len(grid))
+    if space.lines is None:  # the same for every decision of the request
+        space.lines = space.scores(points)
+    leads = space.ahead(space.lines, d).reshape(len(space.knobs), len(grid))
     for i, line in enumerate(leads):
         crossed = np.flatnonzero(line < 0)
         if len(crossed):
