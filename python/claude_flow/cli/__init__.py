@@ -21,6 +21,7 @@ __all__ = ["NEURAL", "main", "root"]
 NEURAL: dict[str, tuple[str, str]] = {
     # name: (module:attribute, the first line of its help; a test keeps the two equal)
     "benchmark": ("claude_flow.cli.benchmark:benchmark", "Benchmark a model against baselines."),
+    "connect": ("claude_flow.cli.connect:group", "Tell other tools of this one, and take it back."),
     "data": ("claude_flow.cli.data:group", "Collect a swarm's logs and prepare them for training."),
     "debug": (
         "claude_flow.cli.debug:group",
