@@ -47,6 +47,7 @@ async def _calls(read: Any, write: Any) -> tuple[list[Any], dict[str, Any]]:
             "coordinate": {"input": SWARM, "explain": True},
             "optimize": {"current-performance": {"latency": 120, "throughput": 45}, "top": 1},
             "predict": {"task-description": "fix a flaky test", "confidence-intervals": [0.8]},
+            "act": {"input": SWARM},
             "record_outcome": {"agent": "ann", "task": "t1", "success": True, "duration_s": 90},
             "wrong": {},
         }
@@ -67,9 +68,9 @@ def test_a_client_calls_every_tool_over_standard_input_and_output(project: Path,
             return await _calls(read, write)
 
     tools, found = anyio.run(run)
-    names = ["coordinate", "optimize", "predict", "record_outcome"]
+    names = ["coordinate", "optimize", "predict", "act", "record_outcome"]
     assert [tool.name for tool in tools] == names
-    assert [found[name].is_error for name in names] == [False] * 4
+    assert [found[name].is_error for name in names] == [False] * 5
     assert found["coordinate"].structured_content["assignments"][0]["agent"] == "ann"
     assert json.loads(found["optimize"].content[0].text) == found["optimize"].structured_content
     assert list(found["predict"].structured_content["predictions"]["duration"]["intervals"]) == ["0.8"]
@@ -79,7 +80,7 @@ def test_a_client_calls_every_tool_over_standard_input_and_output(project: Path,
     workspace = project / ".claude-flow" / "neural"
     event = json.loads((workspace / "events" / "mcp.jsonl").read_text())
     assert (event["agent"], event["success"], event["status"]) == ("ann", True, "completed")
-    assert len((workspace / "requests" / "000001.jsonl").read_text().splitlines()) == 3
+    assert len((workspace / "requests" / "000001.jsonl").read_text().splitlines()) == 4
 
     from claude_flow.data.collect import collect
 
@@ -108,7 +109,7 @@ def test_http_answers_those_who_have_the_token(project: Path) -> None:
             refused = httpx.post(f"http://127.0.0.1:{port}/mcp", json=call, timeout=60)
         finally:
             server.terminate()
-    assert len(answer.json()["result"]["tools"]) == 4
+    assert len(answer.json()["result"]["tools"]) == 5
     assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
 
 

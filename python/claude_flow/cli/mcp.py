@@ -37,9 +37,9 @@ _TOKEN = "CLAUDE_FLOW_TOKEN"
 def mcp(output: Output, transport: str, host: str, port: int) -> None:
     """Offer the networks to agents as MCP tools.
 
-    Four tools: coordinate, optimize, predict, record_outcome. They use the workspace of $CLAUDE_PROJECT_DIR, whatever
-    the folder. Over HTTP, $CLAUDE_FLOW_TOKEN is the bearer token that clients must send; without one only this
-    machine is listened to.
+    Five tools: coordinate, optimize, predict, act, record_outcome. They use the workspace of $CLAUDE_PROJECT_DIR,
+    whatever the folder. Over HTTP, $CLAUDE_FLOW_TOKEN is the bearer token that clients must send; without one only
+    this machine is listened to.
     """
     from claude_flow.run import mcp as server
 

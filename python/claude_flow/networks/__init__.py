@@ -78,6 +78,7 @@ NETWORKS: dict[str, Network] = {
             "action",
             "claude_flow.networks.action",
             question="what to command a swarm now",
+            tool="act",
             architecture="dueling-q-network",
             train_examples=("claude-flow neural train action --data my-environment --time-budget 5m",),
         ),

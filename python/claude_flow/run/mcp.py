@@ -63,7 +63,7 @@ class Tools:
     """What the server offers: a tool for every network whose row names one, and ``record_outcome``.
 
     >>> [tool["name"] for tool in Tools().list()]
-    ['coordinate', 'optimize', 'predict', 'record_outcome']
+    ['coordinate', 'optimize', 'predict', 'act', 'record_outcome']
     """
 
     def __init__(self) -> None:
