@@ -157,7 +157,8 @@ class Model {
   // Room for whole items of the longest kind, so that the memory never grows while running.
   #allocateStage() {
     const parts = this.inputs.map(({ axis, width, maxTokens }) => {
-      const rows = Math.max(maxTokens, Math.floor(STAGED / this.inputs.length / width / maxTokens) * maxTokens);
+      const wide = Math.max(width, this.outputWidth); // the result of as many rows crosses too
+      const rows = Math.max(maxTokens, Math.floor(STAGED / this.inputs.length / wide / maxTokens) * maxTokens);
       return { axis, rows, x: this.#allocate(4 * rows * width), lengths: this.#allocate(4 * rows) };
     });
     const least = Math.min(...parts.map(({ rows }) => rows));

@@ -34,6 +34,9 @@ class Interrupted(KeyboardInterrupt):
         super().__init__(message)
         self.number = number
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.number, str(self))
+
 
 class MissingExtra(ClaudeFlowError, ImportError):
     """An optional dependency is absent; the message is the line that installs it (exit 1).
@@ -44,6 +47,10 @@ class MissingExtra(ClaudeFlowError, ImportError):
 
     def __init__(self, module: str, extra: str) -> None:
         super().__init__(f"{module} is not installed: run  pip install 'claude-flow[{extra}]'")
+        self._made_of = module, extra
+
+    def __reduce__(self) -> tuple[Any, ...]:  # a pool that cannot read what a worker raised waits for ever
+        return type(self), self._made_of
 
 
 #: modules of another name than what is installed

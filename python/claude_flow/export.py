@@ -73,6 +73,8 @@ def save(
     if calibration is not None and precision != "int8":
         raise InputError(f"calibration inputs are for precision 'int8', not {precision!r}")
     model = lower(module)
+    if calibration is not None and not (len(calibration) and np.isfinite(calibration).all()):
+        raise InputError("calibration: inputs that are finite numbers expected, of one item or more")
     if precision == "int8":
         model = quantize(model, None if calibration is None else ranges.static(model, [(calibration, None)]))
     if precision == "fp16":

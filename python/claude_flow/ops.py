@@ -9,6 +9,9 @@ them once.
 other arrays, but elementwise functions, `softmax` and `layer_norm` may write over x itself. Used again and again, it
 spares the system from clearing new pages for every large result.
 
+Sizes may be 0 wherever the mathematics is defined: a product of depth 0 is its bias. A row has at most `LIMIT`
+columns, and a sequence at most `LIMIT` tokens.
+
 >>> import numpy as np
 >>> from claude_flow import ops
 >>> ops.softmax(np.zeros((1, 4)))
@@ -41,6 +44,8 @@ __all__ = [
 ]
 
 Array = NDArray[np.float32]
+#: Columns of a row, tokens of a sequence, attention heads: at most so many.
+LIMIT = 65536
 
 #: Of `linear`, by name: those that a program may name.
 _ACTIVATIONS = {code.name.lower(): code for code in Activation if code is not Activation.EXP}
@@ -100,7 +105,8 @@ def softmax(x: ArrayLike, isa: str = "auto", *, out: Array | None = None) -> Arr
     >>> softmax(x, out=x) is x
     True
     """
-    return _core.softmax(_rows(x, "x"), isa, out)
+    rows = _rows(x, "x")
+    return _core.softmax(rows, isa, out) if rows.shape[-1] else _nothing(rows.shape, out)
 
 
 def layer_norm(
@@ -117,7 +123,10 @@ def layer_norm(
     >>> layer_norm([[1.0, 3.0]], [1.0, 1.0], [0.0, 0.0], 1e-12)
     array([[-1.,  1.]], dtype=float32)
     """
-    return _core.layer_norm(_rows(x, "x"), _floats(gamma, "gamma", 1), _floats(beta, "beta", 1), epsilon, isa, out)
+    rows, scale, shift = _rows(x, "x"), _floats(gamma, "gamma", 1), _floats(beta, "beta", 1)
+    if not rows.shape[-1] and not len(scale) and not len(shift):
+        return _nothing(rows.shape, out)
+    return _core.layer_norm(rows, scale, shift, epsilon, isa, out)
 
 
 def matmul(a: ArrayLike, b: ArrayLike, isa: str = "auto", *, out: Array | None = None) -> Array:
@@ -126,7 +135,10 @@ def matmul(a: ArrayLike, b: ArrayLike, isa: str = "auto", *, out: Array | None =
     >>> matmul([[1.0, 2.0]], [[3.0], [4.0]])
     array([[11.]], dtype=float32)
     """
-    return linear(a, _floats(b, "b", 2).T, isa=isa, out=out)
+    right = _floats(b, "b", 2)
+    _within(b=right.shape[1])
+    _within(a=right.shape[0])
+    return linear(a, right.T, isa=isa, out=out)
 
 
 def linear(
@@ -146,7 +158,7 @@ def linear(
     array([[11.5,  0. ]], dtype=float32)
     """
     w = _floats(weight, "weight", 2)
-    rest = [_floats(bias, "bias", 1)] if bias is not None else []
+    rest = [_vector(bias, "bias", len(w))] if bias is not None else []
     operands = [0, 1, 0, 0, 1 if rest else ABSENT, ABSENT, _activation(activation)]
     return _product(x, w.shape, Op.LINEAR, operands, [w, *rest], isa, out)
 
@@ -173,12 +185,14 @@ def linear_int8(
     w = np.ascontiguousarray(weight)
     if w.dtype != np.int8 or w.ndim != 2:
         raise ValueError(f"weight: int8 of 2 dimensions expected, not {w.dtype} of {w.ndim}")
-    tensors: list[NDArray[Any]] = [w, _floats(scale, "scale", 1)]
+    tensors: list[NDArray[Any]] = [w, _vector(scale, "scale", len(w))]
     places = []
-    for name, optional in (("bias", bias), ("bounds", bounds)):
+    for name, optional, count in (("bias", bias, len(w)), ("bounds", bounds, 2)):
         places.append(ABSENT if optional is None else len(tensors))
         if optional is not None:
-            tensors.append(_floats(optional, name, 1))
+            tensors.append(_vector(optional, name, count))
+    if bounds is not None and not bounds[0] <= 0 <= bounds[1]:
+        raise ValueError(f"bounds: from at most 0 to at least 0 expected, not {bounds[0]} to {bounds[1]}")
     operands = [0, 1, 0, 0, 1, places[0], ABSENT, _activation(activation), places[1]]
     return _product(x, w.shape, Op.LINEAR_I8, operands, tensors, isa, out)
 
@@ -203,7 +217,12 @@ def attention(
     parts = [_floats(part, name, 3) for part, name in ((q, "q"), (k, "k"), (v, "v"))]
     if any(part.shape != parts[0].shape for part in parts):
         raise ValueError(f"q, k and v differ in shape: {', '.join(str(part.shape) for part in parts)}")
-    width = parts[0].shape[2]
+    _, tokens, width = parts[0].shape
+    _within(q=max(tokens, 3 * width), heads=heads)
+    if heads < 1 or width % heads:
+        raise ValueError(f"heads: a divisor of the width {width} expected, not {heads}")
+    if not tokens or not width:
+        return _nothing(parts[0].shape, out)
     program = _program([(PER_TOKEN, 3 * width), (PER_TOKEN, width)], [Op.ATTENTION, 0, 1, heads], parts[0].shape[1])
     return _core.Model(program, [], isa).run(np.concatenate(parts, axis=2), _lengths(lengths), out)
 
@@ -230,7 +249,21 @@ def lstm(
     tensors = [_floats(w_input, "w_input", 2), _floats(w_recurrent, "w_recurrent", 2)]
     if bias is not None:
         tensors.append(_floats(bias, "bias", 1))
-    values = [(PER_TOKEN, xs.shape[2]), (PER_TOKEN, tensors[1].shape[1])]
+    (items, tokens, depth), units = xs.shape, tensors[1].shape[1]
+    _within(x=max(tokens, depth), w_recurrent=4 * units)
+    for name, tensor, shape in zip(
+        ("w_input", "w_recurrent", "bias"),
+        tensors,
+        ((4 * units, depth), (4 * units, units), (4 * units,)),
+        strict=False,
+    ):
+        if tensor.shape != shape:
+            raise ValueError(f"{name}: shape {shape} expected, not {tensor.shape}")
+    if not tokens or not units:
+        return _nothing((items, tokens, units), out)
+    if not depth:  # one input that is always 0 adds as much as none
+        xs, tensors[0] = np.zeros((items, tokens, 1), np.float32), np.zeros((4 * units, 1), np.float32)
+    values = [(PER_TOKEN, xs.shape[2]), (PER_TOKEN, units)]
     program = _program(values, [Op.LSTM, 0, 1, 0, 1, 2 if bias is not None else ABSENT], xs.shape[1])
     return _core.Model(program, tensors, isa).run(xs, _lengths(lengths), out)
 
@@ -248,8 +281,14 @@ def _product(
     width, depth = shape
     if xs.ndim < 1 or xs.shape[-1] != depth:
         raise ValueError(f"x: rows of {depth} columns expected, as the weights have, not shape {xs.shape}")
-    program = _program([(PER_ITEM, depth), (PER_ITEM, width)], [code, *operands], 1)
+    _within(x=depth, weight=width)
     whole = (*xs.shape[:-1], width)
+    if not width:
+        return _nothing(whole, out)
+    if not depth:  # one input that is always 0 adds as much as none
+        xs, depth = np.zeros((*xs.shape[:-1], 1), np.float32), 1
+        tensors = [np.zeros((width, 1), tensors[0].dtype), *tensors[1:]]
+    program = _program([(PER_ITEM, depth), (PER_ITEM, width)], [code, *operands], 1)
     rows = None
     if out is not None:
         if not isinstance(out, np.ndarray) or out.shape != whole or not out.flags.c_contiguous:
@@ -275,9 +314,29 @@ def _floats(x: ArrayLike, name: str, dimensions: int | None = None) -> Array:
 
 def _rows(x: ArrayLike, name: str) -> Array:
     array = _floats(x, name)
-    if array.ndim < 1 or array.shape[-1] < 1:
-        raise ValueError(f"{name}: rows of at least one column expected, not shape {array.shape}")
+    if array.ndim < 1:
+        raise ValueError(f"{name}: rows expected, not a single number")
     return array
+
+
+def _vector(x: ArrayLike, name: str, count: int) -> Array:
+    array = _floats(x, name, 1)
+    if len(array) != count:
+        raise ValueError(f"{name}: {count} numbers expected, not {len(array)}")
+    return array
+
+
+def _within(**sizes: int) -> None:
+    for name, size in sizes.items():
+        if size > LIMIT:
+            raise ValueError(f"{name}: a size of {size}, and the limit is {LIMIT}")
+
+
+def _nothing(shape: tuple[int, ...], out: Array | None) -> Array:
+    """A result without elements."""
+    if out is not None and (not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != np.float32):
+        raise ValueError(f"out: float32 {shape} expected")
+    return np.zeros(shape, np.float32) if out is None else out
 
 
 def _lengths(lengths: ArrayLike | None) -> NDArray[np.int32] | None:

@@ -56,6 +56,33 @@ def _refused(path: Path, word: str) -> None:
     assert str(path) in message
 
 
+@pytest.mark.parametrize(("dtype", "shape", "size"), [("BF16", [8], 16), ("F8_E4M3", [8], 8), ("F32", [1] * 70, 4)])
+def test_tensors_that_numpy_cannot_hold(good: Path, tmp_path: Path, dtype: str, shape: list[int], size: int) -> None:
+    content = good.read_bytes()
+    start = 8 + int.from_bytes(content[:8], "little")
+    header, body = json.loads(content[8:start]), content[start:]
+    header["extra"] = {"dtype": dtype, "shape": shape, "data_offsets": [len(body), len(body) + size]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    path = tmp_path / "foreign.safetensors"
+    path.write_bytes(len(text).to_bytes(8, "little") + text + body + bytes(size))
+    _refused(path, "a tensor that NumPy cannot hold")
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp64", ""])
+def test_the_precision_is_that_of_the_program(good: Path, tmp_path: Path, precision: str) -> None:
+    header, tensors = _header(good)
+    _refused(_write(tmp_path / "m.safetensors", {**header, "precision": precision}, tensors), "precision")
+
+
+@pytest.mark.parametrize("calibration", [np.full((2, 256), np.nan, np.float32), np.zeros((0, 256), np.float32)])
+def test_calibration_that_says_nothing_is_refused_before_writing(tmp_path: Path, calibration: np.ndarray) -> None:
+    path = tmp_path / "m.safetensors"
+    with pytest.raises(InputError, match=r"^calibration: "):
+        export.save(nets.create("optimization", {"hidden": [8]}), path, "int8", calibration=calibration)
+    assert not path.exists()
+
+
 def test_what_is_not_a_model_is_refused(good: Path, tmp_path: Path) -> None:
     path = tmp_path / "bad.safetensors"
     for content in (b"", b"hello", good.read_bytes()[:100], good.read_bytes()[:-100], b"\xff" * 1000):

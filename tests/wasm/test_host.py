@@ -134,6 +134,14 @@ def test_wrong_inputs_are_refused_in_the_same_words(x: np.ndarray, lengths: np.n
     assert np.isfinite(model.run(X)).all()
 
 
+def test_a_narrow_input_with_a_wide_output_takes_little_memory() -> None:
+    words = [1, 2, 1, 0, 1, 1, 0, 1, 0, 511, 1, 7, 0, 1, 0, 0, -1, -1, 0]
+    model = wasm.Model(np.array(words, np.int32), [np.ones((511, 1), np.float32)])
+    assert model.memory_bytes < 64 << 20
+    x = np.arange(5000, dtype=np.float32)[:, None]
+    assert np.array_equal(model.run(x), np.repeat(x, 511, axis=1))  # in several parts
+
+
 def test_what_does_not_fit_the_memory_is_refused() -> None:
     words = [1, 2, 1, 0, 1, 1, 0, 34000, 0, 34000, 1, 7, 0, 1, 0, 0, -1, -1, 0]
     with pytest.raises(MemoryError, match="has no 4624000000 bytes left"):

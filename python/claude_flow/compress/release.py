@@ -29,8 +29,11 @@ class Refused(ClaudeFlowError):
     """The candidate misses what was asked; nothing is written. ``report`` is what was measured."""
 
     def __init__(self, message: str, report: dict[str, Any]) -> None:
-        super().__init__(message)
+        super().__init__(message, report)
         self.report = report
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 @dataclass(frozen=True)

@@ -97,13 +97,33 @@ def read(path: str | Path, memory_mapping: bool = True, packed: bool = False) ->
         raise InputError(f"{path}: no such model file") from None
     except (OSError, MemoryError) as error:
         raise InputError(f"{path}: cannot be read ({error})") from None
+    except (TypeError, AttributeError, ValueError) as error:  # what safetensors' NumPy side makes of BF16, F8, rank 65
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"{path}: a tensor that NumPy cannot hold ({error}); model files hold F32, F16, I8 and I32"
+        ) from None
     missing = [name for name in header["program_tensors"] if name not in tensors]
     if missing:
         raise InputError(f"{path}: tensor {missing[0]!r} is missing; the file is damaged")
+    _check_precision(path, header)
     layout = header.pop("layout")
     for name, tensor in _packed(path, header, tensors, layout).items():
         tensors[name] = tensor if packed else tensor.matrix()
     return ModelFile(tensors=tensors, **header)
+
+
+def _check_precision(path: str | Path, header: dict[str, Any]) -> None:
+    """The precision must be what the program's ops are of."""
+    try:
+        ops = Program.parse(header["program"], header["program_tensors"]).ops
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    found = "int8" if any(code.scales for code, _ in ops) else "fp32"
+    if header["precision"] != found:
+        raise InputError(
+            f"{path}: its precision is {header['precision']!r}, its program's {found!r}; the file is damaged"
+        )
 
 
 def _packed(

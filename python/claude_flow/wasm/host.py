@@ -22,7 +22,7 @@ _MAX_INPUTS = 16
 _OP_TIME = np.dtype({"names": ["code", "seconds"], "formats": ["<i4", "<f8"], "offsets": [0, 8], "itemsize": 16})
 _Arrays = NDArray[np.float32] | Sequence[NDArray[np.float32]]
 _Lengths = NDArray[np.int32] | Sequence[NDArray[np.int32] | None] | None
-#: Input floats that cross into the module at once, if an item is not larger; longer batches cross in parts.
+#: Floats that cross into the module or out of it at once, if an item is not larger; longer batches cross in parts.
 _STAGED = 1 << 20
 
 
@@ -68,7 +68,12 @@ class Model:
         self.inputs = [tuple(row) for row in wasm.view(about, 3 * count, np.int32).reshape(count, 3).tolist()]
 
         # Room for whole items of the longest kind, allocated now, so that the memory never grows while running.
-        self._rows = [max(most, _STAGED // count // width // most * most) for _, width, most in self.inputs]
+        # The result of as many rows crosses too, so the wider of the two decides.
+        widest = [max(width, self.output_width) for _, width, _ in self.inputs]
+        self._rows = [
+            max(most, _STAGED // count // wide // most * most)
+            for wide, (_, _, most) in zip(widest, self.inputs, strict=True)
+        ]
         out = next((n for n, (axis, *_) in zip(self._rows, self.inputs, strict=True) if axis == words[1] != 0), None)
         self._x = [self._stage(n * row[1], np.float32) for n, row in zip(self._rows, self.inputs, strict=True)]
         self._lengths = [self._stage(n, np.int32) for n in self._rows]
