@@ -41,7 +41,7 @@ def test_a_step_that_is_left_out_is_noticed(engine: Path, left_out: int) -> None
     for i, step in enumerate(CHANGES):
         if i != left_out:
             step.apply(engine)
-    assert runs(f"{CHECKS[0]} -x", engine).returncode == 1
+    assert runs(f"{CHECKS[0]} -x", engine).returncode in (1, 2)  # a test fails, or the package cannot be imported
 
 
 def test_every_kernel_has_what_its_recipe_names() -> None:

@@ -41,7 +41,8 @@ def test_values_add_up_and_the_order_beats_chance(asked: Asked, method: str) -> 
     assert found["curves"]["insertion"]["area"] > found["curves"]["insertion"]["random_area"]
     assert {row["name"] for row in found["groups"]} == {"agent-properties", "task-attributes", "system-state"}
     assert abs(sum(row["share"] for row in found["features"]) - 1) < 1e-9
-    assert found["features"][0]["name"].startswith("type and ")
+    if method != "gradient-x-input":  # a slope at one point names no cause of a whole difference
+        assert found["features"][0]["name"].startswith("type and ")
     unused = next(row for row in found["features"] if row["name"] == "past tasks' texts")  # no request brings any
     assert unused["size"] == 0
     assert unused["significant"] is None  # four requests are too few to tell

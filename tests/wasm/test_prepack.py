@@ -12,14 +12,19 @@ import claude_flow as cf
 from claude_flow import _core, modelfile, wasm
 from claude_flow.compress import prepack
 from claude_flow.measure import simd
-from claude_flow.modelfile import layout
+from claude_flow.modelfile import PER_ITEM, layout
 from claude_flow.wasm.modules import ISAS, module_path
 
-SHAPES = {"coordination": (2, 6, 512), "optimization": (3, 256), "prediction": (2, 5, 128)}
 
-
-def _input(network: str) -> np.ndarray:
-    return np.random.default_rng(2).standard_normal(SHAPES[network]).astype(np.float32)
+def _input(path: Path) -> Any:
+    """Two items of five tokens for a model; a list of arrays for one of several inputs."""
+    program, rng = modelfile.read(path).parse(), np.random.default_rng(2)
+    shapes = [
+        (2, width) if rows == PER_ITEM else (2, 5, width)
+        for rows, width in map(program.values.__getitem__, program.inputs)
+    ]
+    xs = [rng.standard_normal(shape, np.float32) for shape in shapes]
+    return xs if len(xs) > 1 else xs[0]
 
 
 @pytest.mark.parametrize("isa", ISAS)
@@ -31,7 +36,7 @@ def test_a_module_reads_what_was_packed_for_it(files, int8_files, isa, tmp_path)
             modelfile.write(packed, layout.pack(modelfile.read(path), order))
             new, old = cf.load(packed, backend="wasm"), cf.load(path, backend="wasm", isa=isa)
             assert new.isa == isa
-            x = _input(network)
+            x = _input(path)
             assert np.array_equal(new.run(x), old.run(x))
             assert 4 * new.packed_bytes < old.packed_bytes
             assert new._runner.memory_bytes < old._runner.memory_bytes
@@ -53,8 +58,8 @@ def test_the_commands_model_is_bundled_and_profiled(tmp_path):
 
 
 def test_node_reads_them_in_place_or_says_what_for_they_are(node: Any, int8_files, tmp_path):
-    x = _input("prediction")
     source = int8_files["prediction"]
+    x = _input(source)
     fitting, foreign = tmp_path / "simd128.safetensors", tmp_path / "other.safetensors"
     modelfile.write(fitting, layout.pack(modelfile.read(source), layout.Layout("simd128", *wasm.layout("simd128"))))
     modelfile.write(foreign, layout.pack(modelfile.read(source), layout.Layout("wide", 48, 24)))

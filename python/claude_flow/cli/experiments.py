@@ -7,11 +7,13 @@ from typing import Any
 
 import click
 
+from claude_flow import schema
 from claude_flow.cli import params
 from claude_flow.cli.command import Group
 from claude_flow.cli.curve import sparkline
 from claude_flow.cli.output import Output, Table
 from claude_flow.errors import ClaudeFlowError, InputError
+from claude_flow.values import json_argument
 
 __all__ = ["group"]
 
@@ -102,6 +104,14 @@ def setup(
         output.warn(f"no S3 address is given, so files stay in the workspace: set {artifacts['waiting_for']}")
 
 
+def _object(option: str, text: str | None) -> dict[str, Any]:
+    """The JSON object that an option names or spells out."""
+    found: dict[str, Any] = (
+        {} if text is None else schema.check(json_argument(text), schema.Record({}, free=True), option)
+    )
+    return found
+
+
 @group.command(
     "log",
     examples=[
@@ -115,17 +125,17 @@ claude-flow neural experiments log \\
     ],
 )
 @click.option("--experiment-name", required=True, metavar="NAME", help="The experiment; made if need be.")
-@click.option("--parameters", type=params.Json(dict), help="What the run was given: a file of JSON.")
-@click.option("--metrics", type=params.Json(dict), help="What came out: a file of JSON; its numbers by their paths.")
-@click.option("--artifacts", type=click.Path(exists=True, path_type=Path), help="A file or a folder to keep.")
+@click.option("--parameters", metavar="FILE", help="What the run was given: a file of JSON.")
+@click.option("--metrics", metavar="FILE", help="What came out: a file of JSON; its numbers by their paths.")
+@click.option("--artifacts", type=click.Path(path_type=Path), help="A file or a folder to keep.")
 @click.option("--tags", type=params.NAMES, show_default="none", help="Words to find it by.")
 @click.option("--run-name", default="", metavar="NAME", help="What the run is called.", show_default="a random one")
 @click.pass_obj
 def log(
     output: Output,
     experiment_name: str,
-    parameters: dict[str, Any] | None,
-    metrics: dict[str, Any] | None,
+    parameters: str | None,
+    metrics: str | None,
     artifacts: Path | None,
     tags: tuple[str, ...] | None,
     run_name: str,
@@ -133,8 +143,10 @@ def log(
     """Keep a run that was made by hand or elsewhere."""
     from claude_flow.watch import tracking
 
-    given = tracking.flat(parameters or {})
-    numbers = tracking.numbers(metrics or {})
+    if artifacts is not None and not artifacts.exists():
+        raise InputError(f"--artifacts: there is no {artifacts}")
+    given = tracking.flat(_object("--parameters", parameters))
+    numbers = tracking.numbers(_object("--metrics", metrics))
     if metrics is not None and not numbers:
         raise InputError("--metrics holds no number")
     path = tracking.keep(

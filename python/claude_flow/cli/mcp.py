@@ -20,8 +20,8 @@ _TOKEN = "CLAUDE_FLOW_TOKEN"
     "mcp",
     cls=Command,
     examples=[
-        "claude mcp add claude-flow -- claude-flow neural mcp",
-        f"{_TOKEN}=secret claude-flow neural mcp --transport http --port 8765",
+        "claude-flow neural mcp",
+        "claude-flow neural mcp --transport http --port 8765",
     ],
 )
 @click.option(

@@ -187,7 +187,7 @@ group = NetworkGroup(
     members={
         "federated": ("claude_flow.cli.recipes:federated", "Train on data that stays with its owners."),
         "incremental": ("claude_flow.cli.recipes:incremental", "Learn new data without forgetting what came before."),
-        "reinforcement": ("claude_flow.cli.reinforcement:reinforcement", "Learn what to command by acting."),
+        "reinforcement": ("claude_flow.cli.reinforcement:reinforcement", "Learn by acting what to command a swarm."),
         "meta": ("claude_flow.cli.recipes:meta", "Learn weights from which few examples of a new project go far."),
         "multimodal": ("claude_flow.cli.multimodal:train", "Align text, code and diagrams in one space."),
     },

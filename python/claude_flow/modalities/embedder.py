@@ -17,6 +17,9 @@ __all__ = ["Embedder"]
 _ROWS = 64  # of dense inputs at once: 16 thousand floats each
 
 
+_NETWORK = "multimodal"
+
+
 class Embedder:
     """A multimodal model file, run by the engine.
 
@@ -26,7 +29,7 @@ class Embedder:
 
     def __init__(self, path: Path, threads: int = 1) -> None:
         file = modelfile.read(path)
-        if file.network != "multimodal":
+        if file.network != _NETWORK:
             raise InputError(f"{path} is a {file.network} model: name one of  claude-flow neural train multimodal")
         self.path, self.modalities = path, tuple(file.config["modalities"])
         self._idf = {name: file.tensors[f"idf.{name}"] for name in self.modalities}
