@@ -12,7 +12,8 @@ the log, ``requests/*.jsonl`` in the workspace, also has the ``time`` (UTC), the
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -23,7 +24,19 @@ from claude_flow.errors import InputError
 from claude_flow.files import decoded, locked, printable
 from claude_flow.values import parse_json, plain
 
-__all__ = ["Request", "append", "is_kept", "keep", "log_files", "logged", "parse", "read"]
+__all__ = [
+    "Request",
+    "append",
+    "command",
+    "example",
+    "is_kept",
+    "keep",
+    "log_files",
+    "logged",
+    "parse",
+    "read",
+    "split",
+]
 
 #: the log: a new file begins when one is full, and the oldest goes when there are this many
 _FILE_BYTES, _FILES = 32 << 20, 8
@@ -114,6 +127,72 @@ def _append(path: Path, requests: tuple[Request, ...]) -> None:
         if file.tell() and (file.seek(-1, 2), file.read(1))[1] != b"\n":
             text = "\n" + text
         file.write(text.encode("utf-8"))
+
+
+# Requests as options by name ------------------------------------------------------------------------------
+
+_KEYWORDS: dict[str, schema.Kind] = {"share": schema.Number(0, 1), "count": schema.Whole(), "switch": schema.Flag()}
+
+
+def split(
+    row: networks.Network, arguments: Mapping[str, Any], besides: Sequence[str] = ()
+) -> tuple[Any, dict[str, Any]]:
+    """The request that ``arguments``, a network's options by name, make, and the keywords of its ``answer``.
+
+    Raises:
+        InputError: an argument that cannot be, or that is not there; ``besides`` are others that the asker may give.
+    """
+    known = {option.name: option for option in row.answer.OPTIONS}
+    rest = dict(arguments)
+    keywords = {
+        known[name].key: schema.check(rest.pop(name), _KEYWORDS[known[name].kind], name)
+        for name in arguments
+        if name in known and known[name].part == "keyword"
+    }
+    whole = next((option.name for option in known.values() if option.part == "request"), None)
+    if whole is None:
+        return rest, keywords
+    request = rest.pop(whole, None)
+    if request is None or rest:
+        wrong = next(iter(rest), whole)
+        raise InputError(f"{wrong}: the arguments are {', '.join([*known, *besides])}")
+    return request, keywords
+
+
+def example(row: networks.Network) -> dict[str, Any]:
+    """The arguments of the network's first example of a command line."""
+    words = shlex.split(row.answer.EXAMPLES[0].replace("\\\n", " "))[4:]
+    kinds = {option.name: option.kind for option in row.answer.OPTIONS}
+    found: dict[str, Any] = {}
+    for word, value in zip(words[::2], words[1::2], strict=True):
+        name = word.removeprefix("--")
+        if kinds.get(name) in ("object", "targets", "switch", "share", "number", "count"):
+            found[name] = json.loads(value)
+        elif kinds.get(name) == "shares":
+            found[name] = [float(part.rstrip("%")) / 100 for part in value.split(",")]
+        elif name in kinds:
+            found[name] = value
+    return found
+
+
+def command(row: networks.Network, arguments: Mapping[str, Any], model: str, explain: bool = False) -> str:
+    """The line for a shell that asks ``model`` the same.
+
+    >>> command(networks.get("prediction"), {"task-description": "fix it", "confidence-intervals": [0.8]}, "mine")
+    "claude-flow neural infer prediction --task-description 'fix it' --confidence-intervals 0.8 --model mine"
+    """
+    words = ["claude-flow", "neural", "infer", row.name]
+    kinds = {option.name: option.kind for option in row.answer.OPTIONS}
+    for name, value in arguments.items():
+        if isinstance(value, str):
+            text = value
+        elif kinds.get(name) == "shares":
+            text = ",".join(str(share) for share in value)
+        else:
+            text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+        words += [f"--{name}", text]
+    words += ["--model", model, *(["--explain-decision", "true"] if explain else [])]
+    return shlex.join(words)
 
 
 # The log of the workspace ---------------------------------------------------------------------------------

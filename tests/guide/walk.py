@@ -185,6 +185,7 @@ PROMISES = {
     "test integration": Promise(["checks.0.passed", "latencies.0.p50_ms", "passed"]),
     "test unit": Promise(["engines.0", "cases.0.error", "gradients.0.passed", "passed"]),
     "test regression": Promise(["quality.0.detectable", "costs.0.ratio", "regressions"], codes=(0, 1)),
+    "playground": Promise(["address", "port", "models.2.network"]),
     "profile latency": Promise(["rows.0.p50_ms", "rows.0.p99_ms", "rows.0.bottleneck.kind"]),
 }
 

@@ -47,6 +47,10 @@ NEURAL: dict[str, tuple[str, str]] = {
         "claude_flow.cli.optimize:group",
         "Make models smaller and faster, with a guarantee of what they keep.",
     ),
+    "playground": (
+        "claude_flow.cli.playground:playground",
+        "Try models on a local page: change a request, see every answer change.",
+    ),
     "profile": ("claude_flow.cli.profile:group", "See where a model's time goes, and what this machine could do."),
     "runtime": ("claude_flow.cli.runtime:group", "Choose how models run here, and measure how fast they answer."),
     "test": (

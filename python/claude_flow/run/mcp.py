@@ -10,7 +10,6 @@ import functools
 import hmac
 import json
 import logging
-import shlex
 import sys
 import time
 import uuid
@@ -43,7 +42,6 @@ _TYPES: dict[str, dict[str, Any]] = {
     "switch": {"type": "boolean"},
     "targets": {"type": ["array", "object"]},
 }
-_KEYWORDS: dict[str, schema.Kind] = {"share": schema.Number(0, 1), "count": schema.Whole(), "switch": schema.Flag()}
 _OUTCOME: dict[str, tuple[schema.Kind, str, str]] = {
     "agent": (schema.Text(), "string", "Who did it."),
     "task": (schema.Text(), "string", "The task's id or name."),
@@ -83,22 +81,10 @@ class Tools:
 
 
 def _ask(row: Network, arguments: dict[str, Any]) -> dict[str, Any]:
-    known = {option.name: option for option in row.answer.OPTIONS}
     explain = schema.check(arguments.pop("explain", False), schema.Flag(), "explain")
     model = arguments.pop("model", None)
     model = model if model is None else schema.check(model, schema.Text(), "model")
-    whole = next((option.name for option in known.values() if option.part == "request"), None)
-    keywords = {
-        known[name].key: schema.check(arguments.pop(name), _KEYWORDS[known[name].kind], name)
-        for name in list(arguments)
-        if name in known and known[name].part == "keyword"
-    }
-    request: Any = arguments
-    if whole is not None:
-        request = arguments.pop(whole, None)
-        if request is None or arguments:
-            wrong = next(iter(arguments), whole)
-            raise InputError(f"{wrong}: the arguments are {', '.join([*known, 'model', 'explain'])}")
+    request, keywords = requests.split(row, arguments, besides=("model", "explain"))
     begin = time.perf_counter()
     loaded = load_for(row.name, model)
     answer: dict[str, Any] = plain(row.answer.answer(loaded, request, explain=explain, **keywords))
@@ -133,7 +119,7 @@ def _described(name: str, row: Network) -> dict[str, Any]:
     properties = {option.name: _property(option) for option in options}
     properties["model"] = {"type": "string", "description": f"By default the newest of {row.name}."}
     properties["explain"] = {"type": "boolean", "description": "Name the inputs that decided."}
-    example = json.dumps(_example(row), separators=(",", ":"))
+    example = json.dumps(requests.example(row), separators=(",", ":"))
     return {
         "name": name,
         "description": f"{row.answer.HELP.strip().splitlines()[0]} Example: {example}",
@@ -157,22 +143,6 @@ def _property(option: Option) -> dict[str, Any]:
     if option.limits is not None and option.kind in ("number", "count"):
         found |= {key: limit for key, limit in zip(("minimum", "maximum"), option.limits, strict=True)
                   if abs(limit) != float("inf")}  # fmt: skip
-    return found
-
-
-def _example(row: Network) -> dict[str, Any]:
-    """The arguments of the network's first example of a command line."""
-    words = shlex.split(row.answer.EXAMPLES[0].replace("\\\n", " "))[4:]
-    kinds = {option.name: option.kind for option in row.answer.OPTIONS}
-    found: dict[str, Any] = {}
-    for word, value in zip(words[::2], words[1::2], strict=True):
-        name = word.removeprefix("--")
-        if kinds.get(name) in ("object", "targets", "switch", "share", "number", "count"):
-            found[name] = json.loads(value)
-        elif kinds.get(name) == "shares":
-            found[name] = [float(part.rstrip("%")) / 100 for part in value.split(",")]
-        elif name in kinds:
-            found[name] = value
     return found
 
 

@@ -1,0 +1,191 @@
+"""A local page to try models on: requests changed by sliders, answered by the engine at every change.
+
+The page (``playground.html``) asks this server, which answers with the networks' own ``answer`` functions, as the
+command line does. It listens on 127.0.0.1 alone; a secret in the path and a check of the Host header keep other pages
+of the browser out. Nothing asked here goes to the log of requests.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socketserver
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.resources import files
+from typing import Any
+
+from claude_flow import networks, registry, requests, schema
+from claude_flow.errors import ClaudeFlowError, InputError
+from claude_flow.files import decoded
+from claude_flow.model import Model, load, load_for
+from claude_flow.values import parse_json, plain
+
+__all__ = ["Playground"]
+
+_BODY_BYTES = 1 << 20
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+    "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+_QUESTION = schema.Record(
+    {
+        "model": schema.Text(),
+        "arguments": schema.Table(schema.Anything()),
+        "explain": schema.Flag(),
+    },
+    required=("model", "arguments"),
+)
+
+
+class Playground:
+    """The server, from its making until :meth:`close`; ``address`` is the page's.
+
+    Args:
+        names: models, or names of networks for the newest model of each; two of one network stand side by side.
+        port: 0 is a free one.
+        tuning: whether the page has sliders, beside the request as JSON.
+        live: whether the page asks at every change, or when its button is pressed.
+
+    Raises:
+        InputError: no model of a name, or the port is taken.
+    """
+
+    def __init__(self, names: Sequence[str], port: int = 0, *, tuning: bool = True, live: bool = True) -> None:
+        self._models = _opened(names)
+        self._about = {"interactive-tuning": tuning, "real-time-feedback": live}
+        self._one_at_a_time = threading.Lock()
+        try:
+            self._server = _Server(("127.0.0.1", port), _Handler)
+        except OSError as error:
+            raise InputError(f"port {port}: {error.strerror or error}: name another with --port") from None
+        self._server.playground = self
+        self.port = int(self._server.server_port)
+        self.path = f"/{secrets.token_urlsafe(16)}/"
+        self.address = f"http://127.0.0.1:{self.port}{self.path}"
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop answering, and give the port back."""
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def setup(self) -> dict[str, Any]:
+        """What the page begins with: the models, and the request that each network's help shows first."""
+        models = [{"name": name, "network": model.network} for name, model in self._models.items()]
+        shown = {model.network: requests.example(networks.get(model.network)) for model in self._models.values()}
+        return {**self._about, "models": models, "examples": shown}
+
+    def ask(self, question: Any) -> dict[str, Any]:
+        """The answer of a model: ``{"model", "arguments", "explain"}``, the arguments being options by name.
+
+        Raises:
+            InputError: there is no such model here, or it cannot use the arguments.
+        """
+        asked = schema.check(question, _QUESTION)
+        name, explain = asked["model"], asked.get("explain", False)
+        if name not in self._models:
+            raise InputError(f"{schema.shown(name)} is not on this page: it has {', '.join(self._models)}")
+        model = self._models[name]
+        row = networks.get(model.network)
+        request, keywords = requests.split(row, asked["arguments"])
+        with self._one_at_a_time:
+            begin = time.perf_counter()
+            answer = row.answer.answer(model, request, explain=explain, **keywords)
+            seconds = time.perf_counter() - begin
+        return {
+            "answer": plain(answer),
+            "tables": plain(row.answer.render(answer)),
+            "seconds": round(seconds, 6),
+            "command": requests.command(row, asked["arguments"], name, explain),
+        }
+
+
+def _opened(names: Sequence[str]) -> dict[str, Model]:
+    if not names:
+        raise InputError("--models names no model")
+    models = {}
+    for name in names:
+        newest = name in networks.NETWORKS and name not in registry.models()
+        model = load_for(name) if newest else load(name)
+        models[registry.model_name(model.path)] = model
+    return models
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    allow_reuse_address = os.name != "nt"  # there it would share a port that is taken
+    playground: Playground
+
+    def server_bind(self) -> None:
+        socketserver.TCPServer.server_bind(self)  # HTTPServer's looks the host's name up, which may take seconds
+        self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A page that was closed in the middle of an answer is no error."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    timeout = 10.0
+
+    def do_GET(self) -> None:
+        place = self._place()
+        if place == "":
+            page = files("claude_flow.run").joinpath("playground.html").read_bytes()
+            self._send(200, page, "text/html; charset=utf-8")
+        elif place == "setup":
+            self._json(200, self.server.playground.setup())
+        elif place is not None:
+            self._json(404, {"error": "there is no such page"})
+
+    def do_POST(self) -> None:
+        place = self._place()
+        if place is None:
+            return
+        length = self.headers.get("Content-Length", "")
+        if place != "ask":
+            self._json(404, {"error": "there is no such page"})
+        elif not length.isdecimal() or int(length) > _BODY_BYTES:
+            self._json(413, {"error": f"a request has a Content-Length of at most {_BODY_BYTES} bytes"})
+        else:
+            try:
+                text = decoded(self.rfile.read(int(length)), "the request")
+                self._json(200, self.server.playground.ask(parse_json(text, "the request")))
+            except ClaudeFlowError as error:
+                self._json(400 if isinstance(error, InputError) else 500, {"error": str(error)})
+
+    def _place(self) -> str | None:
+        """What is asked for, below the secret; None where the asker does not know it, and has been told so."""
+        playground = self.server.playground
+        is_here = self.headers.get("Host") in (f"127.0.0.1:{playground.port}", f"localhost:{playground.port}")
+        path = self.path.encode("latin-1", "replace")
+        secret = playground.path.encode()
+        if is_here and secrets.compare_digest(path[: len(secret)], secret):
+            return path[len(secret) :].decode("latin-1")
+        self._json(403, {"error": "open the address that the command printed"})
+        return None
+
+    def _json(self, status: int, value: Mapping[str, Any]) -> None:
+        self._send(status, json.dumps(value, allow_nan=False).encode(), "application/json")
+
+    def _send(self, status: int, body: bytes, kind: str) -> None:
+        self.send_response(status)
+        for name, value in {**_HEADERS, "Content-Type": kind, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Every change of a slider is a request: they are not told."""
