@@ -1,4 +1,4 @@
-"""The playground as a user starts it: a process that answers over HTTP, as the command line answers, and ends in time."""
+"""The playground as a user starts it: a process that answers over HTTP as the command line does, and ends in time."""
 
 from __future__ import annotations
 
