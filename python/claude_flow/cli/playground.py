@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 from typing import Any
 
@@ -59,7 +60,7 @@ def playground(
         del found["examples"]
         rows = [[model["name"], model["network"]] for model in found["models"]]
         output.result(found, [(f"Open {served.address}", ["model", "network"], rows)])
-        click.get_text_stream("stdout").flush()  # whoever reads it wants it now
+        sys.stdout.flush()  # whoever reads it wants it now
         output.note("Ctrl-C ends it")
         with contextlib.suppress(KeyboardInterrupt):
             threading.Event().wait(time_budget)
