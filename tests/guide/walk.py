@@ -177,6 +177,11 @@ PROMISES = {
     "explain boundaries": Promise(
         ["decisions.0.choice", "decisions.0.held", "turned.of", "projection.points.0"], ["reports/boundaries-*.html"]
     ),
+    "dev-env launch": Promise(
+        ["url", "folder", "kernel.modules.matplotlib", "gpu", "notebooks.3"],
+        ["notebooks/1_first_steps.ipynb", "notebooks/4_deploy.ipynb"],
+        lacking=_without("jupyterlab", "notebooks"),
+    ),
     "debug activations": Promise(["layers.0.deviation", "findings"]),
     "debug activation-comparison": Promise(
         ["groups.1.requests", "layers.0.p_corrected", "note"], ["reports/activation-comparison-*.html"]

@@ -27,6 +27,7 @@ NEURAL: dict[str, tuple[str, str]] = {
         "claude_flow.cli.debug:group",
         "Look into a model: dead and saturated units, gradients that vanish or explode.",
     ),
+    "dev-env": ("claude_flow.cli.devenv:group", "Try the networks in notebooks."),
     "experiments": (
         "claude_flow.cli.experiments:group",
         "Keep what every run was given and what came out, and compare.",

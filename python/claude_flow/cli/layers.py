@@ -79,6 +79,7 @@ PYTHON: dict[str, Part] = {
         f"{_LEARN} search compress insight run",
         "pyarrow sklearn mlflow boto3 botocore sqlalchemy apprise prometheus_client",
     ),
+    "notebooks": Part("example notebooks, and JupyterLab to run them in", "errors files registry"),
     "report": Part("tables, pages, charts, progress", _GROUND, "matplotlib rich"),
     "cli": Part("the commands", "*", "click rich uvicorn"),
 }
