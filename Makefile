@@ -141,8 +141,10 @@ models: $(VENV)/.tools  ## train the shipped models again: make models DATA=fold
 	    export.save(export.from_file(model), sys.argv[2], "fp16", metadata=about)' \
 	    build/models/home/models/$$name/1.0.0/model.safetensors python/claude_flow/models/$$name.safetensors || exit 1; done
 
+# Python's own pip looks through all that is installed after every package: of 250 packages that took a minute and a half.
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --disable-pip-version-check --upgrade pip
 
 $(VENV)/bin/cmake: | $(VENV)/bin/python
 	$(BIN)/pip install -q --disable-pip-version-check 'cmake>=3.18' ninja
