@@ -100,7 +100,7 @@ def race(sides: dict[str, Side], point: Point, seconds: float, limit: float) -> 
         while spent < seconds * 2**attempt or min(map(len, samples.values())) < 5:
             order.shuffle(names)
             for name in names:
-                times = sides[name].ask(run=TURN)
+                times = [t for t in sides[name].ask(run=TURN) if t > 0]  # a virtual machine's clock may stand still
                 samples[name] += times
                 spent += sum(times)
         ratio = min(samples["base"]) / min(samples["ours"])

@@ -170,7 +170,7 @@ PROMISES = {
         ["reports/attention-evolution-*.html"],
     ),
     "explain features": Promise(
-        ["groups.2.p_corrected", "features.0.effect", "curves.deletion.area", "completeness.largest_error"],
+        ["groups.2.name", "features.0.effect", "curves.deletion.area", "completeness.largest_error"],
         ["reports/features-*.html"],
         lacking=_without("captum", "explain"),
     ),

@@ -29,8 +29,9 @@ class Embedder:
 
     def __init__(self, path: Path, threads: int = 1) -> None:
         file = modelfile.read(path)
-        if file.network != _NETWORK:
-            raise InputError(f"{path} is a {file.network} model: name one of  claude-flow neural train multimodal")
+        kind = file.network
+        if kind != _NETWORK:
+            raise InputError(f"{path} is a {kind} model: name one of  claude-flow neural train multimodal")
         self.path, self.modalities = path, tuple(file.config["modalities"])
         self._idf = {name: file.tensors[f"idf.{name}"] for name in self.modalities}
         self._gain = {name: file.tensors.get(f"gain.{name}") for name in self.modalities}
