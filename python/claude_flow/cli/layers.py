@@ -31,7 +31,7 @@ class Part(NamedTuple):
 _GROUND = "errors values files schema statistics registry"
 _FILE = f"{_GROUND} modelfile lowering"
 _RUN = f"{_FILE} _core engine ops model runtime wasm nets export networks requests"
-_LEARN = f"{_RUN} data environments modalities train evaluate measure report"
+_LEARN = f"{_RUN} data environments modalities train evaluate measure"
 
 PYTHON: dict[str, Part] = {
     "__init__": Part("`claude_flow.load` and what else is public, on first use", "model engine ops nets export"),
@@ -50,7 +50,7 @@ PYTHON: dict[str, Part] = {
     "lowering": Part("a torch module's tensors to ops", "errors modelfile"),
     "model": Part("`load`, `run`, `decide`", _RUN),
     "runtime": Part("how models run in this workspace", _GROUND),
-    "run": Part("batches of requests, clusters, servers", f"{_RUN} report", "pyarrow ray mcp anyio"),
+    "run": Part("batches of requests, clusters, servers", _RUN, "pyarrow ray mcp anyio"),
     "wasm": Part("the engine as WebAssembly", _GROUND, "wasmtime"),
     "nets": Part("the networks in torch at the guide's sizes", f"{_GROUND} networks"),
     "export": Part("a torch module to a model file", f"{_FILE} nets networks"),
@@ -64,7 +64,7 @@ PYTHON: dict[str, Part] = {
     "requests": Part("requests as lines: files of them, and the workspace's log", f"{_GROUND} networks"),
     "data": Part(
         "logs to tables to tensors",
-        f"{_GROUND} modelfile networks requests report",
+        f"{_GROUND} modelfile networks requests",
         "pyarrow pandera spacy presidio_analyzer sklearn",
     ),
     "train": Part("the one training loop, and the recipes on it", _LEARN, "tensorboard scipy opacus sklearn"),
@@ -73,14 +73,13 @@ PYTHON: dict[str, Part] = {
     "insight": Part("explanations and debugging", _LEARN, "captum sklearn"),
     "evaluate": Part("judging models on held-out data", _LEARN, "sklearn lightgbm scipy"),
     "studies": Part("protocols of public benchmarks", f"{_LEARN}", "sklearn lightgbm scipy"),
-    "measure": Part("this machine's limits, the time of every op, load", f"{_RUN} report", "hdrh matplotlib"),
+    "measure": Part("this machine's limits, the time of every op, load", _RUN, "hdrh matplotlib"),
     "watch": Part(
         "production: drift, alarms, retraining, tracking",
         f"{_LEARN} search compress insight run",
         "pyarrow sklearn mlflow boto3 botocore sqlalchemy apprise prometheus_client",
     ),
     "notebooks": Part("example notebooks, and JupyterLab to run them in", "errors files registry"),
-    "report": Part("tables, pages, charts, progress", _GROUND, "matplotlib rich"),
     "cli": Part("the commands", "*", "click rich uvicorn"),
 }
 

@@ -427,7 +427,7 @@ def _deploy(policy: Policy, done: Mapping[str, Any]) -> Any:
     candidate = registry.model_path(done["train"]["candidate"])
     before = registry.current(policy.family) if registry.versions(policy.family) else None
     for entry in registry.history(policy.family):  # a cycle that was killed right after it deployed
-        if done["train"]["candidate"] in str(entry.get("why")):
+        if str(entry.get("why")).endswith(f": {done['train']['candidate']}"):  # 1.0.1 is no 1.0.10
             return {"version": entry["version"], "before": before if before != entry["version"] else None}
     checks = compatibility.compare(candidate, registry.model_path(_current(policy)))
     broken = [c.name for c in checks if not c.ok and c.breaks]
