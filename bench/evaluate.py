@@ -35,7 +35,7 @@ from bench.report import table
 from claude_flow import statistics
 from claude_flow.evaluate import report
 from claude_flow.evaluate.result import OURS
-from claude_flow.measure import charts
+from claude_flow.report import charts
 from claude_flow.studies import protocols
 
 ROOT = Path(__file__).parents[1]

@@ -15,7 +15,8 @@ from typing import Any
 
 from bench import RESULTS
 from bench.points import ENGINES, OURS, RIVALS
-from claude_flow.measure import charts
+from claude_flow.measure.plots import roofline
+from claude_flow.report import charts
 
 DOCS = Path(__file__).parents[1] / "docs"
 MISSING = "not measured"
@@ -331,7 +332,7 @@ def _file(profile: dict[str, Any]) -> str:
 def plots(found: dict[str, Any], folder: Path) -> None:
     models = found.get("models", {})
     for profile in models.get("profiles", []):
-        charts.write(folder / _file(profile), _title(profile), [charts.roofline(profile)], [])
+        charts.write(folder / _file(profile), _title(profile), [roofline(profile)], [])
     if models.get("points"):
         charts.write(folder / "ratios.svg", "Fastest rival's time by ours", [_ratios(models["points"])], [])
     if models.get("scaling"):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ from claude_flow.cli.command import Command
 from claude_flow.cli.output import Output, Table
 from claude_flow.errors import InputError
 
-__all__ = ["benchmark", "check_page", "progress", "show"]
+__all__ = ["benchmark", "check_page", "show"]
 
 
 @click.command(
@@ -66,7 +64,7 @@ def benchmark(
     """
     check_page(html)
     path = registry.model_path(model)
-    with progress(output, f"benchmark {model}") as shown:
+    with output.share(f"benchmark {model}") as shown:
         from claude_flow.studies import judging
 
         summaries = judging.benchmark(
@@ -80,7 +78,7 @@ def check_page(html: Path | None) -> None:
     if html is not None:
         if html.suffix != ".html":
             raise InputError(f"{html}: the report is a file .html")
-        from claude_flow.measure import charts
+        from claude_flow.report import charts
 
         charts.check(html)
 
@@ -94,10 +92,3 @@ def show(output: Output, title: str, summaries: list[dict[str, Any]], html: Path
         output.note(f"{html} is written")
     tables: list[Table] = [table for summary in summaries for table in report.tables(summary)]
     output.result({"evaluations": summaries}, tables)
-
-
-@contextmanager
-def progress(output: Output, label: str) -> Iterator[Any]:
-    """A bar that takes (share done, what is being done)."""
-    with output.progress(label, 100, "%") as bar:
-        yield lambda done, what: bar.update(100 * done, note=what)

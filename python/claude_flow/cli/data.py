@@ -125,7 +125,7 @@ def collect(
     for source in sources:
         is_alias = source == SWARM_LOGS and not Path(source).exists()
         paths += collecting.swarm_logs(registry.workspace()) if is_alias else [source]
-    with output.progress("reading", unit="bytes") as bar:
+    with output.share("reading") as shown:
         manifest = collecting.collect(
             paths,
             folder,
@@ -135,7 +135,7 @@ def collect(
             anonymize=anonymize_sensitive,
             names_model=names_model,
             bad_line_share=bad_line_share,
-            progress=bar.update,
+            progress=shown,
         )
     if manifest["rejected_total"]:
         output.warn(f"{manifest['rejected_total']} of {manifest['lines_total']} lines could not be used")
@@ -245,7 +245,6 @@ def preprocess(
     the tables support them, and says which are left out and why. The feature schema is stored with the tensors, then
     in the model, so that inference computes the very same features.
     """
-    from claude_flow import networks
     from claude_flow.data import preprocess as preprocessing
     from claude_flow.data import views
 
@@ -259,8 +258,8 @@ def preprocess(
     }
     if simulate is not None or is_simulated:
         options["simulate"] = simulate or _SIMULATED_SWARMS
-    with output.progress("preprocessing", len(networks.NETWORKS), "networks") as bar:
-        result = preprocessing.preprocess(tables, options, lambda done, network: bar.update(done, note=network))
+    with output.share("preprocessing") as shown:
+        result = preprocessing.preprocess(tables, options, shown)
     for folder in result.kept:
         output.warn(f"{folder} is left as it was: it comes from an earlier preprocessing")
     made, skipped = result.made, result.skipped

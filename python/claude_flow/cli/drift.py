@@ -102,10 +102,10 @@ def drift(
     from claude_flow.watch import drift as drifts
 
     groups: dict[str, dict[str, Any]] = {}
-    with output.progress("comparing", unit="groups") as bar:
+    with output.share("comparing") as shown:
         pairs = samples.pair(reference, stream, network, time_column)
         for done, (name, (one, other)) in enumerate(pairs.items()):
-            bar.update(done, len(pairs), name)
+            shown(done / len(pairs), name)
             found = drifts.compare(
                 one, other, method, sensitivity, features=features, error_column=error_column, seed=seed
             )

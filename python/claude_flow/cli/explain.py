@@ -167,9 +167,9 @@ def features(
     from claude_flow.insight.features import features as look
     from claude_flow.insight.page import features as page
 
-    with output.progress(f"{method} of {registry.model_name(path)}", unit="requests") as bar:
+    with output.share(f"{method} of {registry.model_name(path)}") as shown:
         asked = Asked(path, source)
-        answer = look(asked, method, baseline, groups, alpha, seed, time_budget or math.inf, bar.update)
+        answer = look(asked, method, baseline, groups, alpha, seed, time_budget or math.inf, shown)
     options.write_page(output, answer, "features", html, page(answer))
     names = ["group", "name", "effect", "size", "share", "p_corrected", "significant"]
     curves = [[side, c["area"], c["random_area"], c["p_corrected"]] for side, c in answer["curves"].items()]
@@ -257,9 +257,9 @@ def boundaries(
     from claude_flow.insight.boundaries import boundaries as look
     from claude_flow.insight.page import boundaries as page
 
-    with output.progress(f"boundaries of {registry.model_name(path)}", unit="requests") as bar:
+    with output.share(f"boundaries of {registry.model_name(path)}") as shown:
         asked = Asked(path, source)
-        answer = look(asked, method, samples, seed, time_budget or math.inf, bar.update)
+        answer = look(asked, method, samples, seed, time_budget or math.inf, shown)
     if visualization != "none":
         options.write_page(output, answer, "boundaries", html, page(answer))
     rows = [

@@ -18,11 +18,15 @@ from claude_flow.errors import ClaudeFlowError
 __all__ = ["group"]
 
 
+def _line(row: networks.Network) -> str:
+    return f"Say {row.question}."
+
+
 def _command(row: networks.Network) -> Command:
     """The command that asks a network: the options of its ``answer`` module, and how its model runs."""
     answers = row.answer
 
-    @click.command(row.name, cls=Command, examples=answers.EXAMPLES, help=answers.HELP)
+    @click.command(row.name, cls=Command, examples=answers.EXAMPLES, help=f"{_line(row)}\n\n{answers.HELP}")
     @params.switch("--explain-decision", help="Name the inputs that decided.")
     @options.model(without="the workspace's newest of this network, else the built-in one")
     @options.backend()
@@ -100,6 +104,7 @@ def split(row: networks.Network, given: dict[str, Any]) -> tuple[Any, dict[str, 
 group = NetworkGroup(
     "infer",
     make=_command,
+    line=_line,
     help="Ask a trained network: who takes which task, what to change, when it is done.",
     members={
         "batch": ("claude_flow.cli.batch:batch", "Answer a file of requests of all kinds."),

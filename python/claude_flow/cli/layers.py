@@ -28,7 +28,7 @@ class Part(NamedTuple):
     libraries: str = ""
 
 
-_GROUND = "errors values files schema statistics registry"
+_GROUND = "errors values files schema statistics registry report"
 _FILE = f"{_GROUND} modelfile lowering"
 _RUN = f"{_FILE} _core engine ops model runtime wasm nets export networks requests"
 _LEARN = f"{_RUN} data environments modalities train evaluate measure"
@@ -41,6 +41,7 @@ PYTHON: dict[str, Part] = {
     "values": Part("text to values: JSON, durations, sizes, shares, lists", "errors files"),
     "schema": Part("the one checker of requests, configurations, manifests, cards", "errors values"),
     "statistics": Part("intervals, paired tests, corrections, scores", "errors", "scipy"),
+    "report": Part("how results are shown: pages, tables, drawings, charts, progress", "errors files", "matplotlib"),
     "registry": Part("names to things: models, datasets, configurations, runs", "errors values files schema"),
     "engine": Part("which instruction sets there are, and which one runs", "_core"),
     "ops": Part("single kernels on NumPy arrays", "_core errors modelfile"),
@@ -73,7 +74,7 @@ PYTHON: dict[str, Part] = {
     "insight": Part("explanations and debugging", _LEARN, "captum sklearn"),
     "evaluate": Part("judging models on held-out data", _LEARN, "sklearn lightgbm scipy"),
     "studies": Part("protocols of public benchmarks", f"{_LEARN}", "sklearn lightgbm scipy"),
-    "measure": Part("this machine's limits, the time of every op, load", _RUN, "hdrh matplotlib"),
+    "measure": Part("this machine's limits, the time of every op, load", _RUN, "hdrh"),
     "watch": Part(
         "production: drift, alarms, retraining, tracking",
         f"{_LEARN} search compress insight run",

@@ -31,10 +31,8 @@ def _functions(output: Output, name: str | None, time_budget: float | None) -> s
     folder = registry.workspace() / "datasets" / FUNCTIONS
     if not folder.exists():
         output.note(f"there is no dataset {FUNCTIONS}: it is made of the installed packages (data functions)")
-        with output.progress("reading packages", 1.0) as bar:
-            dataset.collect(
-                [], folder, time_budget=time_budget, progress=lambda done, of, what: bar.update(done / of, 1.0, what)
-            )
+        with output.share("reading packages") as shown:
+            dataset.collect([], folder, time_budget=time_budget, progress=shown)
     return FUNCTIONS
 
 
@@ -70,14 +68,14 @@ def functions(
     from claude_flow.modalities import dataset
 
     folder = registry.workspace() / "datasets" / name
-    with output.progress("reading packages", 1.0) as bar:
+    with output.share("reading packages") as shown:
         manifest = dataset.collect(
             sources,
             folder,
             most=most,
             seed=seed,
             time_budget=time_budget,
-            progress=lambda done, of, what: bar.update(done / of, 1.0, what),
+            progress=shown,
         )
     rows = [[package, a["version"], a["licence"], a["functions"]] for package, a in manifest["packages"].items()]
     title = f"{name}: {manifest['rows']} functions"

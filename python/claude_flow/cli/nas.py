@@ -110,7 +110,7 @@ def search(
     setting = _setting(_network(task, space), data, epochs)
     from claude_flow.search import architecture
 
-    with output.progress("searching", 1.0) as bar:
+    with output.share("searching") as shown:
         answer = architecture.search(
             setting,
             strategy=strategy,
@@ -121,7 +121,7 @@ def search(
             seed=seed,
             time_budget=time_budget,
             resume=resume,
-            progress=lambda share, what: bar.update(share, note=what),
+            progress=shown,
         )
     output.note(f"{answer['path']} is written")
     volumes = [[way, len(answer["fronts"][way]), volume] for way, volume in answer["hypervolume"].items()]
@@ -200,13 +200,13 @@ def evaluate(
 
     network, found = architecture.candidates(candidates)
     setting = _setting(network, data, epochs, None)  # it is trained on the one part and judged on the other
-    with output.progress("evaluating", 1.0) as bar:
+    with output.share("evaluating") as bar:
         answer = architecture.evaluate(
             setting,
             found,
             seeds=range(1, seeds + 1),
             time_budget=time_budget,
-            progress=lambda share, what: bar.update(share, note=what),
+            progress=bar,
         )
     if not statistical_testing:
         for row in answer["candidates"]:
@@ -273,7 +273,7 @@ def optimize(
     limits = architecture.parse_constraints(constraints or {})
     network, sizes = architecture.base_sizes(base)
     setting = _setting(network, data, epochs)
-    with output.progress("optimizing", 1.0) as bar:
+    with output.share("optimizing") as bar:
         answer = architecture.optimize(
             setting,
             sizes,
@@ -282,7 +282,7 @@ def optimize(
             iterations=iterations,
             seed=seed,
             time_budget=time_budget,
-            progress=lambda share, what: bar.update(share, note=what),
+            progress=bar,
         )
     rows = [[who, _words(c["sizes"]), c["metric"], c["latency"], c["memory"], c["flops"] / 1e6]
             for who, c in (("base", answer["base"]), ("best", answer["best"])) if c]  # fmt: skip

@@ -137,7 +137,7 @@ def quantize(
     from claude_flow.compress import quantize as compress
 
     path = registry.model_path(model)
-    with output.progress("quantize", 1, unit="share") as bar, _refusals(output):
+    with output.share("quantize") as shown, _refusals(output):
         report = compress.static(
             path,
             name or f"{_base(path)}-{precision}",
@@ -152,7 +152,7 @@ def quantize(
             allow_slower=allow_slower,
             seed=seed,
             time_budget=time_budget,
-            progress=lambda done, what: bar.update(done, note=what),
+            progress=shown,
             say=output.note,
         )
     output.result(report, _tables(report))
@@ -215,7 +215,7 @@ def quantize_dynamic(
     from claude_flow.compress import dynamic
 
     path = registry.model_path(model)
-    with output.progress("quantize", 1, unit="share") as bar, _refusals(output):
+    with output.share("quantize") as shown, _refusals(output):
         report = dynamic.dynamic(
             path,
             name or f"{_base(path)}-dynamic",
@@ -226,7 +226,7 @@ def quantize_dynamic(
             threshold=accuracy_threshold,
             measure=metric,
             allow_slower=allow_slower,
-            progress=lambda done, what: bar.update(done, note=what),
+            progress=shown,
             say=output.note,
         )
     output.result(report, _tables(report))
@@ -298,7 +298,7 @@ def prune(
     fine-tuning. The same guarantee as for quantize holds.
     """
     path = registry.model_path(model)
-    with output.progress("prune", 1, unit="share") as bar, _refusals(output):
+    with output.share("prune") as shown, _refusals(output):
         from claude_flow.compress import prune as compress
 
         report = compress.prune(
@@ -313,7 +313,7 @@ def prune(
             allow_slower=allow_slower,
             seed=seed,
             time_budget=time_budget,
-            progress=lambda done, what: bar.update(done, note=what),
+            progress=shown,
             say=output.note,
         )
     output.result(report, _tables(report))
@@ -386,7 +386,7 @@ def distill(
     times the network's own. The report says what share of the teacher's metrics the student keeps, and how much faster
     it is.
     """
-    with output.progress("distill", 1, unit="share") as bar, _refusals(output):
+    with output.share("distill") as shown, _refusals(output):
         from claude_flow.compress import distill as compress
 
         report = compress.distill(
@@ -402,7 +402,7 @@ def distill(
             allow_slower=allow_slower,
             seed=seed,
             time_budget=time_budget,
-            progress=lambda done, what: bar.update(done, note=what),
+            progress=shown,
             say=output.note,
         )
     output.result(report, _tables(report))
@@ -430,16 +430,16 @@ def compare(
     by no other in both.
     """
     from claude_flow.compress import compare as compress
-    from claude_flow.measure import charts
+    from claude_flow.report import charts
 
     charts.check(chart)
-    with output.progress("compare", 1, unit="share") as bar:
+    with output.share("compare") as shown:
         answer = compress.compare(
             model,
             data=data,
             measure=metric,
             seconds=duration,
-            progress=lambda done, what: bar.update(done, note=what),
+            progress=shown,
             say=output.note,
         )
     keys = ("model", "method", "precision", "bytes", "value", "kept", "low", "milliseconds", "speedup", "pareto")

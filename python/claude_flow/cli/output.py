@@ -27,6 +27,8 @@ from claude_flow.values import plain
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from claude_flow.report import Progress
+
 __all__ = ["FORMATS", "Bar", "Output", "Table", "explain"]
 
 FORMATS = ("table", "json", "quiet")
@@ -163,6 +165,12 @@ class Output:
         with progress.Progress(*columns, console=Console(stderr=True), transient=True) as shown:
             task = shown.add_task(_clean(label), total=total, note="", unit=unit, of=_count(total))
             yield _RichBar(shown, task)
+
+    @contextlib.contextmanager
+    def share(self, label: str) -> Iterator[Progress]:
+        """The same for work that tells its share: what it yields is the work's ``progress``."""
+        with self.progress(label, 100, "%") as bar:
+            yield lambda done, what: bar.update(100 * done, note=what)
 
     @contextlib.contextmanager
     def guard(self) -> Iterator[None]:

@@ -63,12 +63,13 @@ def computation(
     An op's limit is the longer of its arithmetic and its bytes at the rates that this machine reaches, measured here;
     its share is that limit by the time it took.
     """
-    from claude_flow.measure import charts, profile
+    from claude_flow.measure import plots, profile
     from claude_flow.model import load
+    from claude_flow.report import charts
 
     charts.check(chart)
     loaded = load(model, backend="native", threads=threads, isa=isa, precision=precision)
-    with output.progress("profile", duration, unit="s") as bar:
+    with output.share("profile") as shown:
         answer = profile.computation(
             loaded,
             batch,
@@ -78,11 +79,11 @@ def computation(
             memory=memory_profiling,
             cache=cache_analysis,
             suggestions=optimization_suggestions,
-            progress=bar.update,
+            progress=shown,
         )
     tables = _computation_tables(answer, operation_breakdown)
     if chart:
-        charts.write(chart, f"{answer['network']} against the roofline", [charts.roofline(answer)], tables)
+        charts.write(chart, f"{answer['network']} against the roofline", [plots.roofline(answer)], tables)
         output.note(f"chart: {chart}")
     output.result(answer, tables)
 
@@ -200,23 +201,24 @@ def latency(
     chart: Path | None,
 ) -> None:
     """Time single calls, one after the other, on inputs of several sizes."""
-    from claude_flow.measure import charts, profile
+    from claude_flow.measure import plots, profile
     from claude_flow.model import load
+    from claude_flow.report import charts
 
     charts.check(chart)
     loaded = load(model, backend="native", threads=threads, isa=isa, precision=precision)
-    with output.progress("profile", duration, unit="s") as bar:
+    with output.share("profile") as shown:
         answer = profile.latency(
             loaded,
             input_variations,
             percentile_analysis,
             seconds=duration,
             bottleneck=bottleneck_identification,
-            progress=bar.update,
+            progress=shown,
         )
     tables = _latency_tables(answer)
     if chart:
-        charts.write(chart, f"{answer['network']}: latency", [charts.latency(answer)], tables)
+        charts.write(chart, f"{answer['network']}: latency", [plots.latency(answer)], tables)
         output.note(f"chart: {chart}")
     output.result(answer, tables)
 

@@ -115,11 +115,7 @@ def incremental(
         "seed": seed,
         "time_budget": share,
     }
-    with output.progress("learning", len(news), "periods") as bar:
-
-        def progress(done: int, of: int, what: str, part: float) -> None:
-            bar.update(done + part, of, what)
-
+    with output.share("learning") as shown:
         trained, report = recipe.incremental(
             source,
             old,
@@ -127,14 +123,14 @@ def incremental(
             name,
             prevention=forgetting_prevention,
             rehearsal=rehearsal_strategy,
-            progress=progress,
+            progress=shown,
             **arguments,
         )
         reports = {"this": report}
         if compare:
             plain = sources.read(path)
             _, reports["fine-tuning"] = recipe.incremental(
-                plain, old, news, None, prevention="none", rehearsal="none", progress=progress, **arguments
+                plain, old, news, None, prevention="none", rehearsal="none", progress=shown, **arguments
             )
     if trained is None:
         return

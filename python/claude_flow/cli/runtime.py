@@ -168,23 +168,24 @@ def benchmark(
 
     Percentiles come from an HDR histogram of three significant digits, in milliseconds.
     """
-    from claude_flow.measure import charts, workload
+    from claude_flow.measure import plots, workload
     from claude_flow.model import load
+    from claude_flow.report import charts
 
     charts.check(chart)
     loaded = load(model, backend=backend, threads=threads, isa=isa, precision=precision)
-    with output.progress("benchmark", duration, unit="s") as bar:
+    with output.share("benchmark") as shown:
         answer = workload.benchmark(
             loaded,
             workload_types,
             concurrency_levels,
             duration,
             batch=batch_size,
-            progress=lambda done, note: bar.update(done, note=note),
+            progress=shown,
         )
     tables = _render(answer)
     if chart:
-        charts.write(chart, f"{answer['network']} under load", [charts.load(answer)], tables)
+        charts.write(chart, f"{answer['network']} under load", [plots.load(answer)], tables)
         output.note(f"chart: {chart}")
     output.result(answer, tables)
 

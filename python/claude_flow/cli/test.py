@@ -10,7 +10,6 @@ import click
 
 from claude_flow import networks, registry
 from claude_flow.cli import options, params
-from claude_flow.cli.benchmark import progress
 from claude_flow.cli.command import Group
 from claude_flow.cli.output import Output, Table
 
@@ -79,7 +78,7 @@ def unit(
         from claude_flow.model import load
 
         chosen = [*chosen, components.of_model(load(model, backend="native"))]
-    with progress(output, "test") as shown:
+    with output.share("test") as shown:
         answer = components.unit(chosen, precision, gradient_checking, seed=seed, progress=shown)
     if junit is not None:
         _write_unit(junit, answer)
@@ -168,7 +167,7 @@ def integration(
 
     tests.check(scenarios)
     parts = [_part(name) for name in dict.fromkeys(models or networks.NETWORKS)]
-    with progress(output, "integration test") as shown:
+    with output.share("integration test") as shown:
         answer = tests.integration(parts, performance_benchmarks, progress=shown)
     if junit is not None:
         from claude_flow.evaluate.junit import Test, write
@@ -267,7 +266,7 @@ def regression(
     quick = time_budget is not None and time_budget < _SHORT
     if quick:
         output.note(f"a time budget of {time_budget:g} s: the simulated suite is made smaller")
-    with progress(output, "regression test") as shown:
+    with output.share("regression test") as shown:
         answer = compare(
             baseline,
             candidate,

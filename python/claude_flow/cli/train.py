@@ -17,6 +17,10 @@ from claude_flow.cli.output import Output, Table
 __all__ = ["group"]
 
 
+def _line(row: networks.Network) -> str:
+    return f"Learn {row.question}."
+
+
 def _command(row: networks.Network) -> Command:
     """The command that trains a network: the same options and the same loop for each."""
     network = row.name
@@ -28,7 +32,7 @@ def _command(row: networks.Network) -> Command:
         help=f"Train the {network} network: it learns {row.question}.\n\n"
         "The best epoch on the validation split becomes a new version of the model, with a card that holds its scores "
         "on held-out data beside simple baselines. Ctrl-C keeps a checkpoint for --resume.",
-        short_help=f"Learn {row.question}.",
+        short_help=_line(row),
     )
     @click.option(
         "--config",
@@ -97,7 +101,7 @@ def _command(row: networks.Network) -> Command:
             settings = training.read(registry.config_path(config), network)
         dataset = preprocess.for_network(network, data, output.note)
         if find_learning_rate:
-            with output.progress("trying rates", 1.0) as bar:
+            with output.share("trying rates") as shown:
                 from claude_flow.train import loop  # torch takes seconds to load: after what can be wrong
 
                 found = loop.find_learning_rate(
@@ -108,7 +112,7 @@ def _command(row: networks.Network) -> Command:
                     seed=seed,
                     device=device,
                     time_budget=time_budget,
-                    progress=bar.update,
+                    progress=shown,
                 )
             answer = {"suggested": found.suggested, "rates": found.rates, "losses": found.losses}
             output.result(answer, _rate_tables(network, answer))
@@ -183,6 +187,7 @@ def _tables(title: str, model: Path, card: dict[str, Any]) -> list[Table]:
 group = NetworkGroup(
     "train",
     make=_command,
+    line=_line,
     help="Train a network on a preprocessed dataset.",
     members={
         "federated": ("claude_flow.cli.recipes:federated", "Train on data that stays with its owners."),

@@ -10,7 +10,7 @@ import click
 
 from claude_flow import registry
 from claude_flow.cli import options, params
-from claude_flow.cli.benchmark import check_page, progress, show
+from claude_flow.cli.benchmark import check_page, show
 from claude_flow.cli.command import Group
 from claude_flow.cli.output import Output
 
@@ -76,7 +76,7 @@ def cross_fold(
     of Nadeau and Bengio, with Holm's correction. A folder of an ASlib scenario is judged on its official folds.
     """
     check_page(html)
-    with progress(output, f"cross-validating {model}") as shown:
+    with output.share(f"cross-validating {model}") as shown:
         from claude_flow.studies import judging
 
         found = judging.cross_fold(
@@ -145,7 +145,7 @@ def time_series(
 
     path = registry.model_path(model)
     dataset = registry.dataset_path(data or "preprocessed-prediction-data")
-    with progress(output, f"walking forward with {model}") as shown:
+    with output.share(f"walking forward with {model}") as shown:
         from claude_flow.evaluate import refit
 
         result = refit.walk_forward(

@@ -62,9 +62,9 @@ def profile_simd(
     from claude_flow.measure import simd
 
     chosen = list(simd.METRICS) if metrics is None else metrics
-    with output.progress("profile", 2 * duration, unit="s") as bar:
+    with output.share("profile") as shown:
         answer = simd.profile(
-            registry.model_path(model), workload, chosen, seconds=duration, javascript=javascript, progress=bar.update
+            registry.model_path(model), workload, chosen, seconds=duration, javascript=javascript, progress=shown
         )
     output.result(answer, _tables(answer, chosen))
 
@@ -135,7 +135,7 @@ def optimize_simd(
     from claude_flow.compress import prepack
 
     path = registry.model_path(model)
-    with output.progress("optimize", 1, unit="share") as bar:
+    with output.share("optimize") as shown:
         report = prepack.optimize_simd(
             path,
             name or f"{_base(model)}-simd",
@@ -143,7 +143,7 @@ def optimize_simd(
             vector_width,
             memory_alignment,
             instruction_scheduling,
-            lambda done, note: bar.update(done, note=note),
+            shown,
         )
     output.result(report, _report(report))
 

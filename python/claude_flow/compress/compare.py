@@ -9,9 +9,10 @@ from typing import Any
 from claude_flow import modelfile, registry
 from claude_flow.compress.evidence import trial
 from claude_flow.errors import InputError
-from claude_flow.measure.charts import Draw
 from claude_flow.measure.race import race
 from claude_flow.model import assemble, load
+from claude_flow.report.charts import Draw
+from claude_flow.report.progress import Progress, nothing
 
 __all__ = ["compare", "family", "front", "plot"]
 
@@ -47,7 +48,7 @@ def compare(
     data: str | None = None,
     measure: str | None = None,
     seconds: float = 2.0,
-    progress: Callable[[float, str], None] = lambda done, note: None,
+    progress: Progress = nothing,
     say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
     """Judge all versions of ``name`` on the same held-out data, time them by turns, and find the Pareto front."""

@@ -22,6 +22,7 @@ require("torch", "train")
 
 from claude_flow import export, nets
 from claude_flow.compress import tuning
+from claude_flow.report.progress import Progress, nothing
 from claude_flow.train import config as training
 from claude_flow.train.config import TrainingConfig
 
@@ -46,7 +47,7 @@ def distill(
     allow_slower: bool = False,
     seed: int = 0,
     time_budget: float | None = None,
-    progress: Callable[[float, str], None] = lambda done, note: None,
+    progress: Progress = nothing,
     say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
     """Train a student of the model ``teacher`` and store it as ``output`` (default: the architecture's name).
@@ -107,7 +108,7 @@ def _teacher(
     data: str | None,
     seed: int,
     time_budget: float | None,
-    progress: Callable[[float, str], None],
+    progress: Progress,
     say: Callable[[str], None],
 ) -> Path:
     """The teacher's file; where only a configuration has that name, a model of it is trained into the workspace."""

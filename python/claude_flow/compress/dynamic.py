@@ -20,6 +20,7 @@ from claude_flow.measure.race import race
 from claude_flow.model import Model, assemble
 from claude_flow.modelfile import ModelFile, Op
 from claude_flow.modelfile.quantize import quantize
+from claude_flow.report.progress import Progress, nothing
 from claude_flow.runtime import Settings
 from claude_flow.wasm import modules
 
@@ -55,7 +56,7 @@ def dynamic(
     threshold: float | None = None,
     measure: str | None = None,
     allow_slower: bool = False,
-    progress: Callable[[float, str], None] = lambda done, note: None,
+    progress: Progress = nothing,
     say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
     """Quantize ``path`` row by row as its mode wants, within ``memory`` bytes, into the model ``output``.

@@ -7,7 +7,6 @@ marked unavailable with the reason.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -22,6 +21,7 @@ from claude_flow.measure import workload
 from claude_flow.measure.graph import Graph
 from claude_flow.model import Model, load_as
 from claude_flow.modelfile import fuse, layout
+from claude_flow.report.progress import Progress, nothing
 from claude_flow.runtime import Settings
 from claude_flow.wasm.modules import module_path
 
@@ -64,7 +64,7 @@ def optimize_simd(
     vector_width: int | None = None,
     alignment: int | None = None,
     scheduling: str = "standard",
-    progress: Callable[[float, str], None] = lambda done, note: None,
+    progress: Progress = nothing,
 ) -> dict[str, Any]:
     """Pack a model for ``architecture`` into the workspace's model ``output``; returns the report.
 

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from claude_flow import export, nets
 from claude_flow.compress import tuning
+from claude_flow.report.progress import Progress, nothing
 from claude_flow.train.gradients import Moments, moments
 
 __all__ = ["METRICS", "importance", "leave", "prune", "without"]
@@ -56,7 +57,7 @@ def prune(
     allow_slower: bool = False,
     seed: int = 0,
     time_budget: float | None = None,
-    progress: Callable[[float, str], None] = lambda done, note: None,
+    progress: Progress = nothing,
     say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
     """Leave out the least important units of ``path`` until ``ratio`` of its weights are gone, refit the layers that
@@ -95,7 +96,7 @@ def prune(
             folder,
             state,
             seed=seed,
-            progress=lambda done: progress(0.05 + 0.1 * done, "gradients"),
+            progress=lambda done, _: progress(0.05 + 0.1 * done, "gradients"),
         )
         chosen = leave(groups, importance(groups, state, found, metric), state, ratio)
         config = row.structure.shrunk(parent.config, {name: len(units) for name, units in chosen.items()})

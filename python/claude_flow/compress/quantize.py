@@ -20,6 +20,7 @@ from claude_flow.modelfile import ABSENT, ModelFile, Op, layout
 from claude_flow.modelfile import ranges as static_ranges
 from claude_flow.modelfile.quantize import quantize, rounded
 from claude_flow.modelfile.ranges import Batch, Rows, fake
+from claude_flow.report.progress import Progress, nothing
 from claude_flow.wasm import modules
 
 __all__ = ["FORMATS", "PRECISIONS", "corrected", "static"]
@@ -27,7 +28,6 @@ __all__ = ["FORMATS", "PRECISIONS", "corrected", "static"]
 PRECISIONS = ("int8",)
 FORMATS = ("optimized-wasm", "native", "safetensors", "onnx")
 _RATE = 0.1  # of the parent's learning rate, for fine-tuning
-_Note = Callable[[float, str], None]
 
 
 def static(
@@ -45,7 +45,7 @@ def static(
     allow_slower: bool = False,
     seed: int = 0,
     time_budget: float | None = None,
-    progress: _Note = lambda done, note: None,
+    progress: Progress = nothing,
     say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
     """Quantize the float model ``path`` with calibration into the workspace's model ``output``.
@@ -145,7 +145,7 @@ class _Found:
 
 
 def _search(
-    path: Path, file: ModelFile, ranges: dict[int, Rows], batches: Sequence[Batch], choice: Trial, progress: _Note
+    path: Path, file: ModelFile, ranges: dict[int, Rows], batches: Sequence[Batch], choice: Trial, progress: Progress
 ) -> _Found:
     """The fewest layers in float, the most sensitive first, with which the validation part loses at most half of what
     the threshold allows: the other half is for the test part's interval."""
@@ -158,7 +158,7 @@ def _search(
     progress(0.0, "trying 8 bits everywhere")
     if (made := fits([])) is not None:
         return _Found(made, [], [])
-    ranked = sensitivity.ranked(file, ranges, batches, lambda done: progress(0.5 * done, "ranking layers"))
+    ranked = sensitivity.ranked(file, ranges, batches, lambda done, _: progress(0.5 * done, "ranking layers"))
     names = [name for name, _ in ranked]
     best = quantize(file, ranges, names[:-1])
     fails, enough = 0, len(names) - 1

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from claude_flow.modelfile import ModelFile, Op
 from claude_flow.modelfile.quantize import quantize
 from claude_flow.modelfile.ranges import Batch, Rows, decibels, outputs
+from claude_flow.report.progress import Progress, nothing
 
 __all__ = ["products", "ranked"]
 
@@ -23,13 +24,13 @@ def ranked(
     file: ModelFile,
     ranges: Mapping[int, Rows],
     batches: Sequence[Batch],
-    progress: Callable[[float], None] = lambda done: None,
+    progress: Progress = nothing,
 ) -> list[tuple[str, float]]:
     """Weights and the signal to noise in dB of the model in which their layer alone has 8 bits, the worst first."""
     names, reference = products(file), outputs(file, batches)
     found = []
     for index, name in enumerate(names):
-        progress(index / len(names))
+        progress(index / len(names), names[index])
         alone = quantize(file, ranges, keep=[other for other in names if other != name])
         found.append((name, decibels([_joined(outputs(alone, batches))], [_joined(reference)])))
     return sorted(found, key=lambda entry: entry[1])

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from claude_flow import export
+from claude_flow.report.progress import Progress
 from claude_flow.train import loop
 from claude_flow.train.hooks import Hook
 
@@ -68,7 +69,7 @@ def tune(
     hooks: list[Hook],
     seed: int,
     time_budget: float | None,
-    progress: Callable[[float, str], None],
+    progress: Progress,
 ) -> ModelFile:
     """Train a network by the loop, in the run folder ``name``; returns its best epoch."""
 
@@ -104,7 +105,7 @@ def improved(
     finish: Callable[[ModelFile], ModelFile] = lambda file: file,
     seed: int,
     end: float | None,
-    progress: Callable[[float, str], None],
+    progress: Progress,
     say: Callable[[str], None],
 ) -> ModelFile:
     """``finish(made)``, or that of what training ``made`` further gives, whichever keeps more by ``choice``.

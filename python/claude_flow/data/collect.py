@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -20,6 +20,7 @@ from claude_flow.data.quality import QualityFilter
 from claude_flow.data.sources import SOURCES, UNKNOWN, Detected, Source, detect
 from claude_flow.data.tables import DatasetWriter, writing
 from claude_flow.errors import InputError
+from claude_flow.report.progress import Progress, nothing
 from claude_flow.values import duration
 
 __all__ = ["Timeframe", "collect", "swarm_logs"]
@@ -89,7 +90,7 @@ def collect(
     anonymize: bool = False,
     names_model: str | None = None,
     bad_line_share: float = 0.01,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = nothing,
     now: datetime | None = None,
 ) -> dict[str, Any]:
     """Read logs of any known format and write one dataset of tables; return its manifest.
@@ -104,7 +105,7 @@ def collect(
         beside the rules of anonymization.
     :param bad_line_share: a source is refused when more than this share of its lines, and more than one line,
         cannot be used; see :meth:`claude_flow.data.lines.Log.refusal`.
-    :param progress: called with (bytes read, bytes in all) as the files, compressed or not, are read.
+    :param progress: told the share of the bytes that is read, of files compressed or not.
     :raises InputError: a source is missing, unknown or too corrupt; nothing is left after the filters.
     :raises ClaudeFlowError: the dataset cannot be written.
     """
@@ -125,8 +126,7 @@ def collect(
     def advance(count: int) -> None:
         nonlocal done
         done += count
-        if progress is not None:
-            progress(min(done, total), total)
+        progress(min(1.0, done / max(total, 1)), f"{min(done, total) / 1e6:.0f} of {total / 1e6:.0f} MB")
 
     described: list[dict[str, Any]] = []
     whole = Log()  # the account of all sources
@@ -180,8 +180,7 @@ def collect(
         if names is not None:
             told = ("sources", "rejected", "left_out", "notes")
             manifest = {**manifest, **{k: names.tree(manifest[k]) for k in told}}
-        if progress is not None:
-            progress(total, total)
+        progress(1.0, "")
         return writer.finish(manifest)
 
 

@@ -11,6 +11,7 @@ from claude_flow import files, networks, registry, schema
 from claude_flow.data import manifest as manifests
 from claude_flow.data import views
 from claude_flow.errors import InputError
+from claude_flow.report.progress import Progress, nothing
 from claude_flow.values import read_json
 
 __all__ = ["Preprocessed", "for_network", "preprocess"]
@@ -26,15 +27,13 @@ class Preprocessed:
     kept: list[Path] = field(default_factory=list)
 
 
-def preprocess(
-    tables: Path | None, options: Mapping[str, Any], progress: Callable[[int, str], None] = lambda done, network: None
-) -> Preprocessed:
+def preprocess(tables: Path | None, options: Mapping[str, Any], progress: Progress = nothing) -> Preprocessed:
     """Write ``preprocessed-NETWORK-data`` of the workspace for every network that ``tables`` can teach.
 
     Args:
         tables: a dataset of tables; None = no log, for the networks whose data can be simulated.
         options: see each network's ``prepare.preprocess``.
-        progress: is told how many networks are done, and which one is next.
+        progress: is told the share of the networks that is done, and which one is next.
 
     Raises:
         InputError: the tables can teach no network.
@@ -42,7 +41,7 @@ def preprocess(
     rows = [row for row in networks.NETWORKS.values() if tables is not None or row.simulates]
     result = Preprocessed()
     for done, row in enumerate(rows):
-        progress(done, row.name)
+        progress(done / len(rows), row.name)
         target = registry.workspace() / "datasets" / f"preprocessed-{row.name}-data"
         try:
             with files.atomic_folder(target, replace=True) as folder:

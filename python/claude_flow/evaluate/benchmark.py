@@ -9,7 +9,8 @@ import claude_flow
 from claude_flow import networks, registry
 from claude_flow.errors import InputError
 from claude_flow.evaluate import judge
-from claude_flow.evaluate.result import Progress, Result
+from claude_flow.evaluate.result import Result
+from claude_flow.report.progress import Progress, nothing
 from claude_flow.values import did_you_mean
 
 __all__ = ["benchmark", "check", "compare", "split_names"]
@@ -57,7 +58,7 @@ def compare(
     seeds: Sequence[int] = (0,),
     unit: str | None = None,
     validation_split: float = 0.2,
-    progress: Progress = lambda done, what: None,
+    progress: Progress = nothing,
 ) -> None:
     """Add to ``result`` how models (by contender) and baselines do on the test part of a preprocessed dataset.
 
@@ -101,7 +102,7 @@ def benchmark(
     measures: Sequence[str] | None = None,
     seeds: Sequence[int] = (0, 1, 2),
     label: str | None = None,
-    progress: Progress = lambda done, what: None,
+    progress: Progress = nothing,
 ) -> Result:
     """Score ``model``, other models and baselines (default: all) on the test part of the preprocessed ``data``.
 

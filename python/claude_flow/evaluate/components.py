@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from claude_flow import engine, modelfile, networks
 from claude_flow.errors import InputError, MissingExtra, require
-from claude_flow.evaluate.result import Progress
 from claude_flow.model import Model
 from claude_flow.modelfile import ABSENT, PER_ITEM, PER_TOKEN, Op, Program
 from claude_flow.values import did_you_mean
@@ -30,6 +29,7 @@ import torch
 
 from claude_flow import export, nets
 from claude_flow.evaluate import reference
+from claude_flow.report.progress import Progress, nothing
 
 __all__ = ["Case", "Engine", "check", "components", "engines", "of_model", "unit"]
 
@@ -483,7 +483,7 @@ def unit(
     *,
     seed: int = 0,
     on: Sequence[Engine] | None = None,
-    progress: Progress = lambda done, what: None,
+    progress: Progress = nothing,
 ) -> dict[str, Any]:
     """Run the cases of the components on every engine, or on those given; see ``claude-flow neural test unit``.
 

@@ -20,10 +20,10 @@ import numpy as np
 
 from claude_flow import modelfile, registry
 from claude_flow.errors import ClaudeFlowError, InputError
-from claude_flow.evaluate.result import Progress
 from claude_flow.files import temporary_folder
 from claude_flow.model import Model, load
 from claude_flow.networks import Network
+from claude_flow.report.progress import Progress, nothing
 from claude_flow.values import did_you_mean
 from claude_flow.wasm import modules
 
@@ -56,9 +56,7 @@ def check(scenarios: str) -> None:
         raise InputError(f"there are no test scenarios {scenarios!r}{near}")
 
 
-def integration(
-    parts: Sequence[Part], benchmarks: bool = False, *, progress: Progress = lambda done, what: None
-) -> dict[str, Any]:
+def integration(parts: Sequence[Part], benchmarks: bool = False, *, progress: Progress = nothing) -> dict[str, Any]:
     """Run every check on every part, then all parts together; with ``benchmarks`` also their latencies."""
     rows, alone, loaded = [], [], []
     for place, part in enumerate(parts):

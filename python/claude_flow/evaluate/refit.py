@@ -17,8 +17,9 @@ from claude_flow import networks, registry
 from claude_flow.data import manifest as manifests
 from claude_flow.errors import InputError
 from claude_flow.evaluate import benchmark, judge
-from claude_flow.evaluate.result import Curve, Progress, Result
+from claude_flow.evaluate.result import Curve, Result
 from claude_flow.files import temporary_folder
+from claude_flow.report.progress import Progress, nothing
 
 __all__ = ["cross_fold", "walk_forward"]
 
@@ -32,7 +33,7 @@ def cross_fold(
     measures: Sequence[str] | None = None,
     seed: int = 0,
     time_budget: float | None = None,
-    progress: Progress = lambda done, what: None,
+    progress: Progress = nothing,
 ) -> Result:
     """k-fold cross-validation of how ``model`` was trained, on the preprocessed dataset ``data``.
 
@@ -63,7 +64,7 @@ def walk_forward(
     measures: Sequence[str] | None = None,
     seed: int = 0,
     time_budget: float | None = None,
-    progress: Progress = lambda done, what: None,
+    progress: Progress = nothing,
 ) -> Result:
     """Walk forward: for each of the latest ``windows``, train on what had ended before it and forecast all of it.
 

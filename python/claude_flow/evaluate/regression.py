@@ -24,10 +24,10 @@ from claude_flow import modelfile, networks, registry, statistics
 from claude_flow.errors import InputError, require
 from claude_flow.evaluate import judge
 from claude_flow.evaluate.report import _NEUTRAL
-from claude_flow.evaluate.result import Progress
 from claude_flow.measure.graph import Graph
 from claude_flow.measure.workload import variation
 from claude_flow.model import Model, load
+from claude_flow.report.progress import Progress, nothing
 
 __all__ = ["memory", "pair", "quality", "race", "summarize"]
 
@@ -104,7 +104,7 @@ def race(
     seconds: float = 5.0,
     *,
     seed: int = 0,
-    progress: Progress = lambda done, what: None,
+    progress: Progress = nothing,
 ) -> dict[str, Any]:
     """Time the two models by turns on the same inputs for so many seconds; see the module.
 

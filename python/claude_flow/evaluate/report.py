@@ -26,9 +26,8 @@ from html import escape
 from typing import Any
 
 from claude_flow import statistics
-from claude_flow.data.report import STYLE, table
 from claude_flow.evaluate.result import OURS, Curve, Result, Score
-from claude_flow.measure import charts
+from claude_flow.report import charts, document, table
 
 __all__ = ["page", "plots", "summarize", "tables"]
 
@@ -275,7 +274,7 @@ def _curves(kind: str, curves: list[Curve], reference: str) -> charts.Draw:
 
 def page(title: str, summaries: Sequence[dict[str, Any]]) -> str:
     """One HTML page that needs nothing else: the tables, and the plots as inline SVG."""
-    parts = [f"<h1>{escape(title)}</h1>"]
+    parts = []
     for summary in summaries:
         parts.append(f"<h2>{escape(summary['protocol'])}: {escape(summary['data'])}</h2>")
         figures = [
@@ -283,19 +282,5 @@ def page(title: str, summaries: Sequence[dict[str, Any]]) -> str:
         ]
         parts.append(f"<div class=wide>{''.join(figures)}</div>")
         for name, columns, rows in tables(summary):
-            shown = [[_yes(cell) for cell in row] for row in rows]
-            parts.append(f"<h3>{escape(name)}</h3><div class=scroll>{table(columns, shown)}</div>")
-    head = f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(title)}</title>"
-    head += '<meta name=viewport content="width=device-width">'
-    return f"{head}<style>{STYLE}{_WIDE}</style><body>{''.join(parts)}</body></html>\n"
-
-
-_WIDE = """
-body { max-width: 80rem; } h3 { margin: 1.4rem 0 .4rem; } figure h3 { margin: 0 0 .4rem; }
-.wide { display: grid; grid-template-columns: repeat(auto-fill, minmax(26rem, 1fr)); gap: 1.2rem; }
-.scroll { overflow-x: auto; }
-"""
-
-
-def _yes(cell: Any) -> Any:
-    return ("yes" if cell else "no") if isinstance(cell, bool) else cell
+            parts.append(f"<h3>{escape(name)}</h3>{table(columns, rows)}")
+    return document(title, "".join(parts))

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from claude_flow.errors import ClaudeFlowError
+from claude_flow.report.progress import Progress
 
-__all__ = ["OURS", "Curve", "OutOfTime", "Progress", "Result", "Score", "within"]
+__all__ = ["OURS", "Curve", "OutOfTime", "Result", "Score", "within"]
 
 OURS = "claude-flow"  # the contender that is ours, in every protocol
-
-#: (share of the run that is done, what is being done)
-Progress = Callable[[float, str], None]
 
 
 class OutOfTime(ClaudeFlowError):

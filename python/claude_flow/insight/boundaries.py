@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from claude_flow.errors import InputError
 from claude_flow.insight.asked import Asked
 from claude_flow.networks.inputs import Item, Knob
+from claude_flow.report.progress import Progress, counted, nothing
 from claude_flow.values import did_you_mean
 
 __all__ = ["METHODS", "boundaries"]
@@ -98,7 +99,7 @@ def boundaries(
     samples: int = 1000,
     seed: int = 0,
     budget: float = math.inf,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = nothing,
 ) -> dict[str, Any]:
     """Counterfactuals of every decision of the requests of ``asked``, how robust each is, and a projection.
 
@@ -122,7 +123,7 @@ def boundaries(
     for item in items:
         if looked and time.monotonic() > end:
             break
-        progress(looked, len(items))
+        counted(progress, len(items), "requests")(looked)
         space = _Space(asked, item)
         points, scores = _around(space, samples if looked == 0 else max(50, samples // 10), generator)
         for d, name in enumerate(item.decisions):

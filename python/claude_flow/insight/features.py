@@ -29,6 +29,7 @@ from claude_flow import modelfile, statistics
 from claude_flow.errors import InputError, require
 from claude_flow.insight.asked import Asked
 from claude_flow.networks.inputs import Item
+from claude_flow.report.progress import Progress, counted, nothing
 from claude_flow.values import did_you_mean
 
 __all__ = ["BASELINES", "COMPLETE", "ENGINE", "METHODS", "features"]
@@ -54,7 +55,7 @@ def features(
     alpha: float = 0.05,
     seed: int = 0,
     budget: float = math.inf,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = nothing,
 ) -> dict[str, Any]:
     """The importance of every part and group of inputs over the requests of ``asked``.
 
@@ -81,7 +82,7 @@ def features(
     for done, item in enumerate(items):
         if rows and time.monotonic() > end:
             break
-        progress(done, len(items))
+        counted(progress, len(items), "requests")(done)
         rows.append(_explained(asked, item, attribute, means, donors, groups, generator))
     told = _importance(rows, groups or names, alpha)
     errors = [row["error"] for row in rows if row["error"] is not None]

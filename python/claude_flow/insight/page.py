@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-__all__ = ["boundaries", "comparison", "document", "evolution", "features", "lines_svg", "page"]
+from claude_flow.report import document, drawings
 
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1c2330; --paper: #f7f8fa; --heat: 31 95 191; --line: #d5dae3; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e8ebf1; --paper: #12161d; --heat: 96 150 240; --line: #38414f; } }
-body { margin: 2rem auto; max-width: 72rem; padding: 0 1rem; background: var(--paper); color: var(--ink);
-       font: 1rem/1.5 system-ui, sans-serif; }
-.scroll { overflow-x: auto; }
-table { border-collapse: separate; border-spacing: 2px; font-variant-numeric: tabular-nums; }
-td { min-width: 2.4rem; text-align: center; font-size: .8rem; background: rgb(var(--heat) / calc(var(--p) * .6)); }
-th { font-size: .8rem; font-weight: 600; text-align: left; white-space: nowrap; } select { font: inherit; }
-h2 { font-size: 1.1rem; margin: 1.6rem 0 .4rem; } .plain { background: none; padding: 0 .6rem; text-align: left; }
-.bar { background: none; width: 16rem; } .bar i { display: block; height: .9rem; background: rgb(var(--heat)); }
-svg { max-width: 100%; height: auto; } svg text { fill: var(--ink); font-size: 12px; }
-.many { display: flex; flex-wrap: wrap; gap: 1rem; } figure { margin: 0; } figcaption { font-weight: 600; }
-input[type=range] { width: 20rem; vertical-align: middle; accent-color: rgb(var(--heat)); }
-.dot { fill: rgb(var(--heat)); fill-opacity: .55; } .box { fill: none; stroke: var(--ink); }
-.line0, .line1 { fill: none; stroke: rgb(var(--heat)); stroke-width: 2.5; }
-.line1 { stroke: var(--ink); stroke-dasharray: 5 4; stroke-width: 1.5; }
-"""
+__all__ = ["boundaries", "comparison", "evolution", "features", "page"]
+
 _SCRIPT = """
 const data = JSON.parse(document.getElementById("data").textContent);
 const at = (id) => document.getElementById(id);
@@ -82,18 +65,6 @@ show();
 """
 
 
-def document(title: str, body: str, data: Any = None, script: str = "") -> str:
-    """A page that needs nothing else: ``body`` is HTML, ``script`` finds ``data`` as JSON in the element of that id."""
-    code = ""
-    if script:
-        text = json.dumps(data).replace("<", "\\u003c")
-        code = f"<script type='application/json' id=data>{text}</script><script>{script}</script>"
-    return (
-        f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
-        f"<title>{escape(title)}</title><style>{_STYLE}</style><body><h1>{escape(title)}</h1>{body}{code}</body></html>\n"
-    )
-
-
 def page(answer: dict[str, Any]) -> str:
     """The page of an :func:`claude_flow.insight.attention.attention`."""
     told = ", ".join(f"{name} {value:+.2f}" for name, value in answer["agreement"].items())
@@ -102,7 +73,7 @@ def page(answer: dict[str, Any]) -> str:
         f"<p>{escape(answer['data'])}. Take care: {escape(answer['caveat'])}. "
         f"Spearman's correlation with ablation, over {len(answer['tokens'])} tokens: {told}.</p>"
         f"<p><label>Show <select id=view></select></label></p>"
-        f"<div class=scroll tabindex=0><table id=heat></table></div>",
+        f"<div class=scroll tabindex=0><table id=heat class=heat></table></div>",
         answer,
         _SCRIPT,
     )
@@ -114,10 +85,10 @@ def features(answer: dict[str, Any]) -> str:
     for title, key in (("Groups", "groups"), ("Features", "features")):
         most = max((row["share"] for row in answer[key]), default=1) or 1
         rows = "".join(
-            f"<tr><th>{escape(row['name'])}</th><td class=plain>{escape(row['group'])}</td>"
+            f"<tr><th>{escape(row['name'])}</th><td>{escape(row['group'])}</td>"
             f"<td class=bar><i style='width:{100 * row['share'] / most:.1f}%'></i></td>"
-            f"<td class=plain>{row['share']:.1%}</td><td class=plain>{row['effect']:+.4f}</td>"
-            f"<td class=plain>{_p(row['p_corrected'])}</td></tr>"
+            f"<td>{row['share']:.1%}</td><td>{row['effect']:+.4f}</td>"
+            f"<td>{_p(row['p_corrected'])}</td></tr>"
             for row in answer[key]
         )
         head = (
@@ -128,7 +99,7 @@ def features(answer: dict[str, Any]) -> str:
         curve = answer["curves"][side]
         told = f"area {curve['area']:.4f}, random order {curve['random_area']:.4f}, p {_p(curve['p_corrected'])}"
         lines = [("by value", curve["by_value"]), ("random order", curve["random"])]
-        parts.append(f"<h2>The lead while inputs are {says}</h2><p>{told}</p>{lines_svg(lines)}")
+        parts.append(f"<h2>The lead while inputs are {says}</h2><p>{told}</p>{drawings.lines(lines)}")
     about = answer["completeness"]
     error = "" if about["median_error"] is None else f" Completeness error: median {about['median_error']:.2%}, "
     error += "" if about["median_error"] is None else f"largest {about['largest_error']:.2%}."
@@ -164,8 +135,8 @@ def boundaries(answer: dict[str, Any]) -> str:
         f"<svg viewBox='0 0 {width} {height}' width={width} role=img aria-label='projection'>{''.join(drawn)}</svg>"
     )
     rows = "".join(
-        f"<tr><th>{escape(row['decision'])}</th><td class=plain>{escape(row['choice'])}</td>"
-        f"<td class=plain>{_number(row['radius'])}</td><td class=plain>{_number(row['held'])}</td><td class=plain>"
+        f"<tr><th>{escape(row['decision'])}</th><td>{escape(row['choice'])}</td>"
+        f"<td>{_number(row['radius'])}</td><td>{_number(row['held'])}</td><td>"
         f"{'<br>'.join(escape(c['says'] + _VERIFIED[c['verified']]) for c in row['counterfactuals'])}"
         f"</td></tr>"
         for row in answer["decisions"][:100]
@@ -195,12 +166,12 @@ def comparison(answer: dict[str, Any]) -> str:
             for unit in layer["shown"]
         )
         p = "-" if layer["p_corrected"] is None else f"{layer['p_corrected']:.3g}"
-        parts.append(f"<tr><th>{escape(layer['layer'])}</th><td class=plain>{p}</td>{cells}</tr>")
+        parts.append(f"<tr><th>{escape(layer['layer'])}</th><td>{p}</td>{cells}</tr>")
     return document(
         f"Activations of {answer['model']}, two groups of requests",
         f"<p>{escape(one)} against {escape(other)}. A row is a layer, a cell one of its units that differ most: "
         f"the difference of the groups' means in deviations, above 0 where the first is larger; p is corrected "
-        f"for units and layers. Take care: {escape(answer['note'])}.</p><div class=scroll tabindex=0><table>"
+        f"for units and layers. Take care: {escape(answer['note'])}.</p><div class=scroll tabindex=0><table class=heat>"
         f"<tr><th>layer</th><th>p</th><th colspan=24>units, most different first</th></tr>"
         f"{''.join(parts)}</table></div>",
     )
@@ -210,7 +181,7 @@ def evolution(answer: dict[str, Any]) -> str:
     """The page of an :func:`claude_flow.insight.evolution.evolution`: small multiples, and a slider over time."""
     multiples = "".join(
         f"<figure><figcaption>layer {head['layer']}, head {head['head']}</figcaption>"
-        f"{lines_svg([('entropy', head['entropy'])], 260, 110)}<table class=blocks></table></figure>"
+        f"{drawings.lines([('entropy', head['entropy'])], 260, 110)}<table class='blocks heat'></table></figure>"
         for head in answer["heads"]
     )
     told = [
@@ -245,29 +216,6 @@ def _mark(shape: str, x: float, y: float, r: float) -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3g}"
-
-
-def lines_svg(lines: Sequence[tuple[str, Sequence[float]]], width: int = 560, height: int = 220) -> str:
-    """Lines over equal steps as an ``<svg>`` in the page's colours; the first is solid, the others dashed."""
-    values = [v for _, line in lines for v in line]
-    low, high = min(values), max(values)
-    span = (high - low) or 1.0
-
-    def path(line: Sequence[float]) -> str:
-        step = (width - 60) / max(len(line) - 1, 1)
-        return " ".join(
-            f"{50 + i * step:.1f},{10 + (height - 30) * (1 - (v - low) / span):.1f}" for i, v in enumerate(line)
-        )
-
-    dash = ("──", "- -")
-    drawn = "".join(
-        f"<polyline class='line{min(i, 1)}' points='{path(line)}'/><text x='{150 + 160 * i}' "
-        f"y='{height - 4}' text-anchor=end>{escape(name)} {dash[min(i, 1)]}</text>"
-        for i, (name, line) in enumerate(lines)
-    )
-    axis = f"<text x=0 y=16>{high:.3g}</text><text x=0 y={height - 18}>{low:.3g}</text>"
-    names = escape(", ".join(name for name, _ in lines))
-    return f"<svg viewBox='0 0 {width} {height}' width={width} role=img aria-label='{names}'>{axis}{drawn}</svg>"
 
 
 def _p(value: float | None) -> str:

@@ -7,7 +7,7 @@ import os
 import resource
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,10 +19,9 @@ from claude_flow.measure import machine, workload
 from claude_flow.measure.graph import Cost, Graph, Node
 from claude_flow.model import Model, load
 from claude_flow.modelfile.quantize import quantize
+from claude_flow.report.progress import Progress, nothing
 
 __all__ = ["computation", "latency", "limits"]
-
-Note = Callable[[float], None]
 
 
 def computation(
@@ -35,7 +34,7 @@ def computation(
     memory: bool = False,
     cache: bool = False,
     suggestions: bool = False,
-    progress: Note = lambda done: None,
+    progress: Progress = nothing,
 ) -> dict[str, Any]:
     """Time every op of ``model`` on ``batch`` items of ``tokens`` tokens (default: the most it takes).
 
@@ -115,12 +114,12 @@ def _lengths(graph: Graph, batch: int, tokens: int | None) -> list[int]:
     return [tokens or most] * batch
 
 
-def _best(model: Model, x: NDArray[np.float32], seconds: float, progress: Note) -> tuple[list[float], float]:
+def _best(model: Model, x: NDArray[np.float32], seconds: float, progress: Progress) -> tuple[list[float], float]:
     """The best time of each op, and of a whole run without clocks in it."""
     best = [seconds for _, _, seconds in model.profile(x)]
     whole, begin = float("inf"), time.perf_counter()
     while (gone := time.perf_counter() - begin) < seconds or whole == float("inf"):
-        progress(min(gone, seconds))
+        progress(min(1.0, gone / seconds), "")
         best = [min(was, now) for was, (_, _, now) in zip(best, model.profile(x), strict=True)]
         start = time.perf_counter()
         model.run(x)
@@ -269,7 +268,7 @@ def latency(
     *,
     seconds: float = 5.0,
     bottleneck: bool = False,
-    progress: Note = lambda done: None,
+    progress: Progress = nothing,
 ) -> dict[str, Any]:
     """Time single calls on each input variation (see :data:`workload.VARIATIONS`), ``seconds`` in all.
 
@@ -285,7 +284,7 @@ def latency(
     rows = []
     for index, (name, label, xs) in enumerate(inputs):
         times, stalls = _sample(model, xs, seconds / len(inputs))
-        progress(seconds * (index + 1) / len(inputs))
+        progress((index + 1) / len(inputs), label)
         milliseconds = 1e3 * np.asarray(times)
         row: dict[str, Any] = {
             "variation": name,
@@ -334,7 +333,7 @@ def _bottleneck(
     model: Model, graph: Graph, xs: Sequence[NDArray[np.float32]], row: dict[str, Any], stalls: dict[str, float]
 ) -> dict[str, Any]:
     middle = sorted(xs, key=lambda x: x.size)[len(xs) // 2]
-    times, whole = _best(model, middle, 0.2, lambda done: None)
+    times, whole = _best(model, middle, 0.2, nothing)
     lengths = [middle.shape[1] if middle.ndim == 3 else 1] * len(middle)
     ceilings = machine.ceilings(model.isa, model.threads, 0.1)
     ops = [_op(graph, index, best, lengths, ceilings) for index, best in enumerate(times)]

@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from claude_flow.measure import machine, workload
 from claude_flow.measure.graph import Graph
 from claude_flow.model import Model, load
 from claude_flow.modelfile import PER_ITEM, PER_TOKEN, Op, Program
+from claude_flow.report.progress import Progress, nothing
 from claude_flow.wasm.binary import count_instructions
 from claude_flow.wasm.modules import available, module_path
 
@@ -64,7 +65,7 @@ def profile(
     *,
     seconds: float = 1.0,
     javascript: Path | None = None,
-    progress: Callable[[float], None] = lambda done: None,
+    progress: Progress = nothing,
 ) -> dict[str, Any]:
     """Measure ``metrics`` of a model file on every module of this installation under wasmtime, and under Node too when
     ``javascript`` names the folder of the JavaScript package (``emscripten`` of the source tree).
@@ -102,7 +103,7 @@ def profile(
         if "operations" in metrics:
             row["operations"] = _ops(model, graph, inputs[0])
         rows.append(row)
-        progress((index + 1) * seconds)
+        progress((index + 1) / len(isas), isa)
     if javascript is not None:
         rows += _under_node(path, javascript, isas, inputs, seconds, metrics, moved)
     return {

@@ -15,6 +15,7 @@ from claude_flow import modelfile
 from claude_flow.errors import InputError, require
 from claude_flow.measure.graph import Graph
 from claude_flow.model import Model
+from claude_flow.report.progress import Progress, nothing
 
 __all__ = ["TYPES", "VARIATIONS", "benchmark", "variation"]
 
@@ -75,7 +76,7 @@ def benchmark(
     seconds: float = 30.0,
     *,
     batch: int = 32,
-    progress: Callable[[float, str], None] = lambda done, note: None,
+    progress: Progress = nothing,
 ) -> dict[str, Any]:
     """Throughput and latency under each workload type and number of clients; ``seconds`` in all, shared equally.
 
@@ -106,7 +107,7 @@ def benchmark(
         note = f"{kind}, {clients} client{'s' if clients > 1 else ''}"
 
         def report(gone: float, done: float = done, note: str = note) -> None:
-            progress(done + gone, note)
+            progress((done + gone) / seconds, note)
 
         if kind == "streaming":
             probe, _, elapsed = _closed(model, singles, clients, 0.2 * share, report)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 from claude_flow import files, registry
 from claude_flow.errors import InputError, require
 from claude_flow.modalities import MODALITIES, features, functions
+from claude_flow.report.progress import Progress, nothing
 from claude_flow.values import read_json
 
 __all__ = ["COLUMNS", "PARTS", "collect", "load", "parts"]
@@ -35,7 +36,7 @@ def collect(
     most: int = 1500,
     seed: int = 0,
     time_budget: float | None = None,
-    progress: Callable[[int, int, str], None] = lambda done, of, what: None,
+    progress: Progress = nothing,
 ) -> dict[str, Any]:
     """Write the functions of ``sources`` (names of installed packages, folders) into ``folder``; returns the manifest.
 
@@ -56,7 +57,7 @@ def collect(
     for place, package in enumerate(packages):
         if _enough(used) and time.monotonic() > deadline:
             break
-        progress(place, len(packages), package.name)
+        progress(place / len(packages), package.name)
         found = 0
         for function in functions.read(package, most, seed):
             if (key := (function.name, function.text)) not in seen:
@@ -73,7 +74,7 @@ def collect(
             "package needs three"
         )
     manifest = {"format": 1, "kind": "functions", "rows": len(rows), "packages": used}
-    progress(len(packages), len(packages), "counting words")
+    progress(1.0, "counting words")
     _write(folder, rows, manifest)
     return manifest
 

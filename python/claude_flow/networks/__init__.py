@@ -54,7 +54,7 @@ NETWORKS: dict[str, Network] = {
         Network(
             "optimization",
             "claude_flow.networks.optimization",
-            question="which change removes a bottleneck",
+            question="what to change to remove the bottleneck",
             tool="optimize",
             architecture="residual-feedforward",
             train_examples=(
@@ -77,7 +77,7 @@ NETWORKS: dict[str, Network] = {
         Network(
             "action",
             "claude_flow.networks.action",
-            question="what to command a swarm now",
+            question="what to do now: who takes which task, and how the swarm should change",
             tool="act",
             architecture="dueling-q-network",
             train_examples=("claude-flow neural train action --data my-environment --time-budget 5m",),

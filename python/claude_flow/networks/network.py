@@ -68,8 +68,8 @@ class Network:
                   teacher, batch, temperature)``: the loss of a student beside its teacher
     ``judge``     ``Judge``: see :class:`claude_flow.evaluate.judge.Judge`; ``folds`` or          yes
                   ``windows``: parts of a dataset to train and judge anew on
-    ``answer``    ``HELP``, ``EXAMPLES``, ``OPTIONS``; ``answer(model, request, ...)`` and        no
-                  ``render(answer)``, the same as tables
+    ``answer``    ``HELP`` beyond the question, ``EXAMPLES``, ``OPTIONS``; ``answer(model,        no
+                  request, ...)`` and ``render(answer)``, the same as tables
     ``explain``   ``GROUPS`` of inputs, ``Reader(model)`` with ``item(request)`` and, where there are   no
                   decisions, ``knobs(item)``: see :mod:`claude_flow.networks.inputs`;
                   ``decided(answer)``: decision -> choice; ``tokens(batch, item)``: names of an

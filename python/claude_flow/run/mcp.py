@@ -122,7 +122,7 @@ def _described(name: str, row: Network) -> dict[str, Any]:
     example = json.dumps(requests.example(row), separators=(",", ":"))
     return {
         "name": name,
-        "description": f"{row.answer.HELP.strip().splitlines()[0]} Example: {example}",
+        "description": f"Say {row.question}. Example: {example}",
         "input_schema": {
             "type": "object",
             "properties": properties,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 from claude_flow import modelfile, registry
 from claude_flow.errors import InputError, require
 from claude_flow.files import atomic_write
+from claude_flow.report.progress import Progress, nothing
 from claude_flow.search.candidate import Candidate, Measured, Setting, measure, space
 from claude_flow.statistics import holm
 from claude_flow.values import did_you_mean
@@ -28,11 +29,6 @@ STRATEGIES = ("evolutionary", "random")
 #: optimization target of ``nas optimize`` -> field of Measured that it lowers
 TARGETS = {"reduce-latency": "latency", "reduce-memory": "memory", "reduce-flops": "flops", "improve-accuracy": "loss"}
 _TOP = 10
-Progress = Callable[[float, str], None]
-
-
-def _nothing(share: float, what: str) -> None:
-    pass
 
 
 def search(
@@ -46,7 +42,7 @@ def search(
     seed: int = 0,
     time_budget: float | None = None,
     resume: bool = False,
-    progress: Progress = _nothing,
+    progress: Progress = nothing,
 ) -> dict[str, Any]:
     """Search sizes of the setting's network; the Pareto front's first ten are kept as ``NAME-top10``.
 
@@ -195,7 +191,7 @@ def evaluate(
     *,
     seeds: Sequence[int] = (1, 2, 3),
     time_budget: float | None = None,
-    progress: Progress = _nothing,
+    progress: Progress = nothing,
 ) -> dict[str, Any]:
     """Train each architecture anew with other seeds than its search had, and test it against the first, by seed.
 
@@ -271,7 +267,7 @@ def optimize(
     iterations: int = 100,
     seed: int = 0,
     time_budget: float | None = None,
-    progress: Progress = _nothing,
+    progress: Progress = nothing,
 ) -> dict[str, Any]:
     """Better sizes than ``base`` by one target under constraints relative to it, both trained in the same way.
 

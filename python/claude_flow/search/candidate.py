@@ -14,6 +14,7 @@ from claude_flow import modelfile, networks
 from claude_flow.files import temporary_folder
 from claude_flow.measure.graph import Graph
 from claude_flow.model import load
+from claude_flow.report.progress import Progress, nothing
 from claude_flow.train import config as training
 from claude_flow.train import loop
 from claude_flow.train.config import TrainingConfig, lower_is_better
@@ -76,7 +77,7 @@ def measure(
     seed: int,
     *,
     time_budget: float | None = None,
-    progress: Callable[[float], None] = lambda share: None,
+    progress: Progress = nothing,
 ) -> Measured:
     """Train a candidate and measure it; :class:`claude_flow.errors.InputError` for sizes that do not fit together."""
     config = setting.config(sizes)
@@ -90,7 +91,7 @@ def measure(
             validation_split=setting.validation_split,
             time_budget=time_budget,
             distributed="off",
-            progress=lambda epoch, of, done, values: progress((epoch - 1 + done) / of),
+            progress=lambda epoch, of, done, values: progress((epoch - 1 + done) / of, f"epoch {epoch} of {of}"),
         )
         file = run / "model.safetensors"
         model = load(file, threads=1)

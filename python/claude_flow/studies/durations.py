@@ -26,12 +26,13 @@ from claude_flow.data.lines import head
 from claude_flow.data.sources import claude_code
 from claude_flow.data.tables import read_table
 from claude_flow.errors import InputError, require
-from claude_flow.evaluate.result import OURS, Curve, Progress, Result, Score
+from claude_flow.evaluate.result import OURS, Curve, Result, Score
 from claude_flow.files import temporary_folder
 from claude_flow.networks.prediction import conformal
 from claude_flow.networks.prediction.features import QUANTILES
 from claude_flow.networks.prediction.history import KEYS, NO_TIME, NUMBERS, TARGETS, Runs, as_of
 from claude_flow.networks.prediction.prepare import read_runs
+from claude_flow.report.progress import Progress
 from claude_flow.train import config
 
 __all__ = ["DATA", "detect", "run"]

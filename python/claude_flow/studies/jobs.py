@@ -39,13 +39,14 @@ from claude_flow.data.events import Run
 from claude_flow.data.lines import Head, Log, head
 from claude_flow.data.sources import swf
 from claude_flow.errors import InputError, require
-from claude_flow.evaluate.result import OURS, Curve, Progress, Result, Score
+from claude_flow.evaluate.result import OURS, Curve, Result, Score
 from claude_flow.files import temporary_folder
 from claude_flow.model import load
 from claude_flow.networks.prediction import conformal
 from claude_flow.networks.prediction.features import QUANTILES
 from claude_flow.networks.prediction.history import KEYS, NUMBERS
 from claude_flow.networks.prediction.prepare import preprocess
+from claude_flow.report.progress import Progress
 from claude_flow.train import config
 
 __all__ = ["DATA", "Forecast", "detect", "run"]

@@ -11,9 +11,10 @@ from claude_flow.data import views
 from claude_flow.errors import InputError
 from claude_flow.evaluate import benchmark as evaluation
 from claude_flow.evaluate import refit, report
-from claude_flow.evaluate.result import Progress, within
+from claude_flow.evaluate.result import within
 from claude_flow.files import temporary_folder
 from claude_flow.model import load
+from claude_flow.report.progress import Progress, nothing
 from claude_flow.studies import protocols, suite
 from claude_flow.values import did_you_mean
 
@@ -35,7 +36,7 @@ def benchmark(
     measures: Sequence[str] | None = None,
     seeds: int = 3,
     quick: bool = False,
-    progress: Progress = lambda done, what: None,
+    progress: Progress = nothing,
 ) -> list[dict[str, Any]]:
     """Summaries of ``model`` beside baselines and other models; see :func:`claude_flow.evaluate.report.summarize`.
 
@@ -75,7 +76,7 @@ def cross_fold(
     measures: Sequence[str] | None = None,
     seed: int = 0,
     time_budget: float | None = None,
-    progress: Progress = lambda done, what: None,
+    progress: Progress = nothing,
 ) -> list[dict[str, Any]]:
     """Summaries of a cross-validation: on the dataset ``data`` (default: the network's preprocessed one), or on public
     data by its protocol, on its official folds.

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from claude_flow.errors import InputError
-from claude_flow.evaluate.result import OURS, Progress, Result
+from claude_flow.evaluate.result import OURS, Result
+from claude_flow.report.progress import Progress
 from claude_flow.values import did_you_mean
 
 __all__ = ["PROTOCOLS", "Module", "detect", "find", "load", "run"]

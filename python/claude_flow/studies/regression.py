@@ -10,8 +10,8 @@ from typing import Any
 from claude_flow import registry
 from claude_flow.errors import InputError
 from claude_flow.evaluate import regression as rules
-from claude_flow.evaluate.result import Progress
 from claude_flow.files import temporary_folder
+from claude_flow.report.progress import Progress, nothing
 from claude_flow.studies import suite
 
 __all__ = ["SUITE", "regression"]
@@ -30,7 +30,7 @@ def regression(
     measures: Sequence[str] | None = None,
     seconds: float = 5.0,
     quick: bool = False,
-    progress: Progress = lambda done, what: None,
+    progress: Progress = nothing,
 ) -> dict[str, Any]:
     """Whether ``candidate`` is worse than ``baseline``; see :mod:`claude_flow.evaluate.regression`.
 

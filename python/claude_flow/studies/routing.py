@@ -32,8 +32,9 @@ from claude_flow.data.events import Run, Task
 from claude_flow.data.lines import Log
 from claude_flow.data.sources import swebench_pro
 from claude_flow.errors import InputError
-from claude_flow.evaluate.result import OURS, Progress, Result, Score
+from claude_flow.evaluate.result import OURS, Result, Score
 from claude_flow.networks.text import hash_text
+from claude_flow.report.progress import Progress
 
 __all__ = ["DATA", "Attempts", "aims", "detect", "margin", "read", "run"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -11,6 +11,7 @@ import numpy as np
 
 from claude_flow import networks
 from claude_flow.errors import InputError, require
+from claude_flow.report.progress import Progress, nothing
 from claude_flow.train.config import TrainingConfig
 
 require("torch", "train")
@@ -38,7 +39,7 @@ def moments(
     batches: int = 64,
     validation_split: float = 0.2,
     seed: int = 0,
-    progress: Callable[[float], None] = lambda done: None,
+    progress: Progress = nothing,
 ) -> dict[str, Moments]:
     """Parameter -> moments over up to ``batches`` training batches, in evaluation mode. Raises :class:`InputError`
     where there is nothing to learn from."""
@@ -56,7 +57,7 @@ def moments(
                 for total, part in zip(sums[name], (g, g.abs(), g.square()), strict=True):
                     total += part
         count += 1
-        progress(count / batches)
+        progress(count / batches, "gradients")
     if not count:
         raise InputError(f"{data}: nothing in its training part can be learned from")
     return {name: Moments(*(total / count for total in three)) for name, three in sums.items()}

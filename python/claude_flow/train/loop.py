@@ -25,6 +25,7 @@ require("torch", "train")
 import torch
 from torch import Tensor, nn
 
+from claude_flow.report.progress import Progress, nothing
 from claude_flow.train import attention, checkpoint, diagnose, process, rate
 from claude_flow.train.card import finish
 from claude_flow.train.hooks import Hook
@@ -32,10 +33,10 @@ from claude_flow.train.learnable import Data, Learnable
 from claude_flow.train.runlog import RunLog
 from claude_flow.train.start import begin_with, data_hash, fingerprint, shares, weights_hash
 
-__all__ = ["Data", "Learnable", "Progress", "data_hash", "find_learning_rate", "fit", "lower_is_better"]
+__all__ = ["Data", "EpochProgress", "Learnable", "data_hash", "find_learning_rate", "fit", "lower_is_better"]
 
 #: (epoch, epochs, share of the epoch done, latest values by name)
-Progress = Callable[[int, int, float, dict[str, float]], None]
+EpochProgress = Callable[[int, int, float, dict[str, float]], None]
 
 
 def fit(
@@ -52,7 +53,7 @@ def fit(
     time_budget: float | None = None,
     resume: bool = False,
     device: str = "auto",
-    progress: Progress | None = None,
+    progress: EpochProgress | None = None,
     start: Mapping[str, Tensor] | None = None,
     trainable: Mapping[str, float] | None = None,
     hooks: Sequence[Hook] = (),
@@ -145,7 +146,7 @@ def find_learning_rate(
     seed: int = 0,
     device: str = "auto",
     time_budget: float | None = None,
-    progress: Callable[[float], None] | None = None,
+    progress: Progress = nothing,
 ) -> rate.Found:
     """The range test of :func:`claude_flow.train.rate.find` on a data set, with the weights that ``fit`` would start
     from; ``progress`` is told the share done. ``"learning-rate": {"initial": "auto"}`` makes ``fit`` run the same, in
@@ -189,7 +190,7 @@ def _prepare(
 def _find(
     setup: _Setup,
     config: TrainingConfig,
-    progress: Callable[[float], None] | None = None,
+    progress: Progress = nothing,
     seconds: float | None = None,
 ) -> rate.Found:
     torch.manual_seed(setup.seed)
@@ -239,7 +240,7 @@ class _Loop:
     deadline: float
     run_dir: Path
     log: RunLog | None  # of the first process alone
-    progress: Progress | None
+    progress: EpochProgress | None
     interrupted: int = 0  # the signal's number
 
     def epochs(self, identity: dict[str, Any], checkpoint_interval: int, writer: Any) -> str:

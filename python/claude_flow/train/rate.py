@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from claude_flow.errors import ClaudeFlowError
+from claude_flow.report.progress import Progress, nothing
 from claude_flow.train.config import TrainingConfig
 
 __all__ = ["Found", "find", "optimizer", "scheduled"]
@@ -70,7 +71,7 @@ def find(
     config: TrainingConfig,
     epochs: Callable[[int], Iterable[dict[str, Tensor]]],
     loss: Callable[[nn.Module, dict[str, Tensor]], Tensor],
-    progress: Callable[[float], None] | None = None,
+    progress: Progress = nothing,
     seconds: float | None = None,
 ) -> Found:
     """Raise the rate from 1e-6 to 1 in 100 steps on a copy of ``module`` and see where the loss falls (Smith 2017).
@@ -105,8 +106,7 @@ def find(
         smoothed = _SMOOTHING * smoothed + (1 - _SMOOTHING) * (before - value.item())
         rates.append(rate)
         gains.append(smoothed / (1 - _SMOOTHING ** len(rates)))
-        if progress:
-            progress(min(1.0, place + 1 / STEPS))
+        progress(min(1.0, place + 1 / STEPS), f"rate {rate:.2g}")
         if place >= 1:
             break
         place = min(1.0, max(place + 1 / (STEPS - 1), (time.monotonic() - begin) / (seconds or math.inf)))

@@ -8,7 +8,7 @@ the rows are too few to show such a shift, the verdict is ``too small``, not "no
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from statistics import NormalDist
 from typing import Any
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from claude_flow import networks, statistics
 from claude_flow.errors import ClaudeFlowError, InputError
 from claude_flow.model import load_for
+from claude_flow.report.progress import Progress, counted, nothing
 from claude_flow.watch import detectors
 from claude_flow.watch.detectors import METHODS
 from claude_flow.watch.samples import Column, Sample, aligned, of_requests
@@ -268,7 +269,7 @@ def outputs(
     sensitivity: str,
     *,
     seed: int = 0,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = nothing,
 ) -> dict[str, Any] | None:
     """Compare the answers that were given to the stream with the answers to the reference, and estimate the cost.
 
@@ -283,7 +284,7 @@ def outputs(
     step = max(1, len(reference.requests) // _ANSWERED)
     asked, before = reference.requests[::step][:_ANSWERED], []
     for done, request in enumerate(asked):
-        progress(done, len(asked))
+        counted(progress, len(asked), "features")(done)
         try:
             before.append(type(request)(**{**vars(request), "answer": row.answer.answer(model, request.input)}))
         except ClaudeFlowError:  # a run that makes no request of today's schema

@@ -5,19 +5,12 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from claude_flow.data.report import STYLE, halves, table
+from claude_flow.report import document, drawings, table
 from claude_flow.watch.drift import verdict
 
-__all__ = ["drift", "page"]
+__all__ = ["drift"]
 
 _PLOTS = 12
-
-
-def page(title: str, parts: list[str]) -> str:
-    """A page of a title and parts of HTML."""
-    head = "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
-    body = f"<h1>{escape(title)}</h1>{''.join(parts)}"
-    return f"{head}<title>{escape(title)}</title><style>{STYLE}</style><body>{body}</body></html>\n"
 
 
 def drift(answer: dict[str, Any]) -> str:
@@ -27,7 +20,7 @@ def drift(answer: dict[str, Any]) -> str:
         for kind in ("inputs", "outputs"):
             if found := group.get(kind):
                 parts += [f"<h2>{escape(name)}: {kind}</h2>", _comparison(found)]
-    return page(f"Drift of {answer['streaming_data']} from {answer['reference_data']}", parts)
+    return document(f"Drift of {answer['streaming_data']} from {answer['reference_data']}", "".join(parts))
 
 
 def _comparison(found: dict[str, Any]) -> str:
@@ -48,7 +41,7 @@ def _comparison(found: dict[str, Any]) -> str:
         for row in found["features"][:_PLOTS]
     ]  # fmt: skip
     names = ["feature", "effect", "threshold", "corrected p", "", "since"]
-    pictures = "".join(halves(row) for row in shown)
+    pictures = "".join(drawings.halves(row) for row in shown)
     grid = (
         f"<p class=note>Shares of the reference (grey) and of the stream (blue).</p><div class=plots>{pictures}</div>"
     )

@@ -18,12 +18,11 @@ import numpy as np
 
 from claude_flow import modelfile, registry
 from claude_flow import requests as lines
-from claude_flow.data.report import table
 from claude_flow.errors import ClaudeFlowError, InputError, require
+from claude_flow.report import document, table
 from claude_flow.requests import Request
 from claude_flow.values import did_you_mean
 from claude_flow.watch import alerts, drift, samples
-from claude_flow.watch import page as pages
 from claude_flow.watch.alerts import read_lines
 from claude_flow.watch.levels import Threshold
 
@@ -332,4 +331,4 @@ def page(found: Mapping[str, Any], limits: Mapping[str, Threshold]) -> str:
         "<h2>Alerts, newest first</h2>",
         table(["time", "level", "what"], told) if told else "<p>None.</p>",
     ]
-    return pages.page("Models in production", parts)
+    return document("Models in production", "".join(parts))

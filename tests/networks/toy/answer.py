@@ -11,7 +11,7 @@ from claude_flow.networks.network import Option
 
 from .prepare import encode
 
-HELP = "Say how long a run takes."
+HELP = ""
 EXAMPLES = ("claude-flow neural infer toy --description 'write a test'",)
 OPTIONS = (
     Option("description", "text", "What is to be done.", required=True),

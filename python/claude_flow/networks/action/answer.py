@@ -22,8 +22,6 @@ from claude_flow.networks.network import Option
 __all__ = ["EXAMPLES", "HELP", "OPTIONS", "Pipeline", "answer", "render"]
 
 HELP = """\
-Say what to do now: who takes which task, and how the swarm should change.
-
 The three networks, the integration layer and the decision engine run as one program in one call."""
 EXAMPLES = (
     """\

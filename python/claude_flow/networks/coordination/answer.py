@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from claude_flow import networks, registry
-from claude_flow.data import views
 from claude_flow.errors import InputError
 from claude_flow.model import Decision, Model
 from claude_flow.networks.coordination import evidence
@@ -18,8 +17,7 @@ from claude_flow.networks.network import Option
 
 __all__ = ["EXAMPLES", "HELP", "OPTIONS", "answer", "render"]
 
-HELP = """\
-Say which agent should take which task."""
+HELP = ""
 EXAMPLES = (
     """\
 claude-flow neural infer coordination \\
@@ -138,6 +136,8 @@ def answer(
 
 def _past(context: str | None, swarm: Swarm) -> tuple[list[evidence.Decision], str]:
     """The log's decisions between the swarm's types of agents, and what the answer rests on, in words."""
+    from claude_flow.data import views  # a tenth of a command's start
+
     if context == "none":
         return [], "the network alone, as asked"
     if context is None and not (registry.workspace() / "datasets" / views.TABLES_NAME).is_dir():

@@ -18,8 +18,6 @@ from claude_flow.networks.optimization.features import GROUPS, Encoder, Reading
 __all__ = ["EXAMPLES", "HELP", "OPTIONS", "answer", "confidences", "render"]
 
 HELP = """\
-Say what to change to remove the bottleneck.
-
 docs/optimization.md lists every metric, setting, limit and target. What is left out is unknown, never zero."""
 EXAMPLES = (
     """\

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from claude_flow import networks, registry, schema
-from claude_flow.data import views
 from claude_flow.errors import InputError
 from claude_flow.model import Model
 from claude_flow.networks.network import Option
@@ -24,8 +23,7 @@ from claude_flow.values import duration
 
 __all__ = ["EXAMPLES", "FIELDS", "HELP", "INPUTS", "OPTIONS", "Encoded", "answer", "encoded", "parse_request", "render"]
 
-HELP = """\
-Say when a task will be done, and how sure that is."""
+HELP = ""
 EXAMPLES = (
     """\
 claude-flow neural infer prediction \\
@@ -257,6 +255,8 @@ def _history(asked: dict[str, Any]) -> tuple[Runs, dict[str, Any]]:
     asked["decision"] = asked.get("decision-time", int(datetime.now(timezone.utc).timestamp() * 1e6))
     if context is None:
         return nothing, {"note": "no historical-context given: the model's prior alone answers"}
+    from claude_flow.data import views  # a tenth of a command's start
+
     similar = _SIMILAR.fullmatch(context)
     name = DEFAULT_DATASET if similar else context
     try:

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from claude_flow.data.lines import Log
 from claude_flow.errors import InputError, require
-from claude_flow.evaluate.result import OURS, Curve, Progress, Result, Score
+from claude_flow.evaluate.result import OURS, Curve, Result, Score
+from claude_flow.report.progress import Progress
 from claude_flow.studies.knobs import configurations
 from claude_flow.studies.knobs.configurations import Configuration
 from claude_flow.studies.knobs.encoder import KnobEncoder

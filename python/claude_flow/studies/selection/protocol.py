@@ -28,7 +28,8 @@ from claude_flow.data.events import Fold, Run, Task
 from claude_flow.data.lines import Log
 from claude_flow.data.sources import aslib
 from claude_flow.errors import InputError, require
-from claude_flow.evaluate.result import OURS, OutOfTime, Progress, Result, Score
+from claude_flow.evaluate.result import OURS, OutOfTime, Result, Score
+from claude_flow.report.progress import Progress
 
 __all__ = ["DATA", "Scenario", "detect", "npar10", "read", "run"]
 

@@ -30,7 +30,8 @@ from claude_flow.data.events import Run, Step, Task
 from claude_flow.data.lines import Log
 from claude_flow.data.sources import swebench_pro
 from claude_flow.errors import InputError, require
-from claude_flow.evaluate.result import OURS, Progress, Result, Score
+from claude_flow.evaluate.result import OURS, Result, Score
+from claude_flow.report.progress import Progress
 from claude_flow.studies.steps.encoder import Begun, StepEncoder
 
 __all__ = ["DATA", "Runs", "cut", "detect", "read", "run"]

@@ -7,7 +7,7 @@ period i, average forgetting, and forward transfer.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from torch import nn
 
 from claude_flow.errors import InputError
 from claude_flow.files import temporary_folder
+from claude_flow.report.progress import Progress, nothing
 from claude_flow.train import loop, run
 from claude_flow.train.config import TrainingConfig, lower_is_better
 from claude_flow.train.hooks import Hook
@@ -86,7 +87,7 @@ def incremental(
     seed: int = 0,
     validation_split: float = 0.2,
     time_budget: float | None = None,
-    progress: Callable[[int, int, str, float], None] = lambda done, of, what, share: None,
+    progress: Progress = nothing,
     **options: Any,
 ) -> tuple[Trained | None, Report]:
     """Learn ``periods`` in turn, starting from ``source`` that learned ``old``; all are preprocessed datasets.
@@ -114,7 +115,7 @@ def incremental(
             left = None if time_budget is None else time_budget - (time.monotonic() - begin)
 
             def shown(epoch: int, of: int, share: float, values: dict[str, float]) -> None:
-                progress(number - 1, len(periods), path.name, (epoch - 1 + share) / of)  # noqa: B023
+                progress((number - 1 + (epoch - 1 + share) / of) / len(periods), path.name)  # noqa: B023
 
             arguments: dict[str, Any] = {
                 "validation_split": validation_split,

@@ -16,7 +16,7 @@ from claude_flow.networks.action.config import STREAMS
 from claude_flow.networks.action.learn import EXPLORATIONS, Data, Settings
 from claude_flow.train import config as training
 from claude_flow.train.hooks import Hook
-from claude_flow.train.loop import Progress
+from claude_flow.train.loop import EpochProgress
 from claude_flow.train.run import Trained, train
 
 __all__ = ["AGENTS", "check", "reinforcement"]
@@ -77,7 +77,7 @@ def reinforcement(
     seeds: Sequence[int] = (0,),
     time_budget: float | None = None,
     resume: bool = False,
-    progress: Callable[[int], Progress] = lambda seed: lambda *told: None,
+    progress: Callable[[int], EpochProgress] = lambda seed: lambda *told: None,
 ) -> list[Trained]:
     """Train once per seed; every run becomes a version of the model ``name``, which then means the best of them.
 

@@ -19,12 +19,11 @@ from claude_flow.files import temporary_folder
 from claude_flow.train import loop, run
 from claude_flow.train.config import TrainingConfig
 from claude_flow.train.hooks import Hook
+from claude_flow.train.loop import EpochProgress
 from claude_flow.train.recipes.source import Source, chosen_layers
 from claude_flow.train.run import Trained
 
 __all__ = ["Unfreezing", "rivals", "transfer"]
-
-Progress = Callable[[int, int, float, dict[str, float]], None]
 
 
 class Unfreezing(Hook):
@@ -109,7 +108,7 @@ def rivals(
     seed: int = 0,
     validation_split: float = 0.2,
     time_budget: float | None = None,
-    progress: Callable[[str], Progress] = lambda name: lambda *_: None,
+    progress: Callable[[str], EpochProgress] = lambda name: lambda *_: None,
 ) -> dict[str, dict[str, float]]:
     """The held-out measures of what transfer must beat, on the same data, seed and epochs: ``source`` as it is,
     ``scratch`` (at the source's own learning rate), and ``fine-tune-all``."""
