@@ -72,3 +72,7 @@ def test_every_extra_is_documented_and_tested():
     rows = re.findall(r"^\| (`.+?`) \|", page, re.MULTILINE)
     assert sorted(name for row in rows for name in re.findall(r"`([\w-]+)`", row)) == sorted(EXTRAS)
     assert set(EXTRAS) - brought("test") == {"lint", "peers", "test"}
+
+
+def test_all_brings_every_extra_that_users_have():
+    assert brought("all") >= EXTRAS.keys() - {"all", "lint", "peers", "test"}

@@ -64,7 +64,7 @@ def document(title: str, body: str, data: Any = None, script: str = "") -> str:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """An HTML table; numbers to four digits, other cells cut at 80 characters, nothing for None.
+    """An HTML table; numbers to four digits, other cells cut at 200 characters, nothing for None.
 
     >>> table(["<name>", "share"], [["a & b", 0.123456]])[:70]
     '<div class=scroll tabindex=0><table><tr><th>&lt;name&gt;<th class=numb'
@@ -77,7 +77,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
             return f"<td>{'yes' if value else 'no'}"
         if isinstance(value, int):
             return f"<td class=number>{value}"
-        return f"<td class=number>{value:.4g}" if isinstance(value, float) else f"<td>{escape(str(value)[:80])}"
+        return f"<td class=number>{value:.4g}" if isinstance(value, float) else f"<td>{escape(str(value)[:200])}"
 
     numbers = [[isinstance(cell, int | float) and not isinstance(cell, bool) for cell in row] for row in rows]
     numeric = [any(row[i] for row in numbers) for i in range(len(columns))]
