@@ -53,6 +53,10 @@ NEURAL: dict[str, tuple[str, str]] = {
         "Try models on a local page: change a request, see every answer change.",
     ),
     "profile": ("claude_flow.cli.profile:group", "See where a model's time goes, and what this machine could do."),
+    "record-outcome": (
+        "claude_flow.cli.outcome:record_outcome",
+        "Say how a task ended, so that later answers learn from it.",
+    ),
     "runtime": ("claude_flow.cli.runtime:group", "Choose how models run here, and measure how fast they answer."),
     "test": (
         "claude_flow.cli.test:group",

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from claude_flow import files, values
 from claude_flow.cli.command import Command, Group
 from claude_flow.cli.output import Output
-from claude_flow.errors import InputError
 
 __all__ = ["group"]
-
-_NAME = "claude-flow"
-_SERVER: dict[str, Any] = {"type": "stdio", "command": sys.executable, "args": ["-m", "claude_flow", "neural", "mcp"]}
 
 group = Group("connect", help="Tell other tools of this one, and take it back.")
 
@@ -33,37 +26,34 @@ group = Group("connect", help="Tell other tools of this one, and take it back.")
     cls=Command,
 )
 @click.option("--dry-run", is_flag=True, help="Show the change, and make none.")
-@click.option("--remove", is_flag=True, help="Take the server out again.")
+@click.option("--remove", is_flag=True, help="Take it all out again.")
 @click.pass_obj
 def claude_code(output: Output, dry_run: bool, remove: bool) -> None:
-    """Register the MCP server with Claude Code.
+    """Register the MCP server and hooks with Claude Code.
 
-    It goes into .mcp.json of the project ($CLAUDE_PROJECT_DIR, else this folder); Claude Code asks once whether it
-    may start it. What else the file says is kept.
+    In the project ($CLAUDE_PROJECT_DIR, else this folder) the server goes into .mcp.json, the hooks into
+    .claude/settings.local.json; a skill and an agent that plans are put beside them. Claude Code asks once whether it
+    may start the server. What else the files say is kept. The hooks copy what the transcript tells of subagents to the
+    workspace's events, from which data collect learns.
     """
-    path = Path(os.environ.get("CLAUDE_PROJECT_DIR") or ".") / ".mcp.json"
-    before: dict[str, Any] = {}
-    if path.exists():
-        found = values.read_json(path)
-        if not isinstance(found, dict) or not isinstance(found.get("mcpServers", {}), dict):
-            raise InputError(f'{path}: it is no object with "mcpServers": mend it, or move it away')
-        before = found
-    servers = dict(before.get("mcpServers", {}))
-    had = servers.pop(_NAME, None)
-    if not remove:
-        servers[_NAME] = _SERVER
-    after = {**before, "mcpServers": servers}
-    if remove and not servers:
-        del after["mcpServers"]
-    change = "none" if had == servers.get(_NAME) else "removed" if remove else "added" if had is None else "changed"
-    if change != "none" and not dry_run:
-        if after:
-            files.atomic_write(path, json.dumps(after, indent=2, ensure_ascii=False) + "\n")
-        else:
-            path.unlink()
-    entry = servers.get(_NAME, had)
-    rows: list[list[Any]] = [["file", str(path)], ["change", change], ["made", not dry_run and change != "none"]]
-    rows += [["server", " ".join([entry["command"], *entry["args"]])]] if entry is not None and entry == _SERVER else []
-    result = {"file": path, "change": change, "made": not dry_run and change != "none", "before": had,
-              "after": servers.get(_NAME)}  # fmt: skip
-    output.result(result, [("Claude Code", ["", ""], rows)])
+    from claude_flow.integrations import claude_code as integration
+
+    project = Path(os.environ.get("CLAUDE_PROJECT_DIR") or ".")
+    found = integration.changes(project, remove=remove)
+    if not dry_run:
+        for change in found:
+            integration.make(change)
+    words = [change.change for change in found if change.change not in ("none", "kept")]
+    rows: list[list[Any]] = [[change.what, str(change.path), change.change] for change in found]
+    result = {
+        "change": words[0] if len(set(words)) == 1 else "changed" if words else "none",
+        "made": bool(words) and not dry_run,
+        "files": [
+            {"what": c.what, "path": c.path, "change": c.change, "before": c.before, "after": c.after} for c in found
+        ],
+    }
+    title = "Claude Code: what would change" if dry_run else "Claude Code"
+    output.result(result, [(title, ["what", "file", "change"], rows)])
+    for change in found:
+        if change.change == "kept":
+            output.note(f"{change.path} is not what this version wrote: it is left as it is")

@@ -80,6 +80,7 @@ PYTHON: dict[str, Part] = {
         f"{_LEARN} search compress insight run",
         "pyarrow sklearn mlflow boto3 botocore sqlalchemy apprise prometheus_client",
     ),
+    "integrations": Part("what other tools run or read of this package: Claude Code", _GROUND),
     "notebooks": Part("example notebooks, and JupyterLab to run them in", "errors files registry"),
     "cli": Part("the commands", "*", "click rich uvicorn"),
 }

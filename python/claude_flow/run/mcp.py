@@ -12,16 +12,14 @@ import json
 import logging
 import sys
 import time
-import uuid
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from claude_flow import __version__, networks, registry, requests, schema
+from claude_flow import __version__, networks, requests, schema
 from claude_flow.errors import ClaudeFlowError, InputError, require
-from claude_flow.files import locked
 from claude_flow.model import load_for
 from claude_flow.networks.network import Network, Option
+from claude_flow.run import outcomes
 from claude_flow.values import did_you_mean, plain
 
 __all__ = ["Tools", "application", "serve_stdio"]
@@ -42,19 +40,6 @@ _TYPES: dict[str, dict[str, Any]] = {
     "switch": {"type": "boolean"},
     "targets": {"type": ["array", "object"]},
 }
-_OUTCOME: dict[str, tuple[schema.Kind, str, str]] = {
-    "agent": (schema.Text(), "string", "Who did it."),
-    "task": (schema.Text(), "string", "The task's id or name."),
-    "success": (schema.Flag(), "boolean", "Whether the result was good."),
-    "agent_type": (schema.Text(), "string", "The agent's kind, such as coder."),
-    "task_type": (schema.Text(), "string", "The task's kind, such as bug-fix."),
-    "description": (schema.Text(blank=True), "string", "The task in words."),
-    "group": (schema.Text(), "string", "The session or project."),
-    "duration_s": (schema.Number(0, above=True), "number", "Seconds it took; the end is now."),
-    "tokens": (schema.Whole(0), "integer", "Of all requests together."),
-    "cost": (schema.Number(0), "number", "US dollars."),
-}
-_RECORD = schema.Record({name: kind for name, (kind, *_) in _OUTCOME.items()}, required=("agent", "task", "success"))
 
 
 class Tools:
@@ -74,7 +59,7 @@ class Tools:
     def call(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """A tool's result. Raises :class:`InputError` for arguments that it cannot use, and an unknown tool."""
         if name == _RECORD_OUTCOME["name"]:
-            return _record(arguments)
+            return outcomes.record(arguments)
         if name not in self._rows:
             raise InputError(f"there is no tool {name!r}{did_you_mean(name, [t['name'] for t in self.list()])}")
         return _ask(self._rows[name], dict(arguments))
@@ -91,24 +76,6 @@ def _ask(row: Network, arguments: dict[str, Any]) -> dict[str, Any]:
     if requests.is_kept(None):
         requests.keep(row.name, request, model, time.perf_counter() - begin, answer)
     return answer
-
-
-def _record(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Append a run to the workspace's events, from which `data collect` learns."""
-    given = schema.check(arguments, _RECORD, "the outcome")
-    now = datetime.now(timezone.utc)
-    event = {"event": "run", "run_id": f"mcp-{uuid.uuid4().hex}", **given, "end": _iso(now)}
-    event["status"] = "completed" if given["success"] else "failed"
-    if "duration_s" in given:
-        event["start"] = event["submitted"] = _iso(now - timedelta(seconds=given["duration_s"]))
-    path = registry.workspace() / "events" / "mcp.jsonl"
-    with locked(path.with_name(f".{path.name}.lock")), path.open("ab") as file:
-        file.write((json.dumps(event) + "\n").encode("utf-8"))
-    return {"run_id": event["run_id"], "recorded_in": str(path)}
-
-
-def _iso(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 # What clients are told ------------------------------------------------------------------------------------
@@ -151,8 +118,8 @@ _RECORD_OUTCOME: dict[str, Any] = {
     "description": "Say how a task ended, so that later answers learn from it.",
     "input_schema": {
         "type": "object",
-        "properties": {name: {"type": kind, "description": says} for name, (_, kind, says) in _OUTCOME.items()},
-        "required": list(_RECORD.required),
+        "properties": {f.name: {"type": f.type, "description": f.help} for f in outcomes.FIELDS},
+        "required": list(outcomes.RECORD.required),
         "additionalProperties": False,
     },
     "output_schema": {

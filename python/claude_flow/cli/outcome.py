@@ -1,0 +1,49 @@
+"""``claude-flow neural record-outcome``: how a task ended, told by hand or by a script."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from claude_flow.cli import params
+from claude_flow.cli.command import Command
+from claude_flow.cli.output import Output
+
+__all__ = ["record_outcome"]
+
+
+@click.command(
+    "record-outcome",
+    cls=Command,
+    examples=[
+        "claude-flow neural record-outcome --agent coder-1 --task t-17 --success true",
+        """\
+claude-flow neural record-outcome \\
+  --agent coder-1 --agent-type coder \\
+  --task t-17 --task-type bug-fix --description "login fails after a redirect" \\
+  --success false --duration 12m --tokens 48210""",
+    ],
+)
+@click.option("--agent", required=True, help="Who did it.")
+@click.option("--task", required=True, help="The task's id or name.")
+@click.option("--success", type=params.BOOLEAN, required=True, help="Whether the result was good.")
+@click.option("--agent-type", help="The agent's kind, such as coder.")
+@click.option("--task-type", help="The task's kind, such as bug-fix.")
+@click.option("--description", help="The task in words.")
+@click.option("--group", help="The session or project.")
+@click.option("--duration", "duration_s", type=params.DURATION, help="How long it took; the end is now.")
+@click.option("--tokens", type=click.IntRange(0), help="Of all requests together.")
+@click.option("--cost", type=click.FloatRange(0), help="US dollars.")
+@click.pass_obj
+def record_outcome(output: Output, /, **told: Any) -> None:
+    """Say how a task ended, so that later answers learn from it.
+
+    The line goes to the workspace's events, where the MCP tool record_outcome and Claude Code's hooks write too, and
+    from which data collect learns.
+    """
+    from claude_flow.run import outcomes
+
+    result = outcomes.record({name: value for name, value in told.items() if value is not None}, by="cli")
+    rows = [["run", result["run_id"]], ["recorded in", result["recorded_in"]]]
+    output.result(result, [("Outcome", ["", ""], rows)])

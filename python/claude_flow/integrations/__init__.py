@@ -1,0 +1,1 @@
+"""What other tools run or read of this package."""
