@@ -72,7 +72,7 @@ def atomic_write(path: Path, data: bytes | str) -> None:
             file.write(data.encode() if isinstance(data, str) else data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        _rename(temporary, path)
     except OSError as error:
         error.filename = str(path)  # a failed write names no file, and the temporary one means nothing to a reader
         raise
@@ -96,8 +96,8 @@ def atomic_folder(target: Path, replace: bool = False) -> Iterator[Path]:
         for file in [*folder.rglob("*"), folder]:
             _sync(file)
         if target.exists():
-            os.replace(target, temporary / _OLD)
-        os.replace(folder, target)
+            _rename(target, temporary / _OLD)
+        _rename(folder, target)
         _sync(target.parent)
 
 
@@ -166,14 +166,27 @@ def _sweep(parent: Path) -> None:
 def _remove(folder: Path, target: Path) -> None:
     """Remove what :func:`atomic_folder` left; killed between its two renames, it left no target: the new one is it."""
     if (folder / _OLD).exists() and (folder / _NEW).exists() and not target.exists():
-        os.replace(folder / _NEW, target)
+        _rename(folder / _NEW, target)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _rename(path: Path, target: Path) -> None:
+    """Give ``path`` the name ``target``. Windows refuses while another process has either open: a reader, or a scanner
+    of viruses, soon lets go."""
+    end = time.monotonic() + 2.0
+    while True:
+        try:
+            return os.replace(path, target)
+        except PermissionError:
+            if os.name != "nt" or time.monotonic() > end:
+                raise
+        time.sleep(0.01)
 
 
 def _sync(path: Path) -> None:
     if os.name == "nt" and path.is_dir():  # there a folder cannot be opened
         return
-    handle = os.open(path, os.O_RDONLY)
+    handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)  # there what is only read cannot be synced
     try:
         os.fsync(handle)
     finally:

@@ -181,7 +181,7 @@ class Output:
                 signal.signal(number, _end)
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):  # an agent's name need not fit the terminal's encoding
-                stream.reconfigure(errors="backslashreplace")
+                stream.reconfigure(encoding=_encoding(stream), errors="backslashreplace")
         try:
             try:
                 yield
@@ -197,6 +197,12 @@ class Output:
                 if message:
                     click.echo(f"error: {message}", err=True)
         _discard_unwritable(sys.stdout)
+
+
+def _encoding(stream: TextIO) -> str:
+    """UTF-8 in place of a code page, as of Windows' pipes and files, unless the user asked for it by its name."""
+    is_code_page = stream.encoding.lower().startswith("cp") and "PYTHONIOENCODING" not in os.environ
+    return "utf-8" if is_code_page else stream.encoding
 
 
 def _is_main() -> bool:

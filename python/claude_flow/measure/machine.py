@@ -5,8 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
-import resource
 import struct
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +18,7 @@ import numpy as np
 
 from claude_flow import _core
 
-__all__ = ["Ceilings", "caches", "ceilings", "count_events", "cpu_name", "memory"]
+__all__ = ["Ceilings", "Usage", "caches", "ceilings", "count_events", "cpu_name", "usage"]
 
 # Of a round, a millisecond or more: the call through the pool takes up to 0.1 ms.
 _STEPS = 500_000
@@ -103,12 +103,39 @@ def ceilings(isa: str, threads: int = 1, seconds: float = 0.3) -> Ceilings:
     return Ceilings(isa, threads, operations, int8_operations, tuple(bandwidth))
 
 
-def memory() -> dict[str, int]:
-    """Resident bytes of this process, now and at most."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if platform.system() == "Darwin" else 1024)
+@dataclass(frozen=True)
+class Usage:
+    """What the system says of this process: bytes in memory now and at most, faults of pages, how often another took
+    its CPU (NaN where the system does not count that)."""
+
+    resident: int
+    peak: int
+    page_faults: int
+    preemptions: float
+
+
+def usage() -> Usage:
+    """The :class:`Usage` up to now.
+
+    >>> 0 < usage().resident <= usage().peak
+    True
+    """
+    if sys.platform == "win32":
+        # PROCESS_MEMORY_COUNTERS: cb and PageFaultCount of 32 bits, then eight sizes: the working set's peak, now, ...
+        counters = (ctypes.c_size_t * 9)(72)
+        kernel = ctypes.windll.kernel32
+        kernel.GetCurrentProcess.restype = ctypes.c_void_p
+        process = ctypes.c_void_p(kernel.GetCurrentProcess())
+        if not kernel.K32GetProcessMemoryInfo(process, ctypes.byref(counters), 72):
+            raise ctypes.WinError()
+        return Usage(counters[2], counters[1], counters[0] >> 32, float("nan"))
+    import resource
+
+    of_us = resource.getrusage(resource.RUSAGE_SELF)
+    peak = of_us.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     statm = Path("/proc/self/statm")
     now = int(statm.read_text("ascii").split()[1]) * resource.getpagesize() if statm.exists() else peak
-    return {"resident": now, "peak": peak}
+    return Usage(now, max(now, peak), of_us.ru_minflt, of_us.ru_nivcsw)
 
 
 # Hardware counters (Linux perf events) --------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import resource
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -81,7 +80,8 @@ def computation(
             "file_bytes": model.path.stat().st_size,
             "arena_bytes": model.arena_bytes,
             "input_bytes": x.nbytes,
-            **{f"process_{name}_bytes": value for name, value in machine.memory().items()},
+            "process_resident_bytes": (used := machine.usage()).resident,
+            "process_peak_bytes": used.peak,
         }
     if cache:
         answer["cache"] = _cache(model, graph, x)
@@ -312,15 +312,15 @@ def _sample(model: Model, xs: Sequence[NDArray[np.float32]], seconds: float) -> 
     """Times of calls on the inputs in turn, and what the system did to the process meanwhile."""
     for x in xs[:3]:
         model.run(x)
-    before, collections = resource.getrusage(resource.RUSAGE_SELF), _collections()
+    before, collections = machine.usage(), _collections()
     times: list[float] = []
     deadline = time.perf_counter() + seconds
     while len(times) < 2 * len(xs) or time.perf_counter() < deadline:
         times.append(_timed(model, xs[len(times) % len(xs)]))
-    after = resource.getrusage(resource.RUSAGE_SELF)
+    after = machine.usage()
     return times, {
-        "preemptions": (after.ru_nivcsw - before.ru_nivcsw) / len(times),
-        "page_faults": (after.ru_minflt - before.ru_minflt) / len(times),
+        "preemptions": (after.preemptions - before.preemptions) / len(times),
+        "page_faults": (after.page_faults - before.page_faults) / len(times),
         "collections": (_collections() - collections) / len(times),
     }
 

@@ -17,6 +17,7 @@ import json
 import math
 import os
 import socket
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,12 +81,9 @@ class Seen:
         if self.about.get("host") != socket.gethostname():
             return True
         try:
-            os.kill(int(self.about["pid"]), 0)
-        except (ProcessLookupError, OverflowError, ValueError):
+            return _runs(int(self.about["pid"]))
+        except (OverflowError, ValueError):
             return False
-        except PermissionError:
-            return True
-        return True
 
     def series(self, name: str) -> list[tuple[int, float]]:
         """(epoch, value) of every epoch that logged ``name`` as a number.
@@ -94,6 +92,28 @@ class Seen:
         [(1, 2.0)]
         """
         return [(entry["epoch"], entry[name]) for entry in self.epochs if entry.get(name) is not None]
+
+
+def _runs(pid: int) -> bool:
+    """Whether this machine has such a process. On Windows ``os.kill`` would end it, whatever the signal."""
+    if sys.platform == "win32":
+        import ctypes
+
+        kernel = ctypes.windll.kernel32
+        kernel.OpenProcess.restype = ctypes.c_void_p
+        handle = ctypes.c_void_p(kernel.OpenProcess(0x100000, False, pid))  # SYNCHRONIZE
+        if not handle:
+            return bool(kernel.GetLastError() == 5)  # it is there, and another user's
+        ended = kernel.WaitForSingleObject(handle, 0) == 0
+        kernel.CloseHandle(handle)
+        return not ended
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def read(folder: Path) -> Seen:
