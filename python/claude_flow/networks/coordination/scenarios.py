@@ -9,7 +9,7 @@ name their skills in invented words, so that a network has to learn to match wor
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,9 +51,14 @@ def _roles(generator: np.random.Generator) -> dict[str, tuple[str, ...]]:
         return ROLES
 
     def word() -> str:
-        return "".join(generator.choice(_SYLLABLES, size=int(generator.integers(2, 4))))
+        return "".join(_SYLLABLES[i] for i in generator.integers(len(_SYLLABLES), size=int(generator.integers(2, 4))))
 
     return {word(): tuple(word() for _ in range(4)) for _ in range(10)}
+
+
+def _any(generator: np.random.Generator, items: Sequence[str]) -> str:
+    """One of ``items``, as ``generator.choice`` draws it, which makes an array of them first: half of all the time."""
+    return items[int(generator.integers(len(items)))]
 
 
 def scenarios(count: int, seed: int) -> Iterator[Scenario]:
@@ -79,22 +84,22 @@ def _scenario(generator: np.random.Generator) -> Scenario:
     }
     agents, agent_roles, agent_skills = [], [], []
     for i in range(int(generator.integers(2, 13))):
-        role = names[int(generator.integers(len(names)))]
-        own = list(generator.choice(roles[role], size=int(generator.integers(0, 3)), replace=False))
+        role = _any(generator, names)
+        skills = roles[role]
+        own = [skills[i] for i in generator.choice(len(skills), size=int(generator.integers(0, 3)), replace=False)]
         if generator.random() < 0.3:
-            other = names[int(generator.integers(len(names)))]
-            own.append(str(generator.choice(roles[other])))
+            own.append(_any(generator, roles[_any(generator, names)]))
         load = round(float(generator.beta(1.2, 1.2)), 2)
-        agents.append({"id": f"a{i}", "type": role, "load": load, "capabilities": [str(skill) for skill in own]})
+        agents.append({"id": f"a{i}", "type": role, "load": load, "capabilities": own})
         agent_roles.append(role)
-        agent_skills.append({str(skill) for skill in own})
+        agent_skills.append(set(own))
     tasks, utility = [], []
     for i in range(int(generator.integers(1, 13))):
-        role = names[int(generator.integers(len(names)))]
+        role = _any(generator, names)
         if generator.random() < 0.7:  # most tasks suit somebody
-            role = agent_roles[int(generator.integers(len(agents)))]
-        skill = str(generator.choice([*roles[role], role] if generator.random() < 0.2 else roles[role]))
-        subject = str(generator.choice(SUBJECTS))
+            role = _any(generator, agent_roles)
+        skill = _any(generator, [*roles[role], role] if generator.random() < 0.2 else roles[role])
+        subject = _any(generator, SUBJECTS)
         urgency = int(generator.integers(4))
         complexity = round(float(generator.uniform(0, 1)), 2)
         kind = f"{skill}-{subject}" if subject and generator.random() < 0.5 else skill
