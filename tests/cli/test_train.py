@@ -96,6 +96,8 @@ def test_an_interrupted_run_resumes_to_the_same_weights(run, words, environment,
         assert all(line.startswith("... training tiny: ") for line in said[:-1])
         assert process.wait(timeout=20) == 128 + number
     assert not (registry.workspace() / "models").exists()
+    if number != signal.SIGINT:  # the others end it by the same way, and a process that trains takes seconds
+        return
     seen = json.loads(run("neural", "monitor", "training", "--model", "tiny", "--format", "json").stdout)
     assert (seen["state"], seen["reason"]) == ("interrupted", "continue it with --resume")
     resumed = run(*words, "--resume", "--format", "json")

@@ -324,7 +324,11 @@ def test_the_range_test_brackets_the_best_rate() -> None:
     before = module.weight.clone()
     seen: list[float] = []
     found = rate.find(
-        module, config, lambda _: [batch] * 10, lambda m, b: (m(b["x"]) - b["y"]).square().mean(), seen.append
+        module,
+        config,
+        lambda _: [batch] * 10,
+        lambda m, b: (m(b["x"]) - b["y"]).square().mean(),
+        lambda done, what: seen.append(done),
     )
     assert torch.equal(module.weight, before), "it tries on a copy"
     assert found.rates[0] == 1e-6
