@@ -101,22 +101,30 @@ claude-flow neural debug activation-comparison \\
     help="A page with the units that differ most, or no page.",
 )
 @options.page()
+@options.chart()
 @options.seed("Of the shuffles.")
 @click.pass_obj
 def activation_comparison(
-    output: Output, model: str, pairs: str, statistical_tests: bool, visualization: str, html: Path | None, seed: int
+    output: Output,
+    model: str,
+    pairs: str,
+    statistical_tests: bool,
+    visualization: str,
+    html: Path | None,
+    chart: Path | None,
+    seed: int,
 ) -> None:
     """Show how a model's layers differ between two groups of requests."""
     path = registry.model_path(model)
-    options.is_page(html)
+    options.check_pictures(html, chart)
     require("torch", "train")
     from claude_flow.insight.asked import Asked
     from claude_flow.insight.compare import compare
     from claude_flow.insight.page import comparison as page
 
     answer = compare(Asked(path, pairs), statistical_tests, seed=seed)
-    if visualization != "none":
-        options.write_page(output, answer, "activation-comparison", html, page(answer))
+    shown = None if visualization == "none" else page
+    options.write_pictures(output, answer, "activation-comparison", html, chart, shown)
     names = ["layer", "units", "largest_effect", "differing_units", "p_corrected", "differs"]
     rows = [[layer[name] for name in names] for layer in answer["layers"]]
     tables: list[Table] = [

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,7 +14,7 @@ from claude_flow import registry
 from claude_flow.cli import options, params
 from claude_flow.cli.command import Group
 from claude_flow.cli.output import Output, Table
-from claude_flow.errors import require
+from claude_flow.errors import InputError, require
 
 __all__ = ["group"]
 
@@ -46,8 +49,8 @@ claude-flow neural explain attention \\
     "source",
     default=_LONGEST,
     show_default=True,
-    metavar="VIEW|DATASET",
-    help=f"{_LONGEST}: the held-out request with most tokens; of a preprocessed dataset, if one is named.",
+    metavar="VIEW|FILE|DATASET",
+    help="The largest of a view of requests, a file .jsonl of them, one request .json, or a preprocessed dataset.",
 )
 @click.option("--layer-range", "layers", type=params.INTEGERS, show_default="all", help="Layers, such as 2-4.")
 @click.option("--head-selection", "heads", default="all", show_default=True, help="all, or heads such as 1,3.")
@@ -59,6 +62,7 @@ claude-flow neural explain attention \\
     help="A page to choose layers and heads on, or no page.",
 )
 @options.page()
+@options.chart()
 @click.pass_obj
 def attention(
     output: Output,
@@ -68,31 +72,25 @@ def attention(
     heads: str,
     visualization: str,
     html: Path | None,
+    chart: Path | None,
 ) -> None:
     """Show what tokens attend to, and whether that agrees with ablation."""
     path = registry.model_path(model)
     chosen = None if heads == "all" else params.INTEGERS.convert(heads, None, None)
-    options.is_page(html)
+    options.check_pictures(html, chart)
     require("torch", "train")
     from claude_flow.insight import attention as look
-    from claude_flow.insight.data import subject
     from claude_flow.insight.page import page
 
-    with subject(path, None if source == _LONGEST else source) as about:
-        there = look.layers(about)
-        within = tuple(layer for layer in layers or () if layer <= there)
-        if layers and len(within) < len(layers):
-            shown = f"{len(within)} of those asked for" if within else "all"
-            output.warn(f"{about.name} has {there} layer(s) of attention, --layer-range asks beyond: shown are {shown}")
-        answer = look.attention(about, within or None, chosen)
-    if visualization != "none":
-        options.write_page(output, answer, "attention", html, page(answer))
-    columns = ["received", "rollout_received", "ablation"]
+    with _shown(output, path, source) as about:
+        answer = look.attention(about, _layers(output, about, layers), chosen)
+    options.write_pictures(output, answer, "attention", html, chart, page if visualization != "none" else None)
+    columns = ["received", "rollout_received", "gradient_received", "ablation"]
     rows = [[token, *(answer[c][i] for c in columns)] for i, token in enumerate(answer["tokens"])]
     tables: list[Table] = [
         (
-            f"{answer['model']}: attention, and change without it",
-            ["token", "raw", "rollout", "ablation"],
+            f"{answer['model']}: attention on {answer['data']}, and how {answer['ablated']} change without the token",
+            ["token", "raw", "rollout", "gradient-weighted", "ablation"],
             rows,
         ),
         ("Agreement with ablation (Spearman)", ["", ""], [list(pair) for pair in answer["agreement"].items()]),
@@ -100,6 +98,48 @@ def attention(
         ("Take care", ["", ""], [[answer["caveat"], ""]]),
     ]
     output.result(answer, tables)
+
+
+@contextlib.contextmanager
+def _shown(output: Output, path: Path, source: str) -> Iterator[Any]:
+    """The item that ``source`` means: of requests, whose ids name the tokens, or of a preprocessed dataset."""
+    from claude_flow import export, modelfile
+    from claude_flow.insight import attention as look
+    from claude_flow.insight.asked import Asked, is_requests
+
+    if not is_requests(source):
+        from claude_flow.insight.data import subject
+
+        with subject(path, source) as about:
+            yield look.Shown.held_out(about)
+        return
+    look.parts_of(export.from_file(modelfile.read(path)), registry.model_name(path))
+    try:
+        asked = Asked(path, source)
+    except InputError as error:
+        if source != _LONGEST:
+            raise
+        output.warn(f"{error}: shown is the largest of the requests that are logged or simulated")
+        asked = Asked(path)
+    yield look.Shown.asked(asked)
+
+
+def _layers(output: Output, about: Any, asked: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    """The layers of ``--layer-range`` that there are: some of them, or of a model smaller than the guide's all."""
+    from claude_flow.insight import attention as look
+
+    there, usual = look.layers(about)
+    within = tuple(layer for layer in asked or () if 1 <= layer <= there)
+    if not asked or len(within) == len(asked):
+        return asked
+    beyond = f"{about.model} has {there} layer(s) of attention, --layer-range asks beyond"
+    if not within and not all(1 <= layer <= usual for layer in asked):
+        raise InputError(f"{beyond}: name layers from 1 to {there}")
+    if within:
+        output.warn(f"{beyond}: shown are {len(within)} of those asked for")
+        return within
+    output.warn(f"{beyond}: it is smaller than the guide's {usual} layers, and all that it has are shown")
+    return None
 
 
 @group.command(
@@ -145,6 +185,7 @@ claude-flow neural explain features \\
 )
 @_input
 @options.page()
+@options.chart()
 @options.seed("Of the draws of shapley, permutation, expected-gradients and the random orders.")
 @options.time_budget("How long to look; requests beyond it are left out.")
 @click.pass_obj
@@ -157,12 +198,13 @@ def features(
     alpha: float,
     source: str | None,
     html: Path | None,
+    chart: Path | None,
     seed: int,
     time_budget: float | None,
 ) -> None:
     """Show which inputs a model's choices rest on."""
     path = registry.model_path(model)
-    options.is_page(html)
+    options.check_pictures(html, chart)
     from claude_flow.insight.asked import Asked
     from claude_flow.insight.features import features as look
     from claude_flow.insight.page import features as page
@@ -170,7 +212,7 @@ def features(
     with output.share(f"{method} of {registry.model_name(path)}") as shown:
         asked = Asked(path, source)
         answer = look(asked, method, baseline, groups, alpha, seed, time_budget or math.inf, shown)
-    options.write_page(output, answer, "features", html, page(answer))
+    options.write_pictures(output, answer, "features", html, chart, page)
     names = ["group", "name", "effect", "size", "share", "p_corrected", "significant"]
     curves = [[side, c["area"], c["random_area"], c["p_corrected"]] for side, c in answer["curves"].items()]
     about = answer["completeness"]
@@ -236,6 +278,7 @@ claude-flow neural explain boundaries \\
     help="A page with the points on two principal components, or no page.",
 )
 @options.page()
+@options.chart()
 @options.seed("Of the points.")
 @options.time_budget("How long to look; requests beyond it are left out.")
 @click.pass_obj
@@ -247,12 +290,13 @@ def boundaries(
     samples: int,
     visualization: str,
     html: Path | None,
+    chart: Path | None,
     seed: int,
     time_budget: float | None,
 ) -> None:
     """Show which changes of a request turn its decisions, and how near they are."""
     path = registry.model_path(model)
-    options.is_page(html)
+    options.check_pictures(html, chart)
     from claude_flow.insight.asked import Asked
     from claude_flow.insight.boundaries import boundaries as look
     from claude_flow.insight.page import boundaries as page
@@ -260,8 +304,7 @@ def boundaries(
     with output.share(f"boundaries of {registry.model_name(path)}") as shown:
         asked = Asked(path, source)
         answer = look(asked, method, samples, seed, time_budget or math.inf, shown)
-    if visualization != "none":
-        options.write_page(output, answer, "boundaries", html, page(answer))
+    options.write_pictures(output, answer, "boundaries", html, chart, None if visualization == "none" else page)
     rows = [
         [row["decision"], row["choice"], row["radius"], row["held"], told["says"], told["verified"]]
         for row in answer["decisions"]
@@ -301,6 +344,7 @@ claude-flow neural explain attention-evolution \\
 @params.switch("--temporal-analysis", default=True, help="Tell trends of entropy, and when a pattern jumps.")
 @params.switch("--pattern-identification", default=True, help="Tell what stays, and which heads are alike.")
 @options.page()
+@options.chart()
 @options.seed("Of the shuffles of time.")
 @click.pass_obj
 def attention_evolution(
@@ -310,18 +354,19 @@ def attention_evolution(
     temporal_analysis: bool,
     pattern_identification: bool,
     html: Path | None,
+    chart: Path | None,
     seed: int,
 ) -> None:
     """Show how attention changes over a timeline of requests."""
     path = registry.model_path(model)
-    options.is_page(html)
+    options.check_pictures(html, chart)
     require("torch", "train")
     from claude_flow.insight.asked import Asked
     from claude_flow.insight.evolution import evolution as look
     from claude_flow.insight.page import evolution as page
 
     answer = look(Asked(path, sequence), temporal_analysis, pattern_identification, seed)
-    options.write_page(output, answer, "attention-evolution", html, page(answer))
+    options.write_pictures(output, answer, "attention-evolution", html, chart, page)
     tables: list[Table] = []
     for title, key, names in (
         ("Entropy over time", "trends", ["layer", "head", "mean_entropy", "trend", "p_corrected", "significant"]),

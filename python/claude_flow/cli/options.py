@@ -18,19 +18,20 @@ from claude_flow import files, registry
 from claude_flow.cli import params
 from claude_flow.cli.output import Output
 from claude_flow.errors import InputError
+from claude_flow.report import charts
 
 __all__ = [
     "Option",
     "backend",
     "baselines",
     "chart",
+    "check_pictures",
     "confidence_threshold",
     "data",
     "dataset",
     "duration",
     "explain_decision",
     "html",
-    "is_page",
     "isa",
     "metrics",
     "model",
@@ -40,7 +41,7 @@ __all__ = [
     "seed",
     "threads",
     "time_budget",
-    "write_page",
+    "write_pictures",
 ]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -98,24 +99,43 @@ def page() -> Option:
     )
 
 
-def is_page(html: Path | None) -> None:
-    """Refuse a page of another kind: :class:`InputError`."""
-    if html is not None and html.suffix != ".html":
-        raise InputError(f"{html}: the page is a file .html")
-
-
-def write_page(output: Output, answer: dict[str, Any], what: str, html: Path | None, text: str) -> None:
-    """Write the page about ``answer["model"]``, by default into the workspace, and say where it is."""
-    file = html or registry.workspace() / "reports" / f"{what}-{answer['model'].replace('/', '-')}.html"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    files.atomic_write(file, text)
-    answer["page"] = str(file)
-    output.note(f"{file} is written")
-
-
 def chart() -> Option:
     """``--chart``: a measurement's picture."""
     return click.option("--chart", type=click.Path(path_type=Path), help="Draw it too: a file .html, .png or .svg.")
+
+
+def check_pictures(html: Path | None, chart: Path | None) -> None:
+    """Refuse a page or a chart of another kind before anything is computed: :class:`InputError`."""
+    if html is not None and html.suffix != ".html":
+        raise InputError(f"{html}: the page is a file .html; --chart takes .png and .svg")
+    charts.check(chart)
+
+
+def write_pictures(
+    output: Output,
+    answer: dict[str, Any],
+    what: str,
+    html: Path | None,
+    chart: Path | None,
+    page: Callable[[dict[str, Any]], str] | None,
+) -> None:
+    """Write what an explanation of ``answer["model"]`` shows, and say where it is.
+
+    ``page``, if any, goes by default into the workspace; ``chart``, if one is asked for, to its file.
+    """
+    model = answer["model"]
+    if page is not None:
+        file = html or registry.workspace() / "reports" / f"{what}-{model.replace('/', '-')}.html"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        files.atomic_write(file, page(answer))
+        answer["page"] = str(file)
+        output.note(f"{file} is written")
+    if chart is not None:
+        from claude_flow.insight.plots import PLOTS
+
+        charts.write(chart, f"{model}: {what.replace('-', ' ')}", PLOTS[what](answer), [])
+        answer["chart"] = str(chart)
+        output.note(f"{chart} is written")
 
 
 # How it runs ----------------------------------------------------------------------------------------------

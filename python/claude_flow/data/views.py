@@ -29,7 +29,7 @@ from claude_flow.networks.text import hash_text, words
 from claude_flow.requests import Request, log_files, logged
 from claude_flow.values import did_you_mean, duration
 
-__all__ = ["VIEWS", "Found", "View", "find", "missing", "requests", "runs_as_requests"]
+__all__ = ["VIEWS", "Found", "View", "find", "is_requests", "missing", "requests", "runs_as_requests"]
 
 TABLES_NAME = "swarm-training-data"
 NEWEST_SHARE = 0.2  # of every project: what coordination sets apart as the test part of a log
@@ -295,6 +295,11 @@ def requests(name: str, network: str | None = None) -> Groups | None:
         tables = None
     groups: Groups = row.choose(match.groupdict().get("network") or network, tables)
     return groups
+
+
+def is_requests(name: str) -> bool:
+    """Whether ``name`` is a view of requests, empty or not."""
+    return _view(name, ("requests",)) is not None
 
 
 def missing(view: View) -> str:

@@ -15,7 +15,7 @@ from claude_flow.errors import InputError
 from claude_flow.networks.inputs import Item, Knob
 from claude_flow.values import did_you_mean, json_argument
 
-__all__ = ["Asked", "typical"]
+__all__ = ["Asked", "is_requests", "typical"]
 
 Array = NDArray[np.float32]
 _SIMULATED, _SEED = 48, 1303
@@ -25,6 +25,15 @@ _ROWS = 256  # of a batch through the engine
 def typical(network: str) -> str:
     """The view of requests that a network is looked at with where none is named."""
     return f"typical-{network}-tasks"
+
+
+def is_requests(source: str) -> bool:
+    """Whether ``source`` names requests (a view, a file, the text of one) rather than a dataset.
+
+    >>> is_requests("typical-workload"), is_requests("swarm.json"), is_requests("preprocessed-coordination-data")
+    (True, True, False)
+    """
+    return views.is_requests(source) or source.endswith((".json", ".jsonl")) or source.lstrip().startswith("{")
 
 
 class Asked:

@@ -36,6 +36,7 @@ class Subject:
                 name = program.tensors[operands["weight"]].removesuffix(".weight")
                 self.activations[name] = operands["activation"]
         self._row = row = networks.get(file.network)
+        self.network = row.name
         if len({judge.network_of(data), row.name}) > 1:
             raise InputError(f"{data} is a dataset for {judge.network_of(data)}; the model is for {row.name}")
         self._data: Any = row.learn.Data.load(data, 0.2, 0, {})

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from claude_flow.report import document, drawings
+from claude_flow.report import document, drawings, table
 
 __all__ = ["boundaries", "comparison", "evolution", "features", "page"]
 
@@ -14,11 +14,11 @@ _SCRIPT = """
 const data = JSON.parse(document.getElementById("data").textContent);
 const at = (id) => document.getElementById(id);
 const views = data.attention.map((a) => [`layer ${a.layer}, head ${a.head}`, a.weights]);
-views.push(["rollout", data.rollout]);
+views.push(["rollout", data.rollout], ["gradient-weighted, all layers", data.gradient_weighted]);
 at("view").replaceChildren(...views.map(([name]) => new Option(name)));
 function show() {
   const [, weights] = views[at("view").selectedIndex];
-  const most = Math.max(...weights.flat());
+  const most = Math.max(...weights.flat()) || 1, of = weights === data.gradient_weighted ? most : 1;
   const row = (head, cells) => {
     const tr = document.createElement("tr"), th = document.createElement("th");
     th.textContent = head;
@@ -28,7 +28,7 @@ function show() {
   const heads = data.tokens.map((t) => Object.assign(document.createElement("th"), { textContent: t }));
   const top = row("from \\u2193 to \\u2192", heads);
   at("heat").replaceChildren(top, ...data.tokens.map((from, i) => row(from, data.tokens.map((to, j) => {
-    const cell = document.createElement("td"), text = `${Math.round(100 * weights[i][j])}%`;
+    const cell = document.createElement("td"), text = `${Math.round(100 * weights[i][j] / of)}%`;
     cell.textContent = text;
     cell.title = `${from} \\u2192 ${to}: ${text}`;
     cell.style.setProperty("--p", weights[i][j] / most);
@@ -67,13 +67,17 @@ show();
 
 def page(answer: dict[str, Any]) -> str:
     """The page of an :func:`claude_flow.insight.attention.attention`."""
-    told = ", ".join(f"{name} {value:+.2f}" for name, value in answer["agreement"].items())
+    told = ", ".join(f"{name.replace('_', '-')} {value:+.2f}" for name, value in answer["agreement"].items())
+    columns = ["token", "raw", "rollout", "gradient-weighted", "ablation"]
+    names = ["received", "rollout_received", "gradient_received", "ablation"]
+    rows = [[token, *(answer[name][i] for name in names)] for i, token in enumerate(answer["tokens"])]
     return document(
         f"Attention of {answer['model']}",
         f"<p>{escape(answer['data'])}. Take care: {escape(answer['caveat'])}. "
         f"Spearman's correlation with ablation, over {len(answer['tokens'])} tokens: {told}.</p>"
-        f"<p><label>Show <select id=view></select></label></p>"
-        f"<div class=scroll tabindex=0><table id=heat class=heat></table></div>",
+        f"<p><label>Show <select id=view></select></label> Gradient-weighted: shares of its largest.</p>"
+        f"<div class=scroll tabindex=0><table id=heat class=heat></table></div>"
+        f"<h2>What each token gets, and how {escape(answer['ablated'])} change without it</h2>{table(columns, rows)}",
         answer,
         _SCRIPT,
     )
