@@ -4,6 +4,8 @@
 
 namespace claude_flow {
 
+uint32_t current_generation() { return 0; }
+
 // Without threads the pool is always taken, so every call works alone.
 void yield_cpu() {}
 void wait_briefly(int) {}
@@ -64,8 +66,6 @@ class Gate {
   std::atomic<int> sleepers_{0};
 };
 
-uint32_t current_generation() { return 0; }
-
 #else
 
 void pause_cpu() {
@@ -100,21 +100,25 @@ class Gate {
   std::atomic<int> sleepers_{0};
 };
 
-// Counts forks: a state made before the last one belongs to the parent, and so do its threads.
 std::atomic<uint32_t> generation{0};
 
-uint32_t current_generation() {
-  static const int registered = pthread_atfork(nullptr, nullptr, [] { generation.fetch_add(1); });
-  (void)registered;
-  return generation.load();
-}
+// As the library is loaded: a fork may come at any time after that.
+[[maybe_unused]] const int registered =
+    pthread_atfork(nullptr, nullptr, [] { generation.fetch_add(1, std::memory_order_relaxed); });
 
 #endif
 
 }  // namespace
 
+#ifdef __EMSCRIPTEN__
+uint32_t current_generation() { return 0; }
+#else
+uint32_t current_generation() { return generation.load(std::memory_order_relaxed); }
+#endif
+
 struct Pool::State {
-  const uint32_t born = current_generation();
+  const uint32_t born =
+      current_generation();  // a state made before a fork belongs to the parent, as do its threads
   std::atomic<bool> taken{false};
 
   // The open job: its number in the high half, parts not yet claimed in the low half. A thread claims a part

@@ -4,8 +4,12 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 
 namespace claude_flow {
+
+// Counts forks: what a call took in an earlier generation belongs to a thread of the parent, which does not exist here.
+uint32_t current_generation();
 
 // Lets another thread run.
 void yield_cpu();

@@ -82,31 +82,30 @@ Status Model::run(const cf_call& call) {
     call.times[i] = {program_.ops[i]->code, 0.0};
   }
 
-  Workspace* workspace[kWorkspaces] = {take_workspace()};
-  if (workspace[0] == nullptr) return Status::no_memory();
+  Slot* slot[kWorkspaces] = {take_slot()};
+  if (slot[0] == nullptr) return Status::no_memory();
   Pool* pool = pool_.enter() ? &pool_ : nullptr;
   int at_once = chunk_rows_[0];
   for (int axis = 1; axis <= program_.axes; ++axis) {
     at_once = std::min(at_once, chunk_rows_[axis] / request.tokens[axis]);
   }
   const int chunks = call.items / at_once + (call.items % at_once != 0);
-  const auto chunk = [&](int index, Workspace& here, Pool* threads) {
+  const auto chunk = [&](int index, const Slot* here, Pool* threads) {
     const int first = index * at_once;
-    run_chunk(here, threads, request, first, std::min(at_once, call.items - first));
+    run_chunk(*here->workspace.load(), threads, request, first, std::min(at_once, call.items - first));
   };
-  int workspaces = 1;
+  int slots = 1;
   if (pool != nullptr && call.clock == nullptr && pool->threads() <= kWorkspaces &&
       chunks >= kChunksEach * pool->threads()) {
-    while (workspaces < pool->threads() && (workspace[workspaces] = take_workspace()) != nullptr)
-      ++workspaces;
+    while (slots < pool->threads() && (slot[slots] = take_slot()) != nullptr) ++slots;
   }
-  if (workspaces > 1 && workspaces == pool->threads()) {
-    pool->run(chunks, [&](int index, int thread) { chunk(index, *workspace[thread], nullptr); });
+  if (slots > 1 && slots == pool->threads()) {
+    pool->run(chunks, [&](int index, int thread) { chunk(index, slot[thread], nullptr); });
   } else {
-    for (int index = 0; index < chunks; ++index) chunk(index, *workspace[0], pool);
+    for (int index = 0; index < chunks; ++index) chunk(index, slot[0], pool);
   }
   if (pool != nullptr) pool->leave();
-  while (workspaces > 0) workspace[--workspaces]->taken.store(false);
+  while (slots > 0) slot[--slots]->taken_in.store(Slot::kFree);
   return Status();
 }
 
@@ -160,12 +159,16 @@ Status Model::check_input(int index, const cf_input& input, int items) const {
   return Status();
 }
 
-Model::Workspace* Model::take_workspace() {
+Model::Slot* Model::take_slot() {
+  const uint64_t now = current_generation();
   for (;;) {
-    for (Workspace& workspace : workspaces_) {
-      if (workspace.taken.exchange(true)) continue;
-      if (allocate(workspace)) return &workspace;
-      workspace.taken.store(false);
+    for (Slot& slot : slots_) {
+      // What was taken in another generation is free: the call that had it was the parent's.
+      uint64_t holder = slot.taken_in.load();
+      if (holder == now || !slot.taken_in.compare_exchange_strong(holder, now)) continue;
+      if (slot.workspace.load() == nullptr) slot.workspace.store(make_workspace());
+      if (slot.workspace.load() != nullptr) return &slot;
+      slot.taken_in.store(Slot::kFree);
       return nullptr;
     }
     yield_cpu();

@@ -41,11 +41,16 @@ class Model {
   };
   // What one call works in.
   struct Workspace {
-    std::atomic<bool> taken{false};
     Array<float> arena;
     Array<View> views;
     Array<int32_t> indices;
     Batch batches[kMaxAxes + 1] = {};  // by axis
+  };
+  struct Slot {
+    static constexpr uint64_t kFree = UINT64_MAX;
+    std::atomic<uint64_t> taken_in{kFree};       // the generation of the process whose call has it
+    std::atomic<Workspace*> workspace{nullptr};  // whole or none, also where a fork came while it was made
+    ~Slot() { delete workspace.load(); }
   };
 
   // At load, one after the other.
@@ -62,8 +67,8 @@ class Model {
 
   Status check(Request& request) const;
   Status check_input(int index, const cf_input& input, int items) const;
-  bool allocate(Workspace& workspace) const;
-  Workspace* take_workspace();
+  Workspace* make_workspace() const;
+  Slot* take_slot();
   // Of a chunk of items, one after the other.
   void run_chunk(Workspace& workspace, Pool* pool, const Request& request, int first, int items) const;
   void make_batches(Workspace& workspace, const Request& request, int first, int items) const;
@@ -93,7 +98,7 @@ class Model {
   // The first workspace is made at load, another one when for the first time that many calls run at once, or threads of
   // a call that take its chunks one by one.
   static constexpr int kWorkspaces = 64;
-  Workspace workspaces_[kWorkspaces];
+  Slot slots_[kWorkspaces];
 };
 
 }  // namespace claude_flow

@@ -1,6 +1,7 @@
 // What a model decides at load about its calls: how many rows at a time, which LSTM layers run at once, and where every
 // value lives in the one arena.
 #include <algorithm>
+#include <new>
 
 #include "model/model.h"
 
@@ -36,7 +37,8 @@ Status Model::plan() {
   place_values();
   size_scratch();
   CF_RETURN_IF_ERROR(size_arena());
-  return allocate(workspaces_[0]) ? Status() : Status::no_memory();
+  slots_[0].workspace.store(make_workspace());
+  return slots_[0].workspace.load() != nullptr ? Status() : Status::no_memory();
 }
 
 void Model::find_stacks() {
@@ -155,14 +157,19 @@ Status Model::size_arena() {
   return Status();
 }
 
-bool Model::allocate(Workspace& workspace) const {
-  if (workspace.arena.size() == arena_size_) return true;
+// Or null: the memory is not there.
+Model::Workspace* Model::make_workspace() const {
+  Workspace* made = new (std::nothrow) Workspace;
   size_t indices = 0;
   for (int axis = 0; axis <= program_.axes; ++axis) {
     indices += 4 * to_size(chunk_rows_[0]) + to_size(program_.most_tokens[axis]);
   }
-  return workspace.views.allocate(program_.values.size()) && workspace.indices.allocate(indices) &&
-         workspace.arena.allocate(arena_size_);
+  if (made != nullptr && made->views.allocate(program_.values.size()) && made->indices.allocate(indices) &&
+      made->arena.allocate(arena_size_)) {
+    return made;
+  }
+  delete made;
+  return nullptr;
 }
 
 }  // namespace claude_flow

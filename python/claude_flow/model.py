@@ -41,7 +41,8 @@ class Decision:
 
 
 class Model:
-    """A loaded model. Make one with :func:`load`; it is safe to run from many threads at once.
+    """A loaded model. Make one with :func:`load`; it is safe to run from many threads at once, and in a
+    child that is forked meanwhile.
 
     Attributes: ``network``, ``precision``, ``backend``, ``isa``, ``threads``, ``config``, ``features`` (the schema
     of its inputs), ``calibration``, ``provenance``, ``path``, ``arena_bytes`` (working memory of a run),

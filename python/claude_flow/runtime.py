@@ -18,7 +18,7 @@ from typing import Annotated, Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from claude_flow import files, registry, schema
+from claude_flow import files, forks, registry, schema
 from claude_flow.values import read_json
 
 __all__ = ["CACHING", "Batcher", "Cache", "Pool", "Settings", "read", "write"]
@@ -75,6 +75,11 @@ class Cache(Generic[_T]):
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._kept: OrderedDict[Any, tuple[_T, int]] = OrderedDict()
+        self.forked()
+        forks.follow(self)
+
+    def forked(self) -> None:
+        """In a child: what was being made is made again."""
         self._lock = threading.Lock()
 
     def get(self, file: Path, key: Any, make: Callable[[], _T]) -> _T:
@@ -101,6 +106,12 @@ class Pool:
         self._template = first
         self._free = [first]
         self._to_make = size - 1
+        self._change = threading.Condition()
+        forks.follow(self)
+
+    def forked(self) -> None:
+        """In a child: others are made for those that the parent's threads have."""
+        self._to_make = self.threads - len(self._free)
         self._change = threading.Condition()
 
     def __getattr__(self, name: str) -> Any:
@@ -144,6 +155,11 @@ class Batcher:
 
     def __init__(self, runner: Any, most_items: int = 256) -> None:
         self._runner, self._most = runner, most_items
+        self.forked()
+        forks.follow(self)
+
+    def forked(self) -> None:
+        """In a child: the requests that run and wait are the parent's."""
         self._lock = threading.Lock()
         self._waiting: list[_Request] = []
         self._busy = False

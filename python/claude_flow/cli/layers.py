@@ -28,7 +28,7 @@ class Part(NamedTuple):
     libraries: str = ""
 
 
-_GROUND = "errors values files schema statistics registry report"
+_GROUND = "errors forks values files schema statistics registry report"
 _FILE = f"{_GROUND} modelfile lowering"
 _RUN = f"{_FILE} _core engine ops model runtime wasm nets export networks requests"
 _LEARN = f"{_RUN} data environments modalities train evaluate measure"
@@ -37,6 +37,7 @@ PYTHON: dict[str, Part] = {
     "__init__": Part("`claude_flow.load` and what else is public, on first use", "model engine ops nets export"),
     "__main__": Part("`python -m claude_flow`", "cli"),
     "errors": Part("every error raised on purpose; `require`, the door to optional libraries", ""),
+    "forks": Part("what threads share, made anew in a forked child", ""),
     "files": Part("atomic writes, locks, temporary folders, text whatever wrote it", "errors", "filelock"),
     "values": Part("text to values: JSON, durations, sizes, shares, lists", "errors files"),
     "schema": Part("the one checker of requests, configurations, manifests, cards", "errors values"),

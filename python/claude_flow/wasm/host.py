@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from claude_flow import forks
 from claude_flow.wasm.instance import Instance
 
 __all__ = ["Model", "layout"]
@@ -50,6 +51,18 @@ class Model:
 
     def __init__(self, program: NDArray[np.int32], tensors: Sequence[Any], isa: str = "auto", threads: int = 1) -> None:
         self._running = threading.Lock()
+        self._started = False
+        self._made_of = program, tensors, isa, threads
+        self._start()
+        forks.follow(self)
+
+    def forked(self) -> None:
+        """In a child: an instance in the middle of a call is of no use, so the next call starts another."""
+        self._started = self._started and not self._running.locked()
+        self._running = threading.Lock()
+
+    def _start(self) -> None:
+        program, tensors, isa, threads = self._made_of
         self._wasm = wasm = Instance(isa)
         self._error = wasm.allocate(_ERROR)
         self._model = self._create(program, tensors, threads)
@@ -85,6 +98,7 @@ class Model:
         self._run_one, self._run_one_at = self._stage(7, np.uint32)  # cf_run
         self._run_one[:] = self._model, self._x[0][1], 0, 0, 0, y_at, self._error
         self._clock = 0
+        self._started = True
 
     @property
     def memory_bytes(self) -> int:
@@ -99,6 +113,8 @@ class Model:
         """
         xs, real, y, parts = self._check(x, lengths)
         with self._running:
+            if not self._started:
+                self._start()
             for first, last in parts:
                 self._run(xs, real, y, first, last)
         return y
@@ -108,6 +124,8 @@ class Model:
         xs, real, y, parts = self._check(x, lengths)
         seconds = np.zeros(len(self._times))
         with self._running:
+            if not self._started:
+                self._start()
             self._clock = self._clock or self._wasm.callback(time.perf_counter)
             for first, last in parts:
                 self._run(xs, real, y, first, last, self._clock)

@@ -64,7 +64,10 @@ def _engine() -> wasmtime.Engine:
     # wasmtime's own modules may be gone when the interpreter clears this one: what is cached here goes before.
     atexit.register(compiled.cache_clear)
     atexit.register(_engine.cache_clear)
-    engine: wasmtime.Engine = require("wasmtime", "wasm").Engine()
+    library = require("wasmtime", "wasm")
+    config = library.Config()
+    config.parallel_compilation = False  # its threads are not there in a forked child, which would wait for them
+    engine: wasmtime.Engine = library.Engine(config)
     return engine
 
 
