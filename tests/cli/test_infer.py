@@ -63,6 +63,11 @@ def test_input_that_is_no_json_object(run, text, message):
     assert message in one_line(run("neural", "infer", "coordination", "--input", text))
 
 
+@pytest.mark.parametrize("network", ["coordination", "action"])
+def test_a_swarm_that_is_not_given(run, network):
+    assert "Missing option '--input'" in one_line(run("neural", "infer", network))
+
+
 @pytest.mark.parametrize("threshold", ["1.5", "NaN", "high"])
 def test_a_threshold_is_a_share(run, threshold):
     words = ["neural", "infer", "coordination", "--input", json.dumps(SWARM), "--confidence-threshold", threshold]

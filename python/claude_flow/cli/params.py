@@ -134,7 +134,7 @@ def of(option: Option) -> click.Option:
         [f"--{option.name}", option.key],
         type=kinds[option.kind],
         required=option.required,
-        default=option.default,
+        **({} if option.default is None else {"default": option.default}),  # None given would do for a required one
         show_default=option.default is not None,
         metavar=option.metavar,
         help=option.help,
