@@ -2,7 +2,7 @@
 
 >>> import claude_flow as cf
 >>> sorted(cf.__all__)
-['Model', 'Pipeline', '__version__', 'engine', 'export', 'load', 'nets', 'ops']
+['Model', 'Pipeline', '__version__', 'engine', 'export', 'load', 'nets', 'ops', 'serve']
 """
 
 from importlib import import_module
@@ -12,12 +12,18 @@ if TYPE_CHECKING:
     from claude_flow import engine, export, nets, ops
     from claude_flow.model import Model, load
     from claude_flow.networks.action.answer import Pipeline
+    from claude_flow.run.serve import serve
 
 __version__ = "2.0.0"
-__all__ = ["Model", "Pipeline", "__version__", "engine", "export", "load", "nets", "ops"]
+__all__ = ["Model", "Pipeline", "__version__", "engine", "export", "load", "nets", "ops", "serve"]
 
 # Attributes load on first use (PEP 562), so that importing the package costs no NumPy and never torch.
-_LAZY = {"Model": "claude_flow.model", "Pipeline": "claude_flow.networks.action.answer", "load": "claude_flow.model"}
+_LAZY = {
+    "Model": "claude_flow.model",
+    "Pipeline": "claude_flow.networks.action.answer",
+    "load": "claude_flow.model",
+    "serve": "claude_flow.run.serve",
+}
 
 
 def __getattr__(name: str) -> Any:

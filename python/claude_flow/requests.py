@@ -11,6 +11,7 @@ the log, ``requests/*.jsonl`` in the workspace, also has the ``time`` (UTC), the
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,11 +27,13 @@ from claude_flow.values import parse_json, plain
 
 __all__ = [
     "Request",
+    "answered",
     "append",
     "command",
     "example",
     "is_kept",
     "keep",
+    "keep_all",
     "log_files",
     "logged",
     "parse",
@@ -121,12 +124,20 @@ def append(path: Path, *requests: Request) -> None:
         _append(path, requests)
 
 
-def _append(path: Path, requests: tuple[Request, ...]) -> None:
+def _append(path: Path, requests: Sequence[Request]) -> None:
     text = "".join(json.dumps(plain(request.line()), allow_nan=False) + "\n" for request in requests)
-    with path.open("ab+") as file:
-        if file.tell() and (file.seek(-1, 2), file.read(1))[1] != b"\n":
+    with path.open("ab+", buffering=0) as file:
+        end = file.tell()
+        if end and (file.seek(-1, 2), file.read(1))[1] != b"\n":
             text = "\n" + text
-        file.write(text.encode("utf-8"))
+        data = memoryview(text.encode("utf-8"))
+        try:
+            while data:
+                data = data[file.write(data) :]
+        except OSError:  # a full disk may have taken a part
+            with contextlib.suppress(OSError):
+                file.truncate(end)
+            raise
 
 
 # Requests as options by name ------------------------------------------------------------------------------
@@ -203,16 +214,28 @@ def is_kept(asked: bool | None) -> bool:
     return registry.workspace().is_dir() if asked is None else asked
 
 
+def answered(
+    network: str, request: Any, model: str | None, seconds: float, answer: dict[str, Any], id: str = ""
+) -> Request:
+    """A request that was answered now, as the log has it."""
+    now = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return Request(id, network, request, model, now, round(seconds, 6), answer)
+
+
 def keep(network: str, request: Any, model: str | None, seconds: float, answer: dict[str, Any]) -> None:
     """Add a request and its answer to the log; about the last 256 MiB of it stay."""
+    keep_all([answered(network, request, model, seconds, answer)])
+
+
+def keep_all(entries: Sequence[Request]) -> None:
+    """Add requests that were answered to the log: all, or where that fails (``OSError``) none."""
     folder = registry.workspace() / "requests"
     folder.mkdir(parents=True, exist_ok=True)
-    now = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     with locked(folder / ".lock"):
         files = log_files() or [folder / f"{1:06}.jsonl"]
         if files[-1].exists() and files[-1].stat().st_size >= _FILE_BYTES:
             files.append(folder / f"{int(files[-1].stem) + 1:06}.jsonl")
-        _append(files[-1], (Request("", network, request, model, now, round(seconds, 6), answer),))
+        _append(files[-1], entries)
         for old in files[:-_FILES]:
             old.unlink()
 

@@ -58,6 +58,7 @@ NEURAL: dict[str, tuple[str, str]] = {
         "Say how a task ended, so that later answers learn from it.",
     ),
     "runtime": ("claude_flow.cli.runtime:group", "Choose how models run here, and measure how fast they answer."),
+    "serve": ("claude_flow.cli.serve:serve", "Answer requests to all networks over HTTP."),
     "test": (
         "claude_flow.cli.test:group",
         "Test the engine's parts, models together, and a new model against the old one.",

@@ -34,7 +34,7 @@ _RUN = f"{_FILE} _core engine ops model runtime wasm nets export networks reques
 _LEARN = f"{_RUN} data environments modalities train evaluate measure"
 
 PYTHON: dict[str, Part] = {
-    "__init__": Part("`claude_flow.load` and what else is public, on first use", "model engine ops nets export"),
+    "__init__": Part("`claude_flow.load` and what else is public, on first use", "model engine ops nets export run"),
     "__main__": Part("`python -m claude_flow`", "cli"),
     "errors": Part("every error raised on purpose; `require`, the door to optional libraries", ""),
     "forks": Part("what threads share, made anew in a forked child", ""),
@@ -52,7 +52,7 @@ PYTHON: dict[str, Part] = {
     "lowering": Part("a torch module's tensors to ops", "errors modelfile"),
     "model": Part("`load`, `run`, `decide`", _RUN),
     "runtime": Part("how models run in this workspace", _GROUND),
-    "run": Part("batches of requests, clusters, servers", _RUN, "pyarrow ray mcp anyio"),
+    "run": Part("batches of requests, clusters, servers", _RUN, "pyarrow ray mcp anyio uvicorn prometheus_client"),
     "wasm": Part("the engine as WebAssembly", _GROUND, "wasmtime"),
     "nets": Part("the networks in torch at the guide's sizes", f"{_GROUND} networks"),
     "export": Part("a torch module to a model file", f"{_FILE} nets networks"),
