@@ -101,7 +101,7 @@ def server(home: Path) -> Iterator[Running]:
     running = Running(home, "--body-limit", "64kb", "--waiting", "24", "--batch-size", "8", "--deadline", "2m")
     yield running
     assert running.end() == 0, running.errors.read_text()
-    assert "Traceback" not in running.errors.read_text()
+    assert "Traceback" not in running.errors.read_text(), running.errors.read_text()
 
 
 @pytest.fixture(autouse=True)

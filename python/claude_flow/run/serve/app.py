@@ -118,8 +118,12 @@ class Application:
             path if path in self._rows else "", reply.status, asyncio.get_running_loop().time() - begin
         )
         more += [(b"content-type", kind), (b"content-length", str(len(reply.body)).encode())]
-        await send({"type": "http.response.start", "status": reply.status, "headers": more})
-        await send({"type": "http.response.body", "body": b"" if method == "HEAD" else reply.body})
+        try:
+            await send({"type": "http.response.start", "status": reply.status, "headers": more})
+            await send({"type": "http.response.body", "body": b"" if method == "HEAD" else reply.body})
+        except RuntimeError as error:
+            if "closed" not in str(error):  # uvloop's word for a client that has gone this moment
+                raise
 
     def _let_in(self, path: str, headers: Headers) -> None:
         if path in _OPEN:

@@ -229,7 +229,8 @@ def _listener(host: str, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=2048)
     except (OSError, UnicodeError, OverflowError) as error:
-        words = getattr(error, "strerror", None) or str(error)
+        number = getattr(error, "errno", None) or 0
+        words = os.strerror(number) if number > 0 else getattr(error, "strerror", None) or str(error)
         raise InputError(f"host {host}, port {port}: {words}: name another with --port") from None
 
 
