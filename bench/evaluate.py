@@ -1,5 +1,6 @@
-"""python -m bench.evaluate --data DIR [--quick]: every protocol on every data set below DIR, against the marks.
+"""python -m bench.evaluate --data DIR: every protocol on every data set below DIR, against the marks.
 
+Options: --quick, --seeds N, --processes N, --only PROTOCOL.
 Writes bench/evaluation.json and docs/evaluation.md with its plots; --quick writes build/evaluation-quick.json only.
 Exits 1 if a protocol failed or, except with --quick, a floor is missed. Each data set's outcome is kept in
 build/evaluation, and measured again when one of the modules that it came from has changed since: a run that was
@@ -295,15 +296,23 @@ def _known(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _keeps(job: Job, quick: bool) -> Path:
+def _above_none(text: str) -> int:
+    """A whole number above 0."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"a whole number above 0 is wanted, not {text!r}")
+    return int(text)
+
+
+def _keeps(job: Job, quick: bool, seeds: int) -> Path:
     name, path = job
-    key = hashlib.sha256(f"{path.resolve()} {quick}".encode()).hexdigest()[:12]
+    about = f"{path.resolve()} {quick}" + ("" if seeds == (QUICK_SEEDS if quick else SEEDS) else f" {seeds}")
+    key = hashlib.sha256(about.encode()).hexdigest()[:12]
     return ROOT / "build" / "evaluation" / f"{name}-{path.name.partition('.')[0]}-{key}.json"
 
 
-def _kept(job: Job, quick: bool) -> Summary | None:
+def _kept(job: Job, quick: bool, seeds: int) -> Summary | None:
     """The outcome of an earlier run whose modules are as they were then."""
-    file = _keeps(job, quick)
+    file = _keeps(job, quick, seeds)
     summary: Summary | None = json.loads(file.read_text("utf-8")) if file.exists() else None
     if summary and all(_hash(module) == known for module, known in summary["modules"].items()):
         return summary
@@ -315,19 +324,21 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True, help="folder of public data sets")
     parser.add_argument("--quick", action="store_true", help="one seed and short protocols: does it run at all?")
     parser.add_argument("--only", action="append", choices=list(protocols.PROTOCOLS), help="these protocols")
+    parser.add_argument("--seeds", type=_above_none, metavar="N", help=f"instead of {SEEDS}, or of 1 with --quick")
+    parser.add_argument("--processes", type=_above_none, default=2, metavar="N", help="data sets judged at a time")
     parser.add_argument("--out", type=Path, help="instead of bench/evaluation.json, and no page")
     options = parser.parse_args()
     begin = time.monotonic()
-    seeds = QUICK_SEEDS if options.quick else SEEDS
+    seeds = options.seeds or (QUICK_SEEDS if options.quick else SEEDS)
     jobs = [job for job in protocols.find(options.data) if not options.only or job[0] in options.only]
     if not jobs:
         print(f"error: {options.data}: no protocol reads anything there", file=sys.stderr)
         return 2
-    summaries = {job: summary for job in jobs if (summary := _kept(job, options.quick))}
+    summaries = {job: summary for job in jobs if (summary := _kept(job, options.quick, seeds))}
     failed: dict[Job, str] = {}
     # The longest first, so that none of them runs alone at the end.
     todo = sorted((job for job in jobs if job not in summaries), key=lambda job: _LONGEST.index(job[0]))
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(options.processes) as pool:
         running = {pool.submit(_alone, job, seeds, options.quick): job for job in todo}
         for future in as_completed(running):
             job = running[future]
@@ -338,7 +349,7 @@ def main() -> int:
                 failed[job] = f"{type(error).__name__}: {error}"
                 print(f"{name}: failed: {failed[job]}", file=sys.stderr, flush=True)
                 continue
-            kept = _keeps(job, options.quick)
+            kept = _keeps(job, options.quick, seeds)
             kept.parent.mkdir(parents=True, exist_ok=True)
             kept.write_text(json.dumps(summaries[job]), "utf-8")
             print(f"{name}: {summaries[job]['seconds']:.0f} s", file=sys.stderr, flush=True)
@@ -368,7 +379,7 @@ def main() -> int:
 
 
 #: the protocols by how long they take
-_LONGEST = ("jobs", "selection", "knobs", "durations", "steps", "routing")
+_LONGEST = ("jobs", "selection", "knobs", "assignment", "durations", "steps", "routing", "shipped", "escalation")
 
 
 # The page ------------------------------------------------------------------------------------------------------------

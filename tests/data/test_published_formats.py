@@ -290,6 +290,7 @@ def bench(tmp_path):
     }
     (folder / "swebench_pro_trajectory_sequences.json").write_text(json.dumps(walks))
     info = {"instance_id": tasks[0], "repo": "acme/web-shop", "n_test_files": 2, "test_files": '["a.js", "b.js"]'}
+    info["problem_statement"] = "The cart loses items"
     (folder / "swebench_pro_instance_info.jsonl").write_text(json.dumps(info) + "\n")
     verdicts = {tasks[0]: True, tasks[1]: False, tasks[2]: None}
     (folder / "swebench_pro_eval_results" / "kimi-k2-instruct-10132025.json").write_text(json.dumps(verdicts))
@@ -313,7 +314,7 @@ def test_swebench_pro(bench, gather):
         ("r1", "X", "z"),
     ]
     task = found["Task"][0]
-    assert (task.description, task.features["n_test_files"]) == ("a.js b.js", 2.0)
+    assert (task.description, task.features["n_test_files"]) == ("The cart loses items", 2.0)
     assert task.features["n_pass_to_pass"] is None
     assert [r["line"] for r in log.rejected] == [4, 6]
     assert log.notes == {

@@ -123,7 +123,7 @@ def test_a_window_trains_on_what_had_ended_before_it(workspace, tmp_path):
 
     data = registry.dataset_path("preprocessed-prediction-data")
     _, manifest, _ = networks.get("prediction").judge.windows(data, int(10 * 86_400e6), int(9 * 86_400e6), 1)[0]
-    loaded = Data.load(refit._derive(data, tmp_path / "window", manifest, {}), 0.2, 0, {})
+    loaded = Data.load(refit.derive(data, tmp_path / "window", manifest, {}), 0.2, 0, {})
     begin, end = manifest["split"]["from"], manifest["split"]["to"]
     known = np.concatenate([loaded.rows(part) for part in ("train", "validation", "calibration")])
     assert (loaded.tasks.end[known] < begin).all()

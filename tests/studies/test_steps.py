@@ -43,7 +43,7 @@ def write(folder: Path, tasks: int, outcome: str | None = None) -> Path:
 
 
 def begun(steps: int, action: str = "read", agent: str = "a", repository: str = "r") -> Begun:
-    return Begun([(action, None)] * steps, agent, repository, (1.0, np.nan))
+    return Begun([(action, None)] * steps, agent, repository)
 
 
 def test_runs_are_cut_after_a_quarter_and_after_half():
@@ -57,7 +57,7 @@ def test_runs_are_cut_after_a_quarter_and_after_half():
 
 def test_what_comes_after_the_cut_changes_nothing(tmp_path):
     rows = protocol.cut(protocol.Runs([begun(8)], ["one"], np.zeros(1)))
-    longer = Begun([("read", None)] * 4 + [("edit", None)] * 4, "a", "r", (1.0, np.nan))
+    longer = Begun([("read", None)] * 4 + [("edit", None)] * 4, "a", "r")
     other = protocol.cut(protocol.Runs([longer], ["one"], np.zeros(1)))
     encoder = StepEncoder.fit([begun(8), longer])
     for one, two in zip(rows.begun, other.begun, strict=True):
@@ -102,7 +102,7 @@ def test_unseen_kinds_are_nothing_and_long_runs_are_cut():
     assert known.shape == unknown.shape == (3, encoder.width)
     assert unknown[:, :3].sum() == 0  # action, agent, repository
     assert encoder.tokens(begun(500)).shape == (LONGEST + 1, encoder.width)
-    assert np.isfinite(encoder.tokens(Begun([], "a", "r", (-1.0, 1e9)))).all()
+    assert np.isfinite(encoder.tokens(Begun([], "a", "r"))).all()
     with pytest.raises(InputError, match="no runs"):
         StepEncoder.fit([])
 

@@ -37,6 +37,7 @@ NEURAL: dict[str, tuple[str, str]] = {
         "claude_flow.cli.infer:group",
         "Ask a trained network: who takes which task, what to change, when it is done.",
     ),
+    "learn": ("claude_flow.cli.learn:learn", "Learn from the own log, and keep what is better for it."),
     "maintain": (
         "claude_flow.cli.maintain:group",
         "Train models again when it is time, and deploy what is not worse.",

@@ -72,6 +72,12 @@ def _command(row: networks.Network) -> Command:
         help="Where to train.",
     )
     @click.option(
+        "--if-better",
+        is_flag=True,
+        help="Judge walk-forward on the workspace's log, which the data was made of, and keep the model only if it "
+        "beats the rules, LightGBM and the model in use there; see  learn.",
+    )
+    @click.option(
         "--find-learning-rate",
         is_flag=True,
         help="Only try which learning rate lowers the loss fastest (a range test of 100 steps), and draw it.",
@@ -90,9 +96,10 @@ def _command(row: networks.Network) -> Command:
         time_budget: float | None,
         resume: bool,
         device: str,
+        if_better: bool,
         find_learning_rate: bool,
     ) -> None:
-        from claude_flow.data import preprocess
+        from claude_flow.data import preprocess, views
         from claude_flow.train import config as training
 
         if config is None:
@@ -116,6 +123,26 @@ def _command(row: networks.Network) -> Command:
                 )
             answer = {"suggested": found.suggested, "rates": found.rates, "losses": found.losses}
             output.result(answer, _rate_tables(network, answer))
+            return
+        if if_better:
+            from claude_flow.cli.learn import verdict_tables
+            from claude_flow.train.recipes import own
+
+            tables = views.find(views.TABLES_NAME).folder
+            with output.progress(f"training {name}", 1.0) as bar:
+                verdict, kept = own.improve(
+                    network,
+                    tables,
+                    dataset,
+                    settings=None if config is None else settings,
+                    name=name,
+                    seed=seed,
+                    time_budget=time_budget,
+                    progress=lambda done, what: bar.update(done, note=what),
+                )
+            about = verdict.to_json()
+            rows = [["kept", kept or "refused"], ["why", verdict.why]]
+            output.result({"kept": kept, "verdict": about}, [*verdict_tables(about), ("Verdict", ["", ""], rows)])
             return
         from claude_flow.train import run
 

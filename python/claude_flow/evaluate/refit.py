@@ -21,7 +21,7 @@ from claude_flow.evaluate.result import Curve, Result
 from claude_flow.files import temporary_folder
 from claude_flow.report.progress import Progress, nothing
 
-__all__ = ["cross_fold", "walk_forward"]
+__all__ = ["cross_fold", "derive", "walk_forward"]
 
 
 def cross_fold(
@@ -119,7 +119,7 @@ def _refit(
     begin = time.monotonic()
     with temporary_folder() as scratch:
         for place, (unit, manifest, tensors) in enumerate(parts):
-            folder = _derive(data, scratch / f"data-{place}", manifest, tensors)
+            folder = derive(data, scratch / f"data-{place}", manifest, tensors)
 
             def epochs(epoch: int, of: int, share: float, values: dict[str, float]) -> None:
                 done = (epoch - 1 + share) / of
@@ -154,7 +154,7 @@ def _pooled(curves: list[Curve]) -> list[Curve]:
     return found
 
 
-def _derive(data: Path, folder: Path, manifest: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Path:
+def derive(data: Path, folder: Path, manifest: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Path:
     """A dataset as ``data`` is, with other entries in its manifest and other tensors; shards stay where they are."""
     folder.mkdir()
     found = manifests.read(data, "tensors", {})

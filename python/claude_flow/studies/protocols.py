@@ -23,8 +23,13 @@ PROTOCOLS: dict[str, str] = {
     "steps": "claude_flow.studies.steps.protocol",
     "knobs": "claude_flow.studies.knobs.protocol",
     "durations": "claude_flow.studies.durations",
+    "assignment": "claude_flow.studies.assignment",
+    "escalation": "claude_flow.studies.escalation",
+    "shipped": "claude_flow.studies.shipped",
 }
 
+#: what `benchmark` on one data set leaves to `make evaluate`: it trains nothing, and judges what is shipped
+_APART = ("shipped",)
 _DEPTH = 3  # folders below the one that is searched
 
 
@@ -71,17 +76,23 @@ def run(
 
     :raises InputError: no protocol reads it, or none has such a contender or measure (the message has near matches).
     """
-    names = detect(path)
+    names = [name for name in detect(path) if name not in _APART]
     if not names:
         known = "; ".join(load(name).DATA for name in PROTOCOLS)
         raise InputError(f"{path}: no protocol reads this. There are protocols for: {known}")
-    found = []
+    found, refused = [], []
     for place, name in enumerate(names):
 
         def shown(done: float, what: str) -> None:
             progress((place + done) / len(names), f"{name}: {what}")  # noqa: B023
 
-        found.append(load(name).run(path, seeds=seeds, quick=quick, progress=shown))
+        try:
+            found.append(load(name).run(path, seeds=seeds, quick=quick, progress=shown))
+        except InputError as error:  # what one protocol cannot use may do for another
+            refused.append(error)
+    if not found:
+        raise refused[0]
+    found[0].notes += [str(error) for error in refused]
     for asked, attribute, what in ((contenders, "contender", "baseline"), (measures, "measure", "metric")):
         known_names = {getattr(score, attribute) for result in found for score in result.scores}
         for name in asked or ():

@@ -1,7 +1,8 @@
 """Routing tasks to coding agents (SWE-bench Pro): what does it cost to resolve as many as the best single agent does?
 
-Tasks are split, never runs: ten folds by the hash of the task's name. A router sees the repository, the tests' paths
-and how many tests there are, all known before any agent starts. Two questions:
+Tasks are split, never runs: ten folds by the hash of the task's name. A router sees the repository and, where the data
+has it, the issue's text: what is known before any agent starts. The tests that judge a run are hidden from it. Two
+questions:
 
 * **priced agents**: those whose runs have a price in dollars, on the tasks that all of them tried. A router scores
   agents for a task and takes the best score less ``price weight * the agent's mean price``. The weight is chosen on the
@@ -59,8 +60,8 @@ Router = Callable[[Array, Array, Array, int], Array]
 class Attempts:
     """Tasks that every one of ``agents`` tried: features ``[n, F]``, resolved 0 or 1 ``[n, A]``, dollars ``[n, A]``.
 
-    A row of features: one column per repository, 1 in the task's own, then three counts of tests (NaN where unknown)
-    and the hashed paths of the tests. ``price`` is NaN where it is unknown.
+    A row of features: one column per repository, 1 in the task's own, then the issue's hashed text. ``price`` is NaN
+    where it is unknown.
     """
 
     tasks: tuple[str, ...]
@@ -116,8 +117,6 @@ def _attempts(
     for task in tasks:
         row = [float(names[task] == repository) for repository in repositories]
         info = known.get(task, Task(task=task))
-        counts = (info.features.get(name) for name in ("n_test_files", "n_fail_to_pass", "n_pass_to_pass"))
-        row += [np.nan if count is None else count for count in counts]
         row += hash_text(info.description or "", _TEXT_WIDTH).tolist()
         rows.append(row)
     price = [[np.nan if (cost := runs[t][a].cost) is None else cost for a in agents] for t in tasks]
@@ -306,21 +305,13 @@ def _repository(features: Array, resolved: Array, test: Array, seed: int) -> Arr
 
 
 def _repositories(features: Array) -> int:
-    """How many columns, the first ones, tell the repository; three counts and the text follow."""
-    return int(features.shape[1]) - 3 - _TEXT_WIDTH
+    """How many columns, the first ones, tell the repository; the text follows."""
+    return int(features.shape[1]) - _TEXT_WIDTH
 
 
 def _neighbours(features: Array, resolved: Array, test: Array, seed: int) -> Array:
-    """The agents' means over the 25 nearest training tasks: repository and text as they are, counts as logarithms."""
-    known, asked = (np.nan_to_num(x) for x in (features, test))
-    first = _repositories(features)
-    counts = slice(first, first + 3)
-    for x in (known, asked):
-        x[:, counts] = np.log1p(x[:, counts])
-    spread = known[:, counts].std(axis=0)
-    for x in (known, asked):
-        x[:, counts] /= np.where(spread > 0, spread, 1.0)
-    near = [np.argsort(((known - row) ** 2).sum(axis=1), kind="stable")[:_NEIGHBOURS] for row in asked]
+    """The agents' means over the 25 nearest training tasks by repository and text."""
+    near = [np.argsort(((features - row) ** 2).sum(axis=1), kind="stable")[:_NEIGHBOURS] for row in test]
     return np.array([resolved[rows].mean(axis=0) for rows in near])
 
 

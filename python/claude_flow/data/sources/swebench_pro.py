@@ -18,7 +18,6 @@ from typing import Any
 from claude_flow.data.events import Record, Run, Step, Task, count, number, text
 from claude_flow.data.lines import Head, Log
 from claude_flow.errors import InputError
-from claude_flow.values import parse_json
 
 KIND = "swebench-pro"
 
@@ -217,16 +216,11 @@ def _tasks(file: Path, log: Log) -> Iterator[Task]:
         if task is None:
             log.reject(file, line, "a task without instance_id")
             continue
-        names = row.get("test_files")
-        try:
-            tests = parse_json(names) if isinstance(names, str) else names
-        except InputError:
-            tests = None
-        paths = [path for path in tests if isinstance(path, str)] if isinstance(tests, list) else []
+        # The text is what is known before a run. The tests that judge it are hidden, their paths too.
         yield Task(
             task=task,
             group=KIND,
-            description=text(" ".join(paths)),
+            description=text(row.get("problem_statement")),
             task_type=text(row.get("repo")) or _repository(task),
             features={name: number(row.get(name)) for name in ("n_test_files", "n_fail_to_pass", "n_pass_to_pass")},
         )

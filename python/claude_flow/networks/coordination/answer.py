@@ -166,8 +166,7 @@ def _with_log(probabilities: NDArray[np.float32], swarm: Swarm, past: list[evide
     if not past:
         return probabilities
     texts = [task.get("description") or task.get("type") or "" for task in swarm.tasks]
-    kinds = _kinds(swarm)
-    return evidence.mixed(probabilities, kinds, evidence.table(past, texts, list(dict.fromkeys(kinds))))
+    return evidence.mixed(probabilities, _kinds(swarm), past, texts)
 
 
 def _notes(encoder: Encoder, swarm: Swarm, x: NDArray[np.float32]) -> list[str]:
@@ -193,7 +192,7 @@ def _reasons(
 ) -> list[list[dict[str, Any]]]:
     """Per task, the input groups by how much blanking them changes the chosen one's probability, largest first.
 
-    The groups are the network's; the log's first words are one more, whose effect is what they add to the network's.
+    The groups are the network's; the log is one more, whose effect is what they add to the network's.
     """
     rows = [("state", "system", 0)]
     rows += [("agent", agent["id"], 1 + i) for i, agent in enumerate(swarm.agents)]
@@ -214,7 +213,7 @@ def _reasons(
     for t, task in enumerate(swarm.tasks):
         best = int(probabilities[t].argmax())
         by_log = round(float(probabilities[t, best] - decision.probabilities[0, t, best]), 4)
-        by_first_word = [{"input": "log: who took tasks that begin so", "effect": by_log}] if by_log else []
+        from_log = [{"input": "log: who took tasks like it", "effect": by_log}] if by_log else []
         effects = [
             {
                 "input": f"{kind} {who}: {name}",
@@ -224,7 +223,7 @@ def _reasons(
             if kind != "task" or who == task["id"]
         ]
         effects.sort(key=lambda e: -abs(float(str(e["effect"]))))
-        reasons.append(by_first_word + [e for e in effects if e["effect"]][:5])
+        reasons.append(from_log + [e for e in effects if e["effect"]][:5])
     return reasons
 
 

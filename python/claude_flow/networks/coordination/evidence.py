@@ -1,19 +1,18 @@
 """Past decisions as evidence at the moment of the question, without a training run.
 
-Two experts say how likely each type of agent is to get a task: the network, which sees the past decisions in its
-agents' tokens, and a table of the log, first word of a description -> types, smoothed towards the most used type. Their
-mixture is ``p(type) ~ network ** NETWORK * table ** TABLE``. Within a type the network chooses, by load and track
-record; what it gives to commands (defer, split …) stays.
+How likely each type of agent is to get a task is a softmax of weighted signals, a conditional logit: what the network
+says, which sees the past decisions in its agents' tokens, and what the log says by first words, by likeness of words,
+by how lately and by how often. Within a type the network chooses, by load and track record; what it gives to commands
+(defer, split …) stays.
 
-The two weights are fitted by  python -m bench.assignment  (docs/assignment.md) on real logs of coding agents, projects
-left out in turn. Other experts got no weight there and are left out: most used, most recent, and neighbours by all
-words.
+:data:`WEIGHTS` are fitted by  python -m bench.assignment  on real logs of coding agents, and judged there with each
+project left out in turn (docs/assignment.md).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -24,27 +23,45 @@ from numpy.typing import NDArray
 
 from claude_flow.data.events import MAIN_THREAD
 from claude_flow.networks.coordination.features import Encoder, History
-from claude_flow.networks.text import words
+from claude_flow.networks.text import hash_text, words
 
-__all__ = ["Decision", "decisions", "mixed", "read", "table", "with_log"]
+__all__ = ["WEIGHTS", "Decision", "chances", "decisions", "mixed", "read", "signals", "table", "with_log"]
 
 Array = NDArray[np.float64]
 
-NETWORK, TABLE = 0.35, 0.45
+#: signal: its weight
+WEIGHTS = {
+    "used: log share of the past decisions": -0.81,
+    "first word: log share of those whose task begins so": 0.20,
+    "first word, lately: the same, each decision 0.7 times the next": 0.88,
+    "nearest: likeness of the most alike past task of the type": 1.48,
+    "near: mean likeness of the three most alike": 1.05,
+    "name: likeness of the task's words and the type's name": 3.0,
+    "last: it got the last task": 0.97,
+    "new: it got none yet": 1.96,
+    "network: log probability by the network": 0.25,
+}
+_DECAY = 0.7
+_WIDTH = 256  # of hashed words
 _PULL = 1.0  # pseudo-decisions: of the most used on a word's row, of all types alike on the most used
 _MOST = 1000  # newest decisions that count
-_COLUMNS = ("agent_type", "task_type", "description", "submitted", "start", "end", "status", "success")
+_COLUMNS = ("agent_type", "task_type", "description", "submitted", "start", "end", "status", "success", "group")
 _NEVER_RAN = frozenset(("rejected", "launch_error"))
 _FAILED = frozenset(("failed", "killed", "timeout"))
 
 
 @dataclass(frozen=True)
 class Decision:
-    """A task of the log and the type of agent that got it; ``held`` is False where it is known to have failed."""
+    """A task of the log and the type of agent that got it; ``held`` is False where it is known to have failed.
+
+    ``session`` is where it was handed out, ``at`` when (seconds): decisions of one session resemble each other.
+    """
 
     text: str
     kind: str
     held: bool = True
+    session: str = field(default="", repr=False, compare=False)
+    at: float = field(default=0.0, repr=False, compare=False)
 
 
 def decisions(runs: Iterable[Mapping[str, Any]]) -> list[Decision]:
@@ -62,7 +79,8 @@ def decisions(runs: Iterable[Mapping[str, Any]]) -> list[Decision]:
             said = run.get("description") or ("" if run.get("task_type") == kind else run.get("task_type")) or ""
             success = run.get("success")
             failed = success is False or (success is None and run.get("status") in _FAILED)
-            found.append((at, len(found), Decision(said, kind, not failed)))
+            decision = Decision(said, kind, not failed, str(run.get("group") or ""), at.timestamp())
+            found.append((at, len(found), decision))
     return [decision for _, _, decision in sorted(found)]
 
 
@@ -112,13 +130,56 @@ def with_log(
     return encoder.with_history(agents, History.of(tasks, utility))
 
 
-def mixed(probabilities: NDArray[np.float32], kinds: Sequence[str], by_kind: Array) -> NDArray[np.float32]:
-    """The network's probabilities ``[tasks, agents + commands]``, moved by a table's ``[tasks, distinct kinds]``.
+def signals(past: Sequence[Decision], texts: Sequence[str], kinds: Sequence[str]) -> Array:
+    """What the log says, ``[texts, kinds, all of WEIGHTS but the network's]``; decisions that failed say nothing.
 
-    ``kinds`` are the agents'; the table's columns are the distinct ones in order of appearance.
+    >>> past = [Decision("review the API", "reviewer"), Decision("write the API", "coder")]
+    >>> signals(past, ["Review the docs"], ["coder", "reviewer"])[0, :, 0].round(2).tolist()
+    [-0.69, -0.69]
+    """
+    index = {kind: i for i, kind in enumerate(kinds)}
+    past = [decision for decision in past[-_MOST:] if decision.held and decision.kind in index]
+    one_hot = np.zeros((len(past), len(kinds)))
+    one_hot[np.arange(len(past)), [index[decision.kind] for decision in past]] = 1
+    used = (one_hot.sum(axis=0) + _PULL / len(kinds)) / (len(past) + _PULL)
+    firsts = np.array([_first(decision.text) for decision in past], dtype=object)
+    age = _DECAY ** np.arange(len(past) - 1, -1, -1)
+    hashed = np.stack([_hashed(text) for text in texts])
+    likeness = hashed @ np.stack([_hashed(d.text) for d in past]).T if past else np.zeros((len(texts), 0))
+    result = np.zeros((len(texts), len(kinds), len(WEIGHTS) - 1))
+    result[:, :, 0] = np.log(used)
+    result[:, :, 5] = hashed @ np.stack([_hashed(kind) for kind in kinds]).T
+    if past:
+        result[:, index[past[-1].kind], 6] = 1
+    result[:, :, 7] = one_hot.sum(axis=0) == 0
+    for i, text in enumerate(texts):
+        same = (firsts == _first(text)).astype(np.float64)
+        table = (same @ one_hot + _PULL * used) / (same.sum() + _PULL)
+        lately = ((same * age) @ one_hot + _PULL * table) / ((same * age).sum() + _PULL)
+        result[i, :, 1], result[i, :, 2] = np.log(table), np.log(lately)
+        for j in range(len(kinds)):
+            near = np.sort(likeness[i, one_hot[:, j] > 0])[::-1][:3]
+            if len(near):
+                result[i, j, 3], result[i, j, 4] = near[0], near.mean()
+    return result
+
+
+def chances(found: Array, by_network: Array, weights: Sequence[float] = tuple(WEIGHTS.values())) -> Array:
+    """Probabilities ``[n, kinds]`` from :func:`signals` and the network's probabilities ``[n, kinds]``."""
+    score = found @ np.asarray(weights[:-1]) + weights[-1] * np.log(np.maximum(by_network, 1e-9))
+    mass = np.exp(score - score.max(axis=1, keepdims=True))
+    result: Array = mass / mass.sum(axis=1, keepdims=True)
+    return result
+
+
+def mixed(
+    probabilities: NDArray[np.float32], kinds: Sequence[str], past: Sequence[Decision], texts: Sequence[str]
+) -> NDArray[np.float32]:
+    """The network's probabilities ``[tasks, agents + commands]``, moved by the log; ``kinds`` are the agents'.
 
     >>> network = np.array([[0.6, 0.2, 0.2]], np.float32)  # two agents and a command
-    >>> mixed(network, ["coder", "tester"], np.array([[0.1, 0.9]])).argmax(axis=1).tolist()
+    >>> past = [Decision("test the API", "tester"), Decision("test the docs", "tester")]
+    >>> mixed(network, ["coder", "tester"], past, ["test the page"]).argmax(axis=1).tolist()
     [1]
     """
     columns = {kind: i for i, kind in enumerate(dict.fromkeys(kinds))}
@@ -126,11 +187,15 @@ def mixed(probabilities: NDArray[np.float32], kinds: Sequence[str], by_kind: Arr
     agents = np.maximum(probabilities[:, : len(kinds)].astype(np.float64), 1e-12)
     by_network = np.stack([agents[:, member == i].sum(axis=1) for i in range(len(columns))], axis=1)
     whole = by_network.sum(axis=1, keepdims=True)
-    score = (by_network / whole) ** NETWORK * np.maximum(by_kind, 1e-9) ** TABLE
-    score /= score.sum(axis=1, keepdims=True)
+    score = chances(signals(past, texts, list(columns)), by_network / whole)
     result: NDArray[np.float32] = probabilities.copy()
     result[:, : len(kinds)] = whole * score[:, member] * agents / by_network[:, member]
     return result
+
+
+@lru_cache(maxsize=4096)
+def _hashed(text: str) -> NDArray[np.float32]:
+    return hash_text(text, _WIDTH)
 
 
 def _first(text: str) -> str:

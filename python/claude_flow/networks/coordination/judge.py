@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,15 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from claude_flow import statistics
+from claude_flow.data import manifest as manifests
+from claude_flow.data.tables import read_table
 from claude_flow.errors import InputError
-from claude_flow.evaluate import baselines
+from claude_flow.evaluate import assignment, baselines
 from claude_flow.evaluate.judge import COSTS, Marks, Part, Unavailable, cost
+from claude_flow.evaluate.walk import Block
 from claude_flow.model import Model
-from claude_flow.networks.coordination import prepare
+from claude_flow.networks.coordination import evidence, prepare
 from claude_flow.networks.coordination.features import BUCKETS, FEATURES, PAST, TEXT
 from claude_flow.networks.coordination.learn import Data, Episode, Pool, rule_scores
 
-__all__ = ["Judge", "folds"]
+__all__ = ["Judge", "blocks", "folds", "walked"]
 
 Array = NDArray[Any]
 _NUMBERS = slice(3, 32)
@@ -182,3 +186,62 @@ def folds(data: Path, count: int, seed: int) -> list[Part]:
     if len(np.unique(fold)) < count or count < 2:
         raise InputError(f"{data}: {count} folds need at least two, and as many tasks or swarms as folds")
     return [(f"fold {i + 1}", {}, {"split": (fold == i).astype(tensors["split"].dtype)}) for i in range(count)]
+
+
+_LATER = 9  # no split: tasks after the block
+_TUNED = 0.8  # of what came before a block, LightGBM is fitted on so much and tuned on the rest
+
+
+def blocks(data: Path, count: int) -> list[Part]:
+    """The later half of the logs in ``count`` blocks of as many tasks; each is judged by what was trained before it."""
+    manifest, tensors = prepare.load(data)
+    pools = manifest["pools"]
+    logged = np.repeat([pool["mode"] == "logged" for pool in pools], [pool["tasks"] for pool in pools])
+    start = np.where(logged, tensors["times"][:, 0], np.nan)
+    known = np.sort(start[np.isfinite(start)])
+    if len(known) < 4 * count:
+        raise InputError(f"{data}: {len(known)} tasks of a log have a time: {4 * count} are needed to judge on it")
+    edges = [known[int(len(known) * share)] for share in np.linspace(0.5, 1, count + 1)[:-1]] + [known[-1] + 1]
+    found = []
+    for i, (begin, end) in enumerate(pairwise(edges)):
+        split = np.where(start >= end, _LATER, np.where(start >= begin, prepare.TEST, prepare.TRAIN))
+        split = np.where(logged, split, tensors["split"]).astype(tensors["split"].dtype)
+        found.append((f"block {i + 1}", {"window": [float(begin), float(end)]}, {"split": split}))
+    return found
+
+
+def walked(tables: Path, data: Path, models: Mapping[str, Model], seed: int) -> Block:
+    """Whether each contender gave the dispatcher's choice, over the decisions of a block of all projects of a log.
+
+    Models answer as ``infer coordination`` does, with the log as evidence.
+    """
+    begin, end = manifests.read(data, "tensors", {})["window"]
+    runs = read_table(tables, "runs")
+    found = assignment.logs([] if runs is None else runs.to_pylist(), least=2)
+    whole = [log.until(end) for log in found]
+    kept = [(log, np.array([begin <= d.at for d in log.decisions], bool)) for log in whole]
+    kept = [(log, rows) for log, rows in kept if rows.any()]
+    hits: dict[str, list[Array]] = {}
+
+    def score(name: str, log: assignment.Log, rows: Array, probabilities: Array) -> None:
+        hits.setdefault(name, []).append((probabilities.argmax(axis=1) == log.chosen)[rows].astype(np.float64))
+
+    for log, rows in kept:
+        for name in assignment.RULES:
+            score(name, log, rows, assignment.rule(name, log))
+        signals = assignment.signals(log)
+        for name, model in models.items():
+            score(name, log, rows, evidence.chances(signals, assignment.answered(model, log)))
+    before = [log.until(begin) for log in found]
+    places = sorted(d.at for log in before for d in log.decisions)
+    tuned = places[int(len(places) * _TUNED)]
+    earlier = [log.until(tuned) for log in before]
+    boosting = assignment.Boosting(history=True, seed=seed).fit(
+        [log for log in earlier if log.decisions],
+        [(log, len(e.decisions)) for log, e in zip(before, earlier, strict=True)],
+    )
+    for log, rows in kept:
+        score("LightGBM", log, rows, boosting.probabilities(log))
+    units = np.concatenate([log.sessions[rows] for log, rows in kept])
+    measure = "share of the dispatcher's choices"
+    return Block(measure, True, units, {name: np.concatenate(values) for name, values in hits.items()})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timezone
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,6 +15,7 @@ from claude_flow import statistics
 from claude_flow.errors import InputError
 from claude_flow.evaluate import baselines
 from claude_flow.evaluate.judge import COSTS, Marks, Part, Unavailable, cost
+from claude_flow.evaluate.walk import Block
 from claude_flow.model import Model
 from claude_flow.networks.prediction import prepare
 from claude_flow.networks.prediction.conformal import adaptive, misses
@@ -30,7 +33,7 @@ from claude_flow.networks.prediction.features import (
 from claude_flow.networks.prediction.history import KEYS, NO_TIME
 from claude_flow.networks.prediction.learn import JUDGED, Data
 
-__all__ = ["Judge", "windows"]
+__all__ = ["Judge", "blocks", "walked", "windows"]
 
 Array = NDArray[Any]
 _DURATION = TARGETS.index("duration")
@@ -243,3 +246,34 @@ def windows(data: Path, horizon: int, step: int, most: int) -> list[Part]:
             f"{days:.3g} days: give a shorter --horizon"
         )
     return found[::-1]
+
+
+#: what a network that was trained on a log must beat there
+_RIVALS = ("rule-based", "best-single", "last-2-mean", "per-user-median", "k-nn", "gradient-boosting")
+
+
+def blocks(data: Path, count: int) -> list[Part]:
+    """The later half of the log in ``count`` blocks of as many runs; each is judged by what was trained before it."""
+    _, runs, samples, _ = prepare.load(data)
+    decided = np.sort(runs.decision[samples][runs.decision[samples] != NO_TIME])
+    if len(decided) < 8 * count:
+        raise InputError(f"{data}: {len(decided)} runs have a time: {8 * count} are needed to judge on it")
+    edges = [int(decided[int(len(decided) * share)]) for share in np.linspace(0.5, 1, count + 1)[:-1]]
+    edges.append(int(decided[-1]) + 1)
+    return [
+        (f"block {i + 1}", {"split": {"from": begin, "to": end}}, {}) for i, (begin, end) in enumerate(pairwise(edges))
+    ]
+
+
+def walked(tables: Path, data: Path, models: Mapping[str, Model], seed: int) -> Block:
+    """Each contender's pinball loss of a block's durations; of a model with its own intervals."""
+    judge = Judge(data, 0.2, {})
+    values = {name: judge.model(model).rows["pinball"] for name, model in models.items()}
+    for name in _RIVALS:
+        try:
+            found = judge.baseline(name, seed).rows["pinball"]
+        except Unavailable:
+            continue
+        if np.isfinite(found).all():
+            values[name] = found
+    return Block(Judge.MEASURES["pinball"], False, judge.units, values)

@@ -22,31 +22,32 @@ _MOST_KINDS = 48  # actions, details, agents, repositories with columns of their
 
 @dataclass(frozen=True)
 class Begun:
-    """A run as far as it has come: its steps as (action, detail), and what is known of its task beforehand."""
+    """A run as far as it has come: its steps as (action, detail), and what is known beforehand.
+
+    How many tests will judge it is not: they are hidden.
+    """
 
     steps: Sequence[tuple[str, str | None]]
     agent: str
     repository: str
-    numbers: tuple[float, ...]  # of the task, >= 0; NaN = unknown
 
 
 class StepEncoder:
     """Learns the kinds of steps, agents and repositories of some runs, and turns any run into tokens.
 
-    A kind that was never seen has no column: it is all zeros. ``numbers`` is how many numbers a task has.
+    A kind that was never seen has no column: it is all zeros.
 
-    >>> run = Begun([("edit", "file"), ("test", None)], "agent", "repository", (3.0,))
+    >>> run = Begun([("edit", "file"), ("test", None)], "agent", "repository")
     >>> encoder = StepEncoder.fit([run])
     >>> encoder.counts(run).tolist(), encoder.tokens(run).shape
-    ([1.0, 1.0, 1.0, 2.0], (3, 9))
+    ([1.0, 1.0, 1.0, 2.0], (3, 7))
     """
 
-    def __init__(self, *names: list[str], numbers: int) -> None:
+    def __init__(self, *names: list[str]) -> None:
         kinds = ("action", "detail", "agent", "repository")
         columns = [f"{kind}:{name}" for kind, known in zip(kinds, names, strict=True) for name in known]
         self.place = {name: column for column, name in enumerate(columns)}
-        self.numbers = numbers
-        self.width = len(self.place) + 2 * numbers + 2
+        self.width = len(self.place) + 2
         self._counted = len(names[0]) + len(names[1])
 
     @classmethod
@@ -61,7 +62,7 @@ class StepEncoder:
             seen[2].update([run.agent])
             seen[3].update([run.repository])
         common = [sorted(name for name, _ in names.most_common(_MOST_KINDS)) for names in seen]
-        return cls(*common, numbers=len(runs[0].numbers))
+        return cls(*common)
 
     def counts(self, run: Begun) -> Array:
         """How often each known action and detail occurs, then the number of steps."""
@@ -86,13 +87,6 @@ class StepEncoder:
         for name in (f"agent:{run.agent}", f"repository:{run.repository}"):
             if name in self.place:
                 x[-1, self.place[name]] = 1
-        numbers = np.array(run.numbers, np.float64)
-        known = np.isfinite(numbers)
-        start = len(self.place)
-        x[-1, start : start + self.numbers] = np.where(
-            known, np.log1p(np.where(known, np.maximum(numbers, 0), 0)) / 3, 0
-        )
-        x[-1, start + self.numbers : start + 2 * self.numbers] = known
         x[:, -2] = np.log1p(np.arange(len(run.steps) - len(shown), len(run.steps) + 1)) / 4
         x[-1, -1] = 1
         return x

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from claude_flow import statistics
 from claude_flow.data import sources
-from claude_flow.data.events import Run, Step, Task
+from claude_flow.data.events import Run, Step
 from claude_flow.data.lines import Log
 from claude_flow.data.sources import swebench_pro
 from claude_flow.errors import InputError, require
@@ -41,7 +41,6 @@ DATA = "steps of coding agents on SWE-bench Pro: a folder with swebench_pro_traj
 SHARES = (0.25, 0.5)
 _FOLDS = 5
 _PARTS = ("trajectory_sequences.json", "agent_runs_data.csv")
-_NUMBERS = ("n_test_files", "n_fail_to_pass", "n_pass_to_pass")
 _PRIOR_RUNS = 5.0  # a repository's mean is drawn towards the overall one as by so many runs
 _MIDDLE = 3  # the median among the seven quantiles
 
@@ -99,22 +98,17 @@ def read(path: Path) -> Runs:
     """
     outcomes: dict[str, Run] = {}
     steps: dict[str, list[tuple[str, str | None]]] = defaultdict(list)
-    tasks: dict[str, Task] = {}
     for record in swebench_pro.read(path, sources.detect(path).files(swebench_pro), Log()):
         if isinstance(record, Run) and record.success is not None and record.task:
             outcomes[record.run_id] = record
         elif isinstance(record, Step):
             steps[record.run_id].append((record.action, record.detail))
-        elif isinstance(record, Task):
-            tasks[record.task] = record
     begun, names, failed = [], [], []
     for run_id, one in outcomes.items():
         if len(steps.get(run_id, ())) < 2:
             continue
         task = str(one.task)
-        features = tasks[task].features if task in tasks else {}
-        numbers = tuple(np.nan if (value := features.get(name)) is None else float(value) for name in _NUMBERS)
-        begun.append(Begun(steps[run_id], one.agent or "", one.task_type or "", numbers))
+        begun.append(Begun(steps[run_id], one.agent or "", one.task_type or ""))
         names.append(task)
         failed.append(float(not one.success))
     if len({_fold(name) for name in names}) < _FOLDS:
@@ -128,7 +122,7 @@ def cut(runs: Runs) -> Cut:
     for one in runs.begun:
         for share in SHARES:
             seen = max(1, int(share * len(one.steps)))
-            begun.append(Begun(one.steps[:seen], one.agent, one.repository, one.numbers))
+            begun.append(Begun(one.steps[:seen], one.agent, one.repository))
             remaining.append(len(one.steps) - seen)
     twice = len(SHARES)
     return Cut(
@@ -281,7 +275,7 @@ def _repository_mean(train: Cut, seed: int) -> Callable[[list[Begun]], tuple[Arr
 
 
 def _lightgbm(train: Cut, seed: int, context: bool) -> Callable[[list[Begun]], tuple[Array, Array]]:
-    """Boosted trees on how often each action and detail occurred; ``context`` adds agent, repository, task numbers."""
+    """Boosted trees on how often each action and detail occurred; ``context`` adds agent, repository."""
     lightgbm = require("lightgbm", "baselines")
     encoder = StepEncoder.fit(train.begun)
 
@@ -293,7 +287,7 @@ def _lightgbm(train: Cut, seed: int, context: bool) -> Callable[[list[Begun]], t
             [encoder.place.get(f"agent:{one.agent}", -1), encoder.place.get(f"repository:{one.repository}", -1)]
             for one in begun
         ]
-        return np.concatenate([rows, known, [one.numbers for one in begun]], axis=1)
+        return np.concatenate([rows, known], axis=1)
 
     settings: dict[str, Any] = {
         "n_estimators": 200,
