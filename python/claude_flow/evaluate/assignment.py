@@ -101,7 +101,8 @@ def _last_used(past: Sequence[Decision], text: str, kinds: Sequence[str]) -> Arr
 
 
 def _first_word(past: Sequence[Decision], text: str, kinds: Sequence[str]) -> Array:
-    return evidence.table(past, [text], kinds)[0]
+    result: Array = evidence.table(past, [text], kinds)[0]
+    return result
 
 
 def _neighbours(past: Sequence[Decision], text: str, kinds: Sequence[str]) -> Array:
@@ -151,7 +152,8 @@ def answered(model: Model, log: Log, *, shown: bool = True) -> Array:
         x = np.concatenate([state, seen, tasks[i : i + 1]])[None]
         rows.append(model.decide(x, len(agents), 1).probabilities[0, 0, : len(agents)].astype(np.float64))
     result = np.stack(rows)
-    return result / result.sum(axis=1, keepdims=True)
+    whole: Array = result / result.sum(axis=1, keepdims=True)
+    return whole
 
 
 def signals(log: Log) -> Array:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from claude_flow.errors import InputError
+from claude_flow.networks.prediction import online
 from claude_flow.networks.prediction.answer import FIELDS, parse_request
 from claude_flow.networks.prediction.features import (
     LEVELS,
@@ -594,3 +595,23 @@ def test_the_latest_of_each_group(groups, most):
         own = np.flatnonzero(groups == group)
         chosen = np.intersect1d(rows, own)
         np.testing.assert_array_equal(chosen, own[-len(chosen) :])
+
+
+def test_intervals_follow_the_users_own_outcomes_and_few_change_little():
+    """Runs that take far longer than the shipped model thinks: the interval grows, by more the more are known."""
+    shipped = np.tile(np.linspace(-0.1, 0.1, len(QUANTILES)), (len(TARGETS), 1))
+    shipped[:, QUANTILES.index(0.5)] = 0
+    generator = np.random.default_rng(0)
+    widths = []
+    for count in (0, 25, 200):
+        quantiles = np.tile(np.linspace(3.9, 4.1, len(QUANTILES)), (count, len(TARGETS), 1))
+        truth = np.full((count, len(TARGETS)), np.nan)
+        truth[:, 0] = generator.normal(4, 1, count)
+        moved, seen = online.blended(shipped, quantiles, truth)
+        assert seen.tolist() == [count, *[0] * (len(TARGETS) - 1)]
+        assert (moved[1:] == shipped[1:]).all()  # of them nothing came true
+        widths.append(float(moved[0, QUANTILES.index(0.9)]))
+    assert widths[0] == shipped[0, QUANTILES.index(0.9)]
+    assert widths[0] < widths[1] < widths[2]
+    covered = np.abs(generator.normal(4, 1, 2000) - 4) <= 0.1 * 2 / 3 + widths[2]
+    assert 0.7 < covered.mean() < 0.85

@@ -17,6 +17,7 @@ from claude_flow import networks, registry, schema
 from claude_flow.errors import InputError
 from claude_flow.model import Model
 from claude_flow.networks.network import Option
+from claude_flow.networks.prediction import online
 from claude_flow.networks.prediction.features import QUANTILES, TARGETS, UNITS, WIDTH, Encoder, shifted, shifts, slots
 from claude_flow.networks.prediction.history import KEYS, SCOPES, History, Runs, as_of
 from claude_flow.values import duration
@@ -103,6 +104,7 @@ def answer(model: Model, request: Any, *, explain: bool = False) -> dict[str, An
     past, used, capacity, experience = read.past, read.used, asked["current-team-capacity"], read.experience
     quantiles, chances = encoder.decode(model.run(x, lengths), anchors)
     by = shifts(read.moves, task.keys[:, KEYS.index("source")])
+    by[0], seen = online.adapted(model, encoder, past, task, int(model.features["history"]), by[0])
     limits = encoder.limits(task)
     # Where every run had a requested time, a task without one is unlike anything learned: intervals reached 132 years.
     is_beyond = bool(np.isfinite(encoder.longest)) and "requested-time" not in asked
@@ -129,6 +131,7 @@ def answer(model: Model, request: Any, *, explain: bool = False) -> dict[str, An
                 for level in asked["confidence-intervals"]
             }
             entry["calibrated"] = bool(np.isfinite(by[0, i]).all())
+            entry["own_outcomes"] = int(seen[i])
         if target == "duration" and is_beyond:
             entry["note"] = (
                 "every run that was learned from had a requested time, this task has none: no forecast beyond "
@@ -139,6 +142,7 @@ def answer(model: Model, request: Any, *, explain: bool = False) -> dict[str, An
     result = {
         "network": "prediction",
         "model": registry.model_name(model.path),
+        "rests_on": _rests_on(len(past), int(seen[0]), encoder),
         "task": asked["task-description"],
         "decision_time": _iso(int(task.decision[0])),
         "history": used,
@@ -149,6 +153,19 @@ def answer(model: Model, request: Any, *, explain: bool = False) -> dict[str, An
     if explain:
         result["explanation"] = _reasons(model, encoder, x, lengths, anchors, quantiles[0, 0])
     return result
+
+
+def _rests_on(runs: int, outcomes: int, encoder: Encoder) -> str:
+    """What the answer rests on, in words: said above it, where nobody overlooks it."""
+    if not runs:
+        trained = max((int(rows) for rows in encoder.rows), default=0)
+        return (
+            f"the model's prior alone, {trained} runs of other people's work: none of yours is known "
+            "(--historical-context, claude-flow neural data collect)"
+        )
+    if not outcomes:
+        return f"{runs} past runs, none with a known duration: intervals are the model's own"
+    return f"{runs} past runs; intervals follow the last {outcomes} of them that ended"
 
 
 @dataclass(frozen=True)
@@ -412,7 +429,13 @@ def render(result: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[st
     failure = result["failure"]
     chance = f"{failure['probability']:.0%}" if failure["status"] == "predicted" else "unavailable"
     rows.append(["failure", chance, *["" for _ in levels], failure.get("reason", "")])
-    tables = [("Forecast", ["", "median", *[f"{float(level) * 100:.3g} %" for level in levels], "note"], rows)]
+    tables = [
+        (
+            f"Forecast by {result['rests_on']}",
+            ["", "median", *[f"{float(level) * 100:.3g} %" for level in levels], "note"],
+            rows,
+        )
+    ]
     history = result["history"]
     basis = [["runs in the history", str(history["runs"])], ["shown to the network", str(history["shown"])]]
     basis += [[key, str(history[key])] for key in ("dataset", "since", "source", "note") if key in history]
