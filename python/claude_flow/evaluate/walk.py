@@ -19,7 +19,7 @@ import claude_flow
 from claude_flow import networks, registry, statistics
 from claude_flow.errors import InputError
 from claude_flow.evaluate.refit import derive
-from claude_flow.evaluate.result import Progress
+from claude_flow.report.progress import Progress, nothing
 from claude_flow.train.config import TrainingConfig
 
 __all__ = ["BLOCKS", "NEW", "SURE", "Block", "Verdict", "judge", "walk"]
@@ -115,7 +115,7 @@ def walk(
     *,
     seed: int = 0,
     time_budget: float | None = None,
-    progress: Progress = lambda done, what: None,
+    progress: Progress = nothing,
 ) -> tuple[Verdict, Path, dict[str, Any]]:
     """Train ``network`` for every block and judge it beside its rivals and the ``current`` model.
 

@@ -25,10 +25,11 @@ from claude_flow.data.tables import read_table, write_table
 from claude_flow.errors import InputError, require
 from claude_flow.evaluate import assignment
 from claude_flow.evaluate.assignment import Log
-from claude_flow.evaluate.result import OURS, Curve, Progress, Result, Score
+from claude_flow.evaluate.result import OURS, Curve, Result, Score
 from claude_flow.files import temporary_folder
 from claude_flow.model import Model
 from claude_flow.networks.coordination import evidence, prepare
+from claude_flow.report.progress import Progress
 from claude_flow.studies.durations import detect
 from claude_flow.train import config
 

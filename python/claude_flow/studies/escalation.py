@@ -20,7 +20,8 @@ from claude_flow.data.lines import Log, head
 from claude_flow.errors import InputError
 from claude_flow.evaluate import escalate
 from claude_flow.evaluate.escalate import Attempts, Verifier
-from claude_flow.evaluate.result import OURS, Progress, Result, Score
+from claude_flow.evaluate.result import OURS, Result, Score
+from claude_flow.report.progress import Progress
 
 __all__ = ["DATA", "detect", "priced", "read", "run"]
 

@@ -20,10 +20,11 @@ from claude_flow.data.tables import read_table
 from claude_flow.errors import InputError
 from claude_flow.evaluate import assignment
 from claude_flow.evaluate.judge import Unavailable
-from claude_flow.evaluate.result import Progress, Result, Score
+from claude_flow.evaluate.result import Result, Score
 from claude_flow.files import temporary_folder
 from claude_flow.networks.coordination import evidence
 from claude_flow.networks.prediction import judge, prepare
+from claude_flow.report.progress import Progress
 from claude_flow.studies import durations, jobs
 
 __all__ = ["DATA", "detect", "run"]

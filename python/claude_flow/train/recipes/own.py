@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -16,6 +16,7 @@ from claude_flow.data import collect, preprocess, validate, views
 from claude_flow.errors import ClaudeFlowError, InputError
 from claude_flow.evaluate import walk
 from claude_flow.evaluate.walk import Verdict
+from claude_flow.report.progress import Progress, nothing
 from claude_flow.train import config
 from claude_flow.train.config import TrainingConfig
 
@@ -24,8 +25,6 @@ __all__ = ["Learned", "improve", "keep", "learn"]
 _CHECKS = ("completeness", "consistency")  # what takes no further library
 #: tensors as `data preprocess` makes them
 _OPTIONS = {"normalization": "z-score", "feature_extraction": "automated", "history": 127}
-
-Progress = Callable[[float, str], None]
 
 
 @dataclass
@@ -60,7 +59,7 @@ def learn(
     only: Sequence[str] | None = None,
     seed: int = 0,
     time_budget: float | None = None,
-    progress: Progress = lambda done, what: None,
+    progress: Progress = nothing,
 ) -> Learned:
     """Everything that the log supports, in one go; the report is kept as ``runs/learn/report.json`` too.
 
@@ -132,7 +131,7 @@ def improve(
     name: str | None = None,
     seed: int = 0,
     time_budget: float | None = None,
-    progress: Progress = lambda done, what: None,
+    progress: Progress = nothing,
 ) -> tuple[Verdict, str | None]:
     """Train a network on the log and keep it as a new version of ``name`` if it wins there; the verdict, the version.
 
