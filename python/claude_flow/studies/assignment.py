@@ -22,7 +22,7 @@ import claude_flow
 from claude_flow import registry, statistics
 from claude_flow.data.collect import collect
 from claude_flow.data.tables import read_table, write_table
-from claude_flow.errors import InputError, require
+from claude_flow.errors import InputError
 from claude_flow.evaluate import assignment
 from claude_flow.evaluate.assignment import Log
 from claude_flow.evaluate.result import OURS, Curve, Result, Score
@@ -132,7 +132,6 @@ def read(path: Path, folder: Path) -> tuple[list[Log], Any]:
 
 def _networks(logs: list[Log], table: Any, folder: Path, folds: int, seed: int, quick: bool) -> Iterator[Model]:
     """One network per fold, which saw no project of it."""
-    arrow = require("pyarrow", "data")
     from claude_flow.train.loop import fit
 
     settings = config.read(registry.config_path("coordination-v3-small"), "coordination")
@@ -145,7 +144,7 @@ def _networks(logs: list[Log], table: Any, folder: Path, folds: int, seed: int, 
         place = folder / f"fold-{seed}-{fold}"
         for part in ("tables", "data"):
             (place / part).mkdir(parents=True)
-        write_table(table.take(arrow.array(rows)), place / "tables" / "runs.parquet")
+        write_table(table.take(rows), place / "tables" / "runs.parquet")
         prepare.preprocess(place / "tables", place / "data", {})
         fit("coordination", settings, place / "data", place / "run", seed=seed, distributed="off")
         yield claude_flow.load(place / "run" / "model.safetensors")
