@@ -20,6 +20,10 @@ const MAX_INPUTS = 16;
 // Input floats that cross into the module at once, if an item is not larger; longer batches cross in parts.
 const STAGED = 1 << 20;
 const MAX_THREADS = 256;
+const EXPORTS = [
+  ...["_initialize", "malloc", "free", "cf_layout", "cf_model_create", "cf_model_info", "cf_model_inputs"],
+  "cf_model_call",
+];
 const START_THREADS = Symbol("start threads");
 
 // A function that multiplies and adds by f32x4.relaxed_madd: valid only where the host has relaxed SIMD.
@@ -66,10 +70,18 @@ async function bytesOf(source) {
 
 const compiled = new Map();
 
+const firstLine = (error) => String(error.message).split("\n")[0];
+
 function compile(url) {
   const key = String(url);
   if (!compiled.has(key)) {
-    const module = bytesOf(url).then((bytes) => WebAssembly.compile(bytes));
+    const module = bytesOf(url).then(async (bytes) => {
+      try {
+        return await WebAssembly.compile(bytes);
+      } catch (error) {
+        throw new ClaudeFlowError(`${url}: not a module that this host can compile (${firstLine(error)})`);
+      }
+    });
     compiled.set(key, module);
     module.catch(() => compiled.delete(key));
   }
@@ -104,10 +116,23 @@ export async function load(source, { isa = "auto", threads = 1, wasm = new URL("
     throw new ClaudeFlowError(`not one of our model files: ${error.message}`);
   }
   const imports = shared ? { env: { memory: sharedMemory() } } : {};
-  const { exports } = await WebAssembly.instantiate(module, imports);
+  const exports = await start(module, imports, name);
   const model = new Model(file, { memory: imports.env?.memory, ...exports }, threads);
   if (shared) await model[START_THREADS](module);
   return model;
+}
+
+// The exports of a fresh instance, if it is one of ours.
+async function start(module, imports, name) {
+  let exports;
+  try {
+    ({ exports } = await WebAssembly.instantiate(module, imports));
+  } catch (error) {
+    throw new ClaudeFlowError(`${name}: another module than this package's (${firstLine(error)})`);
+  }
+  const missing = EXPORTS.find((word) => typeof exports[word] !== "function");
+  if (missing) throw new ClaudeFlowError(`${name}: another module than this package's, it exports no ${missing}`);
+  return exports;
 }
 
 class Model {
@@ -296,7 +321,7 @@ class Model {
       if (packed) table[TENSOR_WORDS * i + 5] = data.byteLength;
     });
     const auto = this.#place(new TextEncoder().encode("auto\0"));
-    if (file.layout) {
+    if (file.layout && Object.keys(file.layout.matrices).length > 0) {
       const order = this.#allocate(8);
       this.#check(wasm.cf_layout(auto, order, this.#error));
       const [columns, units] = new Int32Array(wasm.memory.buffer, order, 2);
@@ -387,15 +412,17 @@ class Model {
   }
 }
 
+const isTexts = (list) => Array.isArray(list) && list.every((text) => typeof text === "string");
+
 // The command embeddings, their names and the softmax temperature of a coordination file, checked; null for others.
 function pointerHead({ network, config, calibration, tensors }) {
   if (network !== "coordination") return null;
   const commands = config.commands;
   const stored = tensors.get("commands");
-  const fits = Array.isArray(commands) && stored?.dtype === 0 && stored.shape.length === 2 &&
+  const fits = isTexts(commands) && stored?.dtype === 0 && stored.shape.length === 2 &&
     stored.shape[0] === commands.length && stored.shape[1] === config.output_width;
   if (!fits) throw new ClaudeFlowError("the command embeddings do not fit the configuration; the file is damaged");
-  const temperature = calibration.temperature ?? 1;
+  const temperature = "temperature" in calibration ? calibration.temperature : 1;
   if (!(typeof temperature === "number" && temperature > 1e-6 && temperature < 1e6)) {
     throw new ClaudeFlowError(`calibration.temperature is ${temperature}, not a positive number; calibrate again`);
   }

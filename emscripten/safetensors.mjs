@@ -1,9 +1,16 @@
 // The model file: a .safetensors container whose metadata key "claude_flow" is described in docs/model_format.md.
 
+import { isPacked, matricesOf, opsOf } from "./program.mjs";
+
 const FORMAT = 1;
+/** Networks that a file may be of, as in python/claude_flow/networks. */
+export const NETWORKS = ["coordination", "optimization", "prediction", "action"];
 // Our headers take some 30 KB. JSON of hostile content takes 40 times its length in the heap, and a full heap ends the
 // process: nothing catches that.
 const MAX_HEADER_BYTES = 8 << 20;
+const STRINGS = /"(\\.|[^"\\])*"/g;
+const TWICE = /"(dtype|shape|data_offsets)"\s*:[^{}]*"\1"\s*:|"__metadata__"\s*:.*"__metadata__"\s*:/s;
+const LONE = /[\ud800-\udfff]/u; // half of a pair of UTF-16
 const KINDS = {
   network: "string", precision: "string", config: "object", features: "object", calibration: "object",
   provenance: "object", program: "list", program_tensors: "list",
@@ -52,15 +59,52 @@ function json(text, what) {
  * {data, dtype, shape}. Throws an Error that says what is wrong.
  */
 export function parseModel(bytes) {
+  const { metadata, entries, content } = readHeader(bytes);
+  const fields = readFields(metadata.claude_flow);
+  const tensors = readTensors(entries, content);
+  for (const name of fields.program_tensors) {
+    if (!tensors.has(name)) throw new Error(`its tensor '${name}' is missing`);
+  }
+  const ops = opsOf(fields.program, fields.program_tensors.length);
+  const precision = ops.some(({ int8 }) => int8) ? "int8" : "fp32";
+  if (fields.precision !== precision) {
+    throw new Error(`its precision is '${fields.precision}', its program's '${precision}'`);
+  }
+  if (fields.layout) unfoldPacked(fields.layout, tensors, matricesOf(ops, fields.program_tensors));
+  for (const name of fields.program_tensors) {
+    const rank = tensors.get(name).shape.length;
+    if (rank < 1 || rank > 2) throw new Error(`its tensor '${name}' has ${rank} dimensions, not 1 or 2`);
+  }
+  return { ...fields, program: Int32Array.from(fields.program), programTensors: fields.program_tensors, tensors };
+}
+
+// What the safetensors library takes for a header, and no more: so Python and JavaScript read the same files.
+function readHeader(bytes) {
   if (bytes.length < 8) throw new Error("it is shorter than a safetensors header");
   const headerBytes = Number(new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true));
   if (headerBytes > bytes.length - 8) throw new Error("its safetensors header reaches beyond the file");
   if (headerBytes > MAX_HEADER_BYTES) throw new Error(`its safetensors header has more than ${MAX_HEADER_BYTES} bytes`);
-  const header = json(new TextDecoder().decode(bytes.subarray(8, 8 + headerBytes)), "its safetensors header");
+  let text;
+  try {
+    text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes.subarray(8, 8 + headerBytes));
+  } catch {
+    throw new Error("its safetensors header is not UTF-8");
+  }
+  const header = json(text, "its safetensors header");
   if (!isObject(header)) throw new Error("its safetensors header is not an object");
+  if (/[.eE-]/.test(text.replace(STRINGS, '""'))) throw new Error("its safetensors header holds more than whole numbers");
   const { __metadata__: metadata, ...entries } = header;
-  if (!isObject(metadata) || typeof metadata.claude_flow !== "string") throw new Error("it has no claude_flow metadata");
-  const fields = json(metadata.claude_flow, "its claude_flow metadata");
+  if (TWICE.test(text)) throw new Error("its safetensors header says something twice");
+  const texts = isObject(metadata) ? [...Object.entries(metadata).flat(), ...Object.keys(entries)] : [];
+  if (!texts.every((value) => typeof value === "string" && !LONE.test(value))) {
+    throw new Error("its metadata holds more than text");
+  }
+  if (typeof metadata?.claude_flow !== "string") throw new Error("it has no claude_flow metadata");
+  return { metadata, entries, content: bytes.subarray(8 + headerBytes) };
+}
+
+function readFields(text) {
+  const fields = json(text, "its claude_flow metadata");
   if (!isObject(fields) || fields.format !== FORMAT) {
     throw new Error(`its format is ${isObject(fields) ? fields.format : "unknown"}, this version reads ${FORMAT}`);
   }
@@ -70,27 +114,34 @@ export function parseModel(bytes) {
   if (!fields.program.every((word) => Number.isInteger(word) && word === (word | 0))) {
     throw new Error("its program holds a word that is not a 32-bit integer");
   }
-  const tensors = readTensors(entries, bytes.subarray(8 + headerBytes));
-  if (fields.layout !== undefined) unfoldPacked(fields.layout, tensors);
-  for (const name of fields.program_tensors) {
-    if (!tensors.has(name)) throw new Error(`its tensor '${name}' is missing`);
-    const rank = tensors.get(name).shape.length;
-    if (rank < 1 || rank > 2) throw new Error(`its tensor '${name}' has ${rank} dimensions, not 1 or 2`);
+  if (!NETWORKS.includes(fields.network)) {
+    throw new Error(`its network is '${fields.network}', not one of ${NETWORKS.join(", ")}`);
   }
-  return { ...fields, program: Int32Array.from(fields.program), programTensors: fields.program_tensors, tensors };
+  if (!fields.program_tensors.every((name) => typeof name === "string")) {
+    throw new Error("its program_tensors is not a list of names");
+  }
+  return fields;
 }
 
-// Prepacked matrices get the shape that they had; the engine checks that their bytes fit it.
-function unfoldPacked(layout, tensors) {
+// Prepacked matrices get the shape that they had.
+function unfoldPacked(layout, tensors, kinds) {
   const size = (n, most) => Number.isInteger(n) && n >= 1 && n <= most;
-  if (!isObject(layout) || !size(layout.tile_columns, 1024) || !size(layout.lstm_units, 1024) || !isObject(layout.matrices)) {
-    throw new Error("its layout is not tile_columns, lstm_units and matrices");
+  const { isa, tile_columns: columns, lstm_units: units, matrices, ...rest } = isObject(layout) ? layout : {};
+  const fits = typeof isa === "string" && size(columns, 1024) && size(units, 1024) && isObject(matrices);
+  if (!fits || Object.keys(rest).length > 0) {
+    throw new Error("its layout is not isa, tile_columns, lstm_units and matrices");
   }
-  for (const [name, shape] of Object.entries(layout.matrices)) {
-    if (!tensors.has(name) || !Array.isArray(shape) || shape.length !== 2 || !shape.every((n) => size(n, 2 ** 20))) {
+  for (const [name, shape] of Object.entries(matrices)) {
+    const kind = tensors.has(name) ? kinds.get(name) : undefined;
+    const whole = Array.isArray(shape) && shape.length === 2 && shape.every((n) => size(n, 2 ** 20 - 1));
+    if (!kind || !whole || (kind !== "product" && shape[0] % 4)) {
       throw new Error(`its layout names '${name}' with the shape ${JSON.stringify(shape)}`);
     }
-    tensors.set(name, { ...tensors.get(name), shape, packed: true });
+    const tensor = tensors.get(name);
+    if (tensor.dtype > 1 || !isPacked(tensor, kind, ...shape, layout)) {
+      throw new Error(`its tensor '${name}' is not packed as its layout says`);
+    }
+    tensors.set(name, { ...tensor, shape, packed: true });
   }
 }
 
@@ -102,7 +153,7 @@ function readTensors(entries, content) {
     const type = TYPES[entry?.dtype];
     if (!type) throw new Error(`its tensor '${name}' has type ${entry?.dtype}; model files hold F32, F16, I8 and I32`);
     const { shape, data_offsets: offsets } = entry;
-    if (!whole(shape) || !whole(offsets) || offsets.length !== 2) throw new Error(`its tensor '${name}' is malformed`);
+    if (!whole(shape) || shape.length > 64 || !whole(offsets) || offsets.length !== 2) throw new Error(`its tensor '${name}' is malformed`);
     return { name, type, shape, first: offsets[0], last: offsets[1] };
   });
   places.sort((a, b) => a.first - b.first || a.last - b.last);

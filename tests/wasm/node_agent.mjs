@@ -6,6 +6,8 @@ const root = new URL("../../emscripten/", import.meta.url);
 const { ClaudeFlowError, available, load } = await import(new URL("claude_flow.mjs", root));
 const { answer, encode, parseRequest } = await import(new URL("coordination.mjs", root));
 const { loadAttention } = await import(new URL("attention.mjs", root));
+const { NETWORKS } = await import(new URL("safetensors.mjs", root));
+const { OPS } = await import(new URL("program.mjs", root));
 const { words } = await import(new URL("text.mjs", root));
 
 const floats = (text) => new Float32Array(Uint8Array.from(Buffer.from(text, "base64")).buffer);
@@ -56,6 +58,22 @@ const JOBS = {
   async bytes({ bytes }) {
     await load(Uint8Array.from(Buffer.from(bytes, "base64")));
   },
+  // Whether each of the files that lie side by side in `path`, as long as `sizes` says, loads; or why not.
+  async judge({ path, sizes }) {
+    const content = readFileSync(path);
+    const said = [];
+    let at = 0;
+    for (const size of sizes) {
+      const bytes = Uint8Array.from(content.subarray(at, at + size));
+      at += size;
+      said.push(await load(bytes).then((model) => (model.dispose(), null), (error) => `${error.name}: ${error.message}`));
+    }
+    return said;
+  },
+  async foreign({ path, wasm }) {
+    await load(path, { isa: "simd128", wasm: new URL(wasm) });
+  },
+  constants: () => ({ networks: NETWORKS, ops: OPS }),
   async dispose({ path, threads }) {
     const before = threadsNow();
     const model = await load(path, { threads });

@@ -226,10 +226,21 @@ def test_says_how_to_get_what_is_missing(tmp_path: Path, files: dict[str, Path])
     assert "pip install 'claude-flow[wasm]'" in said.stdout, said
 
 
-def test_a_module_that_is_none_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "relaxed.wasm").write_bytes(b"\0asm\1\0\0\0 and then nothing of the kind")
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b" and then nothing of the kind", "cannot be compiled by wasmtime"),
+        (b"", "exports no"),
+        (bytes([1, 4, 1, 96, 0, 0, 2, 7, 1, 1, 97, 1, 97, 0, 0]), "is another module"),  # it imports a function
+    ],
+)
+def test_a_module_that_is_none_of_ours_is_an_error(
+    content: bytes, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "relaxed.wasm").write_bytes(b"\0asm\1\0\0\0" + content)
     monkeypatch.setattr(modules, "_FOLDER", tmp_path)
     modules.compiled.cache_clear()
-    with pytest.raises(ClaudeFlowError, match=r"relaxed\.wasm cannot be compiled by wasmtime"):
+    with pytest.raises(ClaudeFlowError, match=words) as refusal:
         small()
+    assert "\n" not in str(refusal.value)
     modules.compiled.cache_clear()

@@ -6,6 +6,7 @@ This module is its only reader and writer in Python; docs/model_format.md descri
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from claude_flow.modelfile.program import Program
 __all__ = ["FORMAT", "mapped", "read", "write"]
 
 FORMAT = 1
+_MAX_HEADER_BYTES = 8 << 20  # ours have some 30 KB; in JavaScript JSON of hostile content takes 40 times its length
 _KEY = "claude_flow"
 
 
@@ -81,6 +83,10 @@ def read(path: str | Path, memory_mapping: bool = True, packed: bool = False) ->
     from safetensors import SafetensorError, safe_open
 
     try:
+        with open(path, "rb") as start:
+            size = int.from_bytes(start.read(8), "little")
+        if _MAX_HEADER_BYTES < size <= os.stat(path).st_size:
+            raise InputError(f"{path}: its safetensors header has more than {_MAX_HEADER_BYTES} bytes")
         with safe_open(path, framework="numpy") as container:
             metadata = container.metadata() or {}
             if _KEY not in metadata:
@@ -184,23 +190,41 @@ _FLOATS = {"F64": np.float64, "F32": np.float32, "F16": np.float16}
 _DTYPES: dict[str, type] = {**_FLOATS, "I64": np.int64, "I32": np.int32, "I8": np.int8, "BOOL": np.bool_}
 
 
+def _integer(text: str) -> int | float:
+    return int(text) if len(text) < 400 else float(text)  # infinity, as for any reader of JSON with floats alone
+
+
+def _refused(constant: str) -> None:
+    raise ValueError(f"{constant} is no number of JSON")
+
+
 def _header(path: str | Path, text: str) -> dict[str, Any]:
     try:
-        header = json.loads(text)
+        header = json.loads(text, parse_constant=_refused, parse_int=_integer)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: its claude_flow metadata is not JSON ({error})") from None
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
+    if not isinstance(header, dict) or header.get("format") != FORMAT or header["format"] is True:
         found = header.get("format") if isinstance(header, dict) else None
         raise InputError(f"{path}: model format {found!r}, but this version reads {FORMAT}; export the model again")
     for name, kind in _FIELDS.items():
         if not isinstance(header.get(name), kind):
             raise InputError(f"{path}: metadata field {name!r} is not a {kind.__name__}; the file is damaged")
+    header["program"] = _whole(header["program"])
     int32 = range(-(2**31), 2**31)
     if not all(type(word) is int and word in int32 for word in header["program"]):
         raise InputError(f"{path}: the program holds a word that is not a 32-bit integer; the file is damaged")
     if not all(isinstance(name, str) for name in header["program_tensors"]):
         raise InputError(f"{path}: program_tensors is not a list of names; the file is damaged")
-    return {name: header[name] for name in _FIELDS} | {"layout": header.get("layout")}
+    return {name: header[name] for name in _FIELDS} | {"layout": _whole(header.get("layout"))}
+
+
+def _whole(value: Any) -> Any:
+    """With 1 for 1.0, which JavaScript cannot tell apart: both must read a file alike."""
+    if isinstance(value, list):
+        return [_whole(part) for part in value]
+    if isinstance(value, dict):
+        return {name: _whole(part) for name, part in value.items()}
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _tensor(path: str | Path, name: str, tensor: NDArray[Any]) -> NDArray[Any]:

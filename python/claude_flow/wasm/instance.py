@@ -20,7 +20,11 @@ class Instance:
         engine, module = compiled(isa)
         self._wasmtime = wasmtime = require("wasmtime", "wasm")
         self._store = wasmtime.Store(engine)
-        exports = wasmtime.Instance(self._store, module, []).exports(self._store)
+        try:
+            exports = wasmtime.Instance(self._store, module, []).exports(self._store)
+        except wasmtime.WasmtimeError as error:
+            reason = str(error).splitlines()[0]
+            raise ClaudeFlowError(f"{isa}.wasm is another module than this package's ({reason})") from None
         self._functions: dict[str, Any] = {e.name: exports[e.name] for e in module.exports}
         self.call("_initialize")
 

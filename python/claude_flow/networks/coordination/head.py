@@ -23,7 +23,9 @@ class Head:
         commands, names = file.tensors.get("commands"), file.config.get("commands")
         if (
             not isinstance(names, list)
+            or not all(isinstance(name, str) for name in names)
             or commands is None
+            or commands.dtype != np.float32
             or commands.shape != (len(names), file.config.get("output_width"))
         ):
             raise InputError(f"{path}: the command embeddings do not fit the configuration; the file is damaged")
