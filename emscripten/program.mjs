@@ -1,7 +1,7 @@
 // What a model file's program says about its tensors, read before the engine checks the rest: the list of ops as in
 // python/claude_flow/modelfile/ops.py.
 
-/** Opcode: its operands, the matrices among them with what reads each, and whether its weights have 8 bits. */
+/** Opcode: its operands, the matrices among them with what reads each, and the bits of its weights, if these are integers. */
 export const OPS = {
   1: { operands: "source target column weight bias residual activation", matrices: { weight: "product" } },
   2: { operands: "source target weight bias epsilon" },
@@ -13,13 +13,15 @@ export const OPS = {
   8: {
     operands: "source target column weight scale bias residual activation range",
     matrices: { weight: "product" },
-    int8: true,
+    bits: 8,
   },
   9: {
     operands: "source target weight scale recurrent recurrent_scale bias",
     matrices: { weight: "gates", recurrent: "recurrent" },
-    int8: true,
+    bits: 8,
   },
+  10: { operands: "source target column weight scale bias residual activation range", bits: 4 },
+  11: { operands: "source target weight scale recurrent recurrent_scale bias", bits: 4 },
 };
 const TENSORS = new Set(["weight", "bias", "recurrent", "scale", "recurrent_scale", "range"]);
 

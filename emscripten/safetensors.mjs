@@ -66,7 +66,8 @@ export function parseModel(bytes) {
     if (!tensors.has(name)) throw new Error(`its tensor '${name}' is missing`);
   }
   const ops = opsOf(fields.program, fields.program_tensors.length);
-  const precision = ops.some(({ int8 }) => int8) ? "int8" : "fp32";
+  const least = Math.min(32, ...ops.map(({ bits = 32 }) => bits));
+  const precision = least === 32 ? "fp32" : `int${least}`;
   if (fields.precision !== precision) {
     throw new Error(`its precision is '${fields.precision}', its program's '${precision}'`);
   }

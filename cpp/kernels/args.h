@@ -40,7 +40,7 @@ struct GemmF32 {
 
 // Activations of 7 bits, affine per row: x = scale (q - zero), q in 0..127. A row of q lies in blocks of
 // kQuantBlock bytes, `block` bytes apart, and kQuantPitch from the next row; bytes up to the next multiple of
-// four behind the depth are 0. Rows a power of two apart would share cache sets, hence the pitch.
+// eight behind the depth are 0. Rows a power of two apart would share cache sets, hence the pitch.
 constexpr int kQuantBlock = 1024;
 constexpr int kQuantPitch = kQuantBlock + 64;
 struct QuantizedRows {
@@ -67,6 +67,27 @@ struct GemmU7I8 {
   const int8_t* packed;  // w[columns, depth] by pack_gemm_i8
   const int32_t* sums;   // of each row of w; this and the scales are padded to whole tiles
   const float* scales;   // of each row of w
+  const float* bias;     // [columns] or null
+  const float* residual;
+  ptrdiff_t ld_residual;
+  float* c;
+  ptrdiff_t ld_c;
+  int rows, columns, depth;
+  Activation activation;
+};
+
+// 4-bit weights, -8..7, have a scale for every kGroupDepth of the depth.
+constexpr int kGroupDepth = 64;
+static_assert(kQuantBlock % kGroupDepth == 0 && kGroupDepth % 8 == 0, "a group lies in one block");
+constexpr int groups_of(int depth) { return (depth + kGroupDepth - 1) / kGroupDepth; }
+
+// c[rows, columns] = act(scale_a (sum over groups g of scale_w[g] (q w^T)_g - zero sums) + bias) + residual; the integer
+// products of a group are exact, the groups are added in order. Consistent.
+struct GemmU7I4 {
+  QuantizedRows a;
+  const int8_t* packed;  // w[columns, depth], two in a byte, by pack_gemm_i4
+  const float* scales;   // by scale_gemm_i4
+  const float* sums;     // of each row of w with its scales; padded to whole tiles
   const float* bias;     // [columns] or null
   const float* residual;
   ptrdiff_t ld_residual;
@@ -142,6 +163,22 @@ struct LstmStepU7I8 {
   const int8_t* packed;  // r[4 * units, units] by pack_lstm_i8
   const int32_t* sums;   // of each row of r, in packed gate order, as the scales
   const float* scales;
+  float* h;
+  ptrdiff_t ld_h;
+  float* cell;
+  const int32_t* first_row;
+  int items, units, step;
+  int first_block, last_block;
+};
+
+// The same with 4-bit recurrent weights; scales and sums as for GemmU7I4, in packed gate order. Consistent.
+struct LstmStepU7I4 {
+  const float* inputs;
+  ptrdiff_t ld_inputs;
+  QuantizedRows before;
+  const int8_t* packed;  // r[4 * units, units] by pack_lstm_i4
+  const float* scales;
+  const float* sums;
   float* h;
   ptrdiff_t ld_h;
   float* cell;

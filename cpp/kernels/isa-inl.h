@@ -12,6 +12,7 @@
 #include "kernels/attention_i8-inl.h"
 #include "kernels/ceiling-inl.h"
 #include "kernels/gemm-inl.h"
+#include "kernels/gemm_i4-inl.h"
 #include "kernels/gemm_i8-inl.h"
 #include "kernels/lstm-inl.h"
 #include "kernels/monotone-inl.h"

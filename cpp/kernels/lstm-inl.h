@@ -3,6 +3,7 @@
 // happens there. The recurrent product is of floats or of bytes; the rest is the same.
 #pragma once
 
+#include "kernels/gemm_i4-inl.h"
 #include "kernels/gemm_i8-inl.h"
 
 namespace claude_flow {
@@ -74,6 +75,18 @@ CF_INLINE void load_gates(const LstmStepU7I8& a, const Waiting<I>& waiting, int 
     const ptrdiff_t column = waiting.unit[v] * 4 + g * kLanes;
     const F product = to_float(waiting.sums[v][g] - zero * load(a.sums + column));
     gates[g] = load(inputs + column) + product * (scale * load(a.scales + column));
+  }
+}
+
+// or from those of 4-bit weights, which have their scales already.
+CF_INLINE void load_gates(const LstmStepU7I4& a, const Waiting<F>& waiting, int v, F (&gates)[4]) {
+  const ptrdiff_t item = waiting.item[v];
+  const float* inputs = a.inputs + (a.first_row[item] + a.step) * a.ld_inputs;
+  const F zero = to_float(splat(a.step == 0 ? 0 : a.before.zero[item]));
+  const F scale = splat(a.step == 0 ? 0.0f : a.before.scale[item]);
+  CF_UNROLL for (int g = 0; g < 4; ++g) {
+    const ptrdiff_t column = waiting.unit[v] * 4 + g * kLanes;
+    gates[g] = load(inputs + column) + (waiting.sums[v][g] - zero * load(a.sums + column)) * scale;
   }
 }
 
@@ -158,6 +171,17 @@ void lstm_tile(const LstmStepU7I8& a, int item, int block, Waiting<I>& waiting) 
   waiting.template add<R, P>(sum, item, block);
 }
 
+template <class, int R, int P>
+void lstm_tile(const LstmStepU7I4& a, int item, int block, Waiting<F>& waiting) {
+  const ptrdiff_t panel = static_cast<ptrdiff_t>((a.units + 7) / 8 * 4) * 4 * kLanes;
+  const ptrdiff_t scale_panel = static_cast<ptrdiff_t>(groups_of(a.units)) * 4 * kLanes;
+  const QuantizedRows before = {a.before.q + item * kQuantPitch, nullptr, nullptr, a.before.block};
+  F sum[R][P * 4];
+  multiply_halves<R, P, 4, false>(before, a.packed + block * panel, panel, a.scales + block * scale_panel,
+                                  scale_panel, a.step == 0 ? 0 : a.units, sum);
+  waiting.template add<R, P>(sum, item, block);
+}
+
 template <class Arithmetic, int R, class Args, class Sum>
 CF_INLINE void lstm_rows(const Args& a, int rows, int item, int block, Waiting<Sum>& waiting) {
   if (rows == R) return lstm_tile<Arithmetic, R, 1>(a, item, block, waiting);
@@ -208,6 +232,7 @@ CF_INLINE void lstm_step(const Args& a) {
 void lstm_step_f32(const LstmStepF32& a) { lstm_step<Fused, Fused::Functions, F>(a); }
 void lstm_step_consistent_f32(const LstmStepF32& a) { lstm_step<Consistent, Consistent, F>(a); }
 void lstm_step_u7i8(const LstmStepU7I8& a) { lstm_step<Consistent, Consistent, I>(a); }
+void lstm_step_u7i4(const LstmStepU7I4& a) { lstm_step<Consistent, Consistent, F>(a); }
 
 }  // namespace
 }  // namespace claude_flow

@@ -46,7 +46,7 @@ void quantize_f32_u7(const QuantizeF32U7& a) {
         const F scaled = min(max(load(x + first + i, lanes) * factor + shift, splat(0.0f)), highest);
         store_bytes(q + i, to_nearest(scaled), lanes);
       });
-      for (int i = count; i % 4 != 0; ++i) q[i] = 0;
+      for (int i = count; i % 8 != 0; ++i) q[i] = 0;
     }
   }
 }

@@ -76,7 +76,7 @@ void quantize_f32_u7(const QuantizeF32U7& a) {
     const float zero = std::nearbyint(-lowest * inverse);
     a.to.scale[row] = !finite ? NAN : width < 1e-35f ? 0.0f : width / 127.0f;
     a.to.zero[row] = static_cast<int32_t>(zero);
-    for (int i = 0; i < (a.columns + 3) / 4 * 4; ++i) {
+    for (int i = 0; i < (a.columns + 7) / 8 * 8; ++i) {
       uint8_t& q = a.to.q[i / kQuantBlock * a.to.block + row * kQuantPitch + i % kQuantBlock];
       q = 0;
       if (i >= a.columns || !finite) continue;
@@ -95,6 +95,36 @@ void gemm_u7i8(const GemmU7I8& g) {
         sum += int64_t{q - g.a.zero[row]} * g.packed[static_cast<ptrdiff_t>(column) * g.depth + k];
       }
       double y = static_cast<double>(sum) * double{g.a.scale[row]} * double{g.scales[column]};
+      if (g.bias != nullptr) y += double{g.bias[column]};
+      y = activation(y, g.activation);
+      if (g.residual != nullptr) y += double{g.residual[row * g.ld_residual + column]};
+      g.c[row * g.ld_c + column] = static_cast<float>(y);
+    }
+  }
+}
+
+namespace {
+
+// The weight at `k` of a row of pairs: the even one is the low half.
+int half_byte(const int8_t* pairs, int k) {
+  const int byte = pairs[k / 2];
+  return k % 2 == 0 ? ((byte & 15) ^ 8) - 8 : (byte - (byte & 15)) / 16;
+}
+
+}  // namespace
+
+// `packed`: w[columns, depth] in pairs; `scales`: [columns, groups].
+void gemm_u7i4(const GemmU7I4& g) {
+  for (int row = 0; row < g.rows; ++row) {
+    for (int column = 0; column < g.columns; ++column) {
+      const int8_t* pairs = g.packed + static_cast<ptrdiff_t>(column) * ((g.depth + 1) / 2);
+      const float* scales = g.scales + static_cast<ptrdiff_t>(column) * groups_of(g.depth);
+      double y = 0;
+      for (int k = 0; k < g.depth; ++k) {
+        const int q = g.a.q[k / kQuantBlock * g.a.block + row * kQuantPitch + k % kQuantBlock];
+        y += (q - g.a.zero[row]) * half_byte(pairs, k) * double{scales[k / kGroupDepth]};
+      }
+      y *= double{g.a.scale[row]};
       if (g.bias != nullptr) y += double{g.bias[column]};
       y = activation(y, g.activation);
       if (g.residual != nullptr) y += double{g.residual[row * g.ld_residual + column]};
@@ -170,12 +200,11 @@ void lstm_step_f32(const LstmStepF32& a) {
 void attention_u7i8(const AttentionF32& a) { attention_f32(a); }
 void lstm_step_consistent_f32(const LstmStepF32& a) { lstm_step_f32(a); }
 
-void lstm_step_u7i8(const LstmStepU7I8& a) {
-  // The float step on what the integers stand for.
-  std::vector<float> r(static_cast<size_t>(4 * a.units) * static_cast<size_t>(a.units));
-  for (size_t i = 0; i < r.size(); ++i) {
-    r[i] = static_cast<float>(a.packed[i]) * a.scales[i / static_cast<size_t>(a.units)];
-  }
+namespace {
+
+// The float step on what the integers stand for: r[4 * units, units].
+template <class Args>
+void lstm_step_u7(const Args& a, const std::vector<float>& r) {
   for (int item = 0; item < a.items; ++item) {
     const ptrdiff_t row = a.first_row[item] + a.step;
     std::vector<float> h(2 * static_cast<size_t>(a.units));
@@ -188,6 +217,28 @@ void lstm_step_u7i8(const LstmStepU7I8& a) {
                    a.cell + static_cast<ptrdiff_t>(item) * a.units, &first_row, 1, a.units, a.step, 0, 0});
     std::copy(h.begin() + a.units, h.end(), a.h + row * a.ld_h);
   }
+}
+
+}  // namespace
+
+void lstm_step_u7i8(const LstmStepU7I8& a) {
+  std::vector<float> r(static_cast<size_t>(4 * a.units) * static_cast<size_t>(a.units));
+  for (size_t i = 0; i < r.size(); ++i) {
+    r[i] = static_cast<float>(a.packed[i]) * a.scales[i / static_cast<size_t>(a.units)];
+  }
+  lstm_step_u7(a, r);
+}
+
+void lstm_step_u7i4(const LstmStepU7I4& a) {
+  std::vector<float> r;
+  for (ptrdiff_t row = 0; row < 4 * a.units; ++row) {
+    const float* scales = a.scales + row * groups_of(a.units);
+    for (int k = 0; k < a.units; ++k) {
+      const int w = half_byte(a.packed + row * ((a.units + 1) / 2), k);
+      r.push_back(static_cast<float>(w) * scales[k / kGroupDepth]);
+    }
+  }
+  lstm_step_u7(a, r);
 }
 
 void attention_pool_f32(const AttentionPoolF32& a) {

@@ -53,6 +53,16 @@ Status Operands::matrix(int operand, cf_dtype dtype, int rows, int columns, int&
   return this->tensor(operand, dtype, 2, rows, columns, tensor);
 }
 
+Status Operands::half_bytes(int operand, int scale_operand, int rows, int depth, int& tensor, int& scale) {
+  CF_RETURN_IF_ERROR(matrix(operand, CF_I8, rows, (depth + 1) / 2, tensor));
+  CF_RETURN_IF_ERROR(matrix(scale_operand, CF_F32, tensors_[tensor].shape[0], groups_of(depth), scale));
+  for (const int index : {tensor, scale}) {
+    if (tensors_[index].packed_bytes != 0)
+      return bad("tensor %d is packed, and this op packs it itself", index);
+  }
+  return Status();
+}
+
 Status Operands::activation(int operand, Activation& activation) const {
   const int32_t code = words_[operand];
   if (code < 0 || code >= kProgramActivations) return bad("unknown activation %d", code);

@@ -44,6 +44,8 @@ class Operands {
   // The tensor that an operand names: of one dimension, or a matrix; kAny fits any size.
   Status vector(int operand, int size, int& tensor);
   Status matrix(int operand, cf_dtype dtype, int rows, int columns, int& tensor);
+  // 4-bit weights, two in a byte, which no caller packs, and the scales of their groups.
+  Status half_bytes(int operand, int scale_operand, int rows, int depth, int& tensor, int& scale);
   // The same, or -1 where it is absent.
   Status optional_vector(int operand, int size, int& tensor);
   // One of the activations that a program may name.

@@ -33,6 +33,22 @@ size_t packed_lstm_i8_size(const Table& table, int units);
 void pack_lstm_i8(const Table& table, const int8_t* r, int units, int8_t* packed);
 void sum_lstm_i8(const Table& table, const int8_t* packed, int units, int32_t* sums);
 
+// 4-bit weights w[columns, depth], two in a byte and the even one in its low half, in groups of eight along the depth:
+// panels [columns / tile_columns, rounded up][depth / 8, rounded up][tile_columns][4], where byte i of a group holds its
+// weights i and i + 4. Scales [columns, groups] -> panels [..][groups][tile_columns], divided by the 16 that unpacked
+// weights are too large; and what is packed -> per column the scaled sum over its depth.
+size_t packed_gemm_i4_size(const Table& table, int columns, int depth);
+void pack_gemm_i4(const Table& table, const int8_t* w, int columns, int depth, int8_t* packed);
+void scale_gemm_i4(const Table& table, const float* scale, int columns, int depth, float* scales);
+void sum_gemm_i4(const Table& table, const int8_t* packed, const float* scales, int columns, int depth,
+                 float* sums);
+
+// The same for r[4 * units, units] in blocks of 4 * lstm_units columns, in packed gate order.
+size_t packed_lstm_i4_size(const Table& table, int units);
+void pack_lstm_i4(const Table& table, const int8_t* r, int units, int8_t* packed);
+void scale_lstm_i4(const Table& table, const float* scale, int units, float* scales);
+void sum_lstm_i4(const Table& table, const int8_t* packed, const float* scales, int units, float* sums);
+
 // The rows of x[4 * units, columns] (columns = 1 for a bias) in packed order: [4 * padded_units, columns].
 template <class T>
 void order_lstm_gates(const Table& table, const T* x, int units, int columns, T* ordered);

@@ -32,8 +32,10 @@ size_t quantized_size(int rows, int depth) {
              static_cast<size_t>((depth + kQuantBlock - 1) / kQuantBlock * kQuantPitch) / sizeof(float);
 }
 
-void run_product_i8(const Context& context, const ProductI8& p, View in, View residual, View out, int rows,
-                    float* scratch) {
+namespace {
+
+template <class Product>
+QuantizedRows quantize(const Context& context, const Product& p, View in, int rows, float* scratch) {
   const QuantizedRows q = quantized_rows(scratch, rows);
   if (!p.quantized) {
     split(context, int64_t{rows} * p.depth * 4, kWorthSplitting, rows, 1, [&](int begin, int end, int) {
@@ -41,6 +43,14 @@ void run_product_i8(const Context& context, const ProductI8& p, View in, View re
           {in.data + begin * in.ld, in.ld, from_row(q, begin), end - begin, p.depth, p.range});
     });
   }
+  return q;
+}
+
+}  // namespace
+
+void run_product_i8(const Context& context, const ProductI8& p, View in, View residual, View out, int rows,
+                    float* scratch) {
+  const QuantizedRows q = quantize(context, p, in, rows, scratch);
   const int64_t work = int64_t{rows} * p.columns * p.depth / 3;
   split_product(context, work, rows, p.columns, [&](int row, int row_end, int column, int column_end, int) {
     const ptrdiff_t r = row, c = column;
@@ -49,6 +59,20 @@ void run_product_i8(const Context& context, const ProductI8& p, View in, View re
                               residual.data == nullptr ? nullptr : residual.data + r * residual.ld + c,
                               residual.ld, out.data + r * out.ld + c, out.ld, row_end - row,
                               column_end - column, p.depth, p.activation});
+  });
+}
+
+void run_product_i4(const Context& context, const ProductI4& p, View in, View residual, View out, int rows,
+                    float* scratch) {
+  const QuantizedRows q = quantize(context, p, in, rows, scratch);
+  const int64_t work = int64_t{rows} * p.columns * p.depth / 3;
+  split_product(context, work, rows, p.columns, [&](int row, int row_end, int column, int column_end, int) {
+    const ptrdiff_t r = row, c = column;
+    context.table->gemm_u7i4(
+        {from_row(q, row), p.packed + c * ((p.depth + 7) / 8 * 4), p.scales + c * groups_of(p.depth),
+         p.sums + c, p.bias == nullptr ? nullptr : p.bias + c,
+         residual.data == nullptr ? nullptr : residual.data + r * residual.ld + c, residual.ld,
+         out.data + r * out.ld + c, out.ld, row_end - row, column_end - column, p.depth, p.activation});
   });
 }
 

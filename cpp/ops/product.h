@@ -28,8 +28,22 @@ struct ProductI8 {
   bool quantized;
 };
 
+// With 4-bit weights: a scale per group of the depth, and the scaled sums of their rows.
+struct ProductI4 {
+  const int8_t* packed;
+  const float* scales;
+  const float* sums;
+  const float* bias;
+  const float* range;
+  int columns, depth;
+  Activation activation;
+  bool quantized;
+};
+
 // With the quantized rows in `scratch`.
 void run_product_i8(const Context&, const ProductI8&, View in, View residual, View out, int rows,
+                    float* scratch);
+void run_product_i4(const Context&, const ProductI4&, View in, View residual, View out, int rows,
                     float* scratch);
 
 // Quantized rows in scratch, and the floats that rows of `depth` columns take.

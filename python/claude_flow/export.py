@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from claude_flow.errors import InputError
 from claude_flow.lowering import Lowering
 from claude_flow.modelfile import ModelFile, ranges, write
-from claude_flow.modelfile.quantize import dequantize, quantize
+from claude_flow.modelfile.quantize import dequantize, products, quantize
 
 if TYPE_CHECKING:
     from torch import nn
@@ -53,9 +53,9 @@ def save(
     """Write a network of :mod:`claude_flow.nets` as a model file that :func:`claude_flow.load` runs without torch.
 
     ``precision``: ``"fp32"``, or ``"fp16"`` to store the weights in half precision (they are widened at load, so
-    the file halves and the arithmetic stays fp32), or ``"int8"`` for 8-bit arithmetic; ``calibration``, a
-    representative batch of inputs, then fixes the ranges of those activations that one range serves at every length
-    (:func:`claude_flow.modelfile.ranges.static`).
+    the file halves and the arithmetic stays fp32), or ``"int8"`` or ``"int4"`` for arithmetic on integers;
+    ``calibration``, a representative batch of inputs, then fixes the ranges of those activations that one range serves
+    at every length (:func:`claude_flow.modelfile.ranges.static`).
     ``metadata`` may give the file's ``features``, ``calibration`` and ``provenance`` (see :class:`ModelFile`). Raises
     :class:`InputError` for another module or precision.
 
@@ -68,15 +68,16 @@ def save(
     >>> bool(np.allclose(cf.load(path).run(x.numpy()), net(x).detach(), atol=1e-5))
     True
     """
-    if precision not in ("fp32", "fp16", "int8"):
-        raise InputError(f"precision {precision!r}: export writes 'fp32', 'fp16' or 'int8'")
-    if calibration is not None and precision != "int8":
-        raise InputError(f"calibration inputs are for precision 'int8', not {precision!r}")
+    if precision not in ("fp32", "fp16", "int8", "int4"):
+        raise InputError(f"precision {precision!r}: export writes 'fp32', 'fp16', 'int8' or 'int4'")
+    if calibration is not None and precision not in ("int8", "int4"):
+        raise InputError(f"calibration inputs are for precision 'int8' or 'int4', not {precision!r}")
     model = lower(module)
     if calibration is not None and not (len(calibration) and np.isfinite(calibration).all()):
         raise InputError("calibration: inputs that are finite numbers expected, of one item or more")
-    if precision == "int8":
-        model = quantize(model, None if calibration is None else ranges.static(model, [(calibration, None)]))
+    if precision in ("int8", "int4"):
+        found = None if calibration is None else ranges.static(model, [(calibration, None)])
+        model = quantize(model, found, four=products(model) if precision == "int4" else ())
     if precision == "fp16":
         model.tensors = {name: half(name, t) for name, t in model.tensors.items()}
     for name, value in (metadata or {}).items():

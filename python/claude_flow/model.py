@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from claude_flow import modelfile, networks, registry, runtime
 from claude_flow.errors import InputError
 from claude_flow.modelfile import layout
-from claude_flow.modelfile.quantize import quantize
+from claude_flow.modelfile.quantize import products, quantize
 
 __all__ = ["Decision", "Model", "assemble", "load", "load_as", "load_for"]
 
@@ -149,8 +149,8 @@ def load(
 
     ``backend``: ``"native"`` (the C++ engine), ``"wasm"`` (the same engine under wasmtime, needs ``claude-flow[wasm]``)
     or ``"torch"`` (the reference, needs ``claude-flow[train]``).
-    ``precision``: ``"auto"`` takes what the file holds; ``"int8"`` quantizes a float file as it is loaded, activations
-    row by row. ``"fp32"`` of an 8-bit file is refused.
+    ``precision``: ``"auto"`` takes what the file holds; ``"int8"`` and ``"int4"`` quantize a float file as it is
+    loaded, activations row by row. ``"fp32"`` of a quantized file is refused.
     ``threads``: for each request; a wasm model runs that many requests at once.
     ``isa``: one of ``claude_flow.engine.available()`` or, for wasm, ``"simd128"`` or ``"relaxed"``; ``"auto"`` is what
     the file is prepacked for, if this machine has it, else the best.
@@ -186,11 +186,12 @@ def load_as(path: Path, settings: runtime.Settings, precision: str = "auto", isa
 
 
 def _load(path: Path, settings: runtime.Settings, precision: str, isa: str) -> Model:
-    file = modelfile.read(path, settings.memory_mapping, packed=settings.backend != "torch" and precision != "int8")
-    if precision == "int8" and file.precision == "fp32":
-        file = quantize(file)
+    rounds = precision in ("int8", "int4")
+    file = modelfile.read(path, settings.memory_mapping, packed=settings.backend != "torch" and not rounds)
+    if rounds and file.precision == "fp32":
+        file = quantize(file, four=products(file) if precision == "int4" else ())
     elif precision not in ("auto", file.precision):
-        raise InputError(f"{path} holds {file.precision} weights, not {precision!r}; use precision='auto' or 'int8'")
+        raise InputError(f"{path} holds {file.precision} weights, not {precision!r}; use precision='auto'")
     return assemble(path, file, settings, isa)
 
 

@@ -50,6 +50,25 @@ def test_quantize_fine_tunes_on_what_will_run(optimize: Any) -> None:
     assert cf.load(report["model"]).precision == "int8"
 
 
+def test_quantize_to_four_bits_halves_the_file(optimize: Any) -> None:
+    shared = ("--model", "optimization-v1", "--data", OWN["optimization"], "--accuracy-threshold", "0.2")
+    sizes = {}
+    for precision in ("int8", "int4"):
+        words = ("quantize", *shared, "--precision", precision, "--output-format", "safetensors")
+        code, report, error = optimize(*words, "--allow-slower", "true")
+        assert code == 0, error
+        assert report["model"] == f"optimization-v1-{precision}/1.0.0"
+        assert cf.load(report["model"]).precision == precision
+        assert set(report["method"]["signal_to_noise"]) >= {"as it is", "learned rounding"}
+        tensors = modelfile.read(report["path"]).tensors.values()
+        sizes[precision] = sum(t.nbytes for t in tensors if t.dtype == np.int8)
+    assert sizes["int4"] == sizes["int8"] / 2
+    assert _card(report)["size"]["weights"]["after"] == _card(report)["size"]["weights"]["before"]
+    code, _, error = optimize("quantize", *shared, "--precision", "int4", "--output-format", "onnx")
+    assert (code, error.count("\n")) == (2, 1)
+    assert "an ONNX file of 4-bit weights is not written" in error
+
+
 def test_a_missed_threshold_shows_the_table_and_writes_nothing(optimize: Any) -> None:
     words = ("quantize", "--model", "prediction-v1", "--data", OWN["prediction"], "--accuracy-threshold", "1")
     code, report, error = optimize(*words)
@@ -121,6 +140,8 @@ def test_a_teacher_that_is_but_a_configuration_is_trained_first(optimize: Any) -
     assert code == 0, error
     assert "it is trained by its configuration first" in error
     assert (report["parent"], report["model"]) == ("big/1.0.0", "little/1.0.0")
+    said = registry.model_card(registry.model_path("big"))["command"]
+    assert said.startswith("claude-flow neural train optimization --config big --data preprocessed-optimization-data")
 
 
 def test_compare_finds_all_that_was_made_of_a_model(optimize: Any, tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ import torch
 
 import claude_flow as cf
 from claude_flow import _core, export, nets
+from claude_flow.compress import migrate, rounding, sensitivity
 from claude_flow.compress import quantize as compress
-from claude_flow.compress import sensitivity
 from claude_flow.modelfile import ModelFile, Op, Program, ranges
-from claude_flow.modelfile.quantize import quantize
+from claude_flow.modelfile.quantize import on_grid, products, quantize
 
 SIZES = {
     "coordination": {"width": 64, "heads": 4, "feed_forward": [64, 128]},
@@ -77,7 +77,7 @@ def test_observers_weigh_an_outlier() -> None:
 
 
 def test_a_layer_kept_in_float_is_float_on_every_instruction_set(file: ModelFile) -> None:
-    names = sensitivity.products(file)
+    names = products(file)
     batches = _inputs(file, 9)
     reference = ranges.outputs(file, batches)
     mixed = quantize(file, keep=names[:1])
@@ -94,7 +94,7 @@ def test_a_layer_kept_in_float_is_float_on_every_instruction_set(file: ModelFile
 
 def test_layers_are_ranked_by_what_they_lose(file: ModelFile) -> None:
     """A layer whose weights have one huge entry per row loses most."""
-    names = sensitivity.products(file)
+    names = products(file)
     victim = names[len(names) // 2]
     file.tensors[victim] = file.tensors[victim].copy()
     file.tensors[victim][:, 0] = 60 * np.abs(file.tensors[victim]).max()
@@ -114,3 +114,46 @@ def test_corrected_biases_take_out_the_mean_shift(file: ModelFile) -> None:
         for made in (file, compress.corrected(file, {}, batches))
     ]
     assert shift[1] < shift[0]
+
+
+def test_scales_move_where_the_op_before_can_take_them() -> None:
+    """A layer norm with one huge column: the float network stays, and 7 bits serve it better."""
+    torch.manual_seed(0)
+    file = export.lower(nets.create("coordination", SIZES["coordination"]).eval())
+    norm = next(file.program_tensors[o["weight"]] for code, o in file.parse().ops if code is Op.LAYER_NORM)
+    file.tensors[norm] = file.tensors[norm].copy()
+    file.tensors[norm][5] *= 60
+    batches = _inputs(file, 16)
+    moved = migrate.migrated(file, batches)
+    reference = ranges.outputs(file, batches)
+    assert ranges.decibels(ranges.outputs(moved, batches), reference) > 90
+    before, after = (ranges.decibels(ranges.outputs(quantize(one), batches), reference) for one in (file, moved))
+    assert after > before + 1
+    plain = export.lower(nets.create("optimization", {"hidden": [8, 8]}).eval())
+    assert migrate.migrated(plain, _inputs(plain, 4)) is plain  # every value is a residual too: nowhere to move
+
+
+def test_learned_rounding_serves_the_rows_that_a_layer_reads(file: ModelFile) -> None:
+    """Rows of few dimensions: errors go where no row looks."""
+    rng = np.random.default_rng(0)
+    width = file.config["input_width"]
+    basis = rng.standard_normal((6, width)).astype(np.float32)
+    shape = (96, 6) if file.network == "optimization" else (12, 8, 6)
+    batches: list[ranges.Batch] = [(rng.standard_normal(shape).astype(np.float32) @ basis, None)]
+    reference = ranges.outputs(file, batches)
+    four = products(file)
+    learned = rounding.learned(file, batches, {}, four)
+    for name in four:
+        assert np.array_equal(on_grid(learned.tensors[name], 4), learned.tensors[name])
+    nearest, best = (ranges.outputs(quantize(one, four=four), batches) for one in (file, learned))
+    assert ranges.decibels(best, reference) > ranges.decibels(nearest, reference) + 0.5
+
+
+def test_the_plan_is_chosen_by_measuring(file: ModelFile) -> None:
+    batches = [*_inputs(file, 8, seed=1), *_inputs(file, 8, seed=2)]
+    found = compress.plan(file, batches, "int4", scale_migration="auto", learned_rounding="auto")
+    used = [what for what, on in (("migrated scales", found.migrated), ("learned rounding", found.learned)) if on]
+    assert found.scores[" and ".join(used) or "as it is"] > max(found.scores.values()) - 0.2
+    kept = products(file)[:1]
+    codes = [code for code, _ in found.quantized(kept, batches).parse().ops if code.bits < 32]
+    assert {code.bits for code in codes} == {4, 8}

@@ -8,10 +8,9 @@ import torch
 
 import claude_flow as cf
 from claude_flow import _core, export, nets
-from claude_flow.compress import sensitivity
 from claude_flow.compress.simulate import Simulation
 from claude_flow.modelfile import ranges
-from claude_flow.modelfile.quantize import quantize
+from claude_flow.modelfile.quantize import products, quantize
 
 SIZES = {
     "coordination": {"width": 64, "heads": 4, "feed_forward": [64, 96]},
@@ -36,15 +35,16 @@ def _inputs(module: torch.nn.Module, items: int = 5) -> tuple[np.ndarray, np.nda
     return rng.standard_normal((items, 11, width)).astype(np.float32), lengths
 
 
-@pytest.mark.parametrize("kind", ["dynamic", "static", "mixed"])
+@pytest.mark.parametrize("kind", ["dynamic", "static", "mixed", "four bits"])
 def test_the_same_bits_as_every_engine(module: torch.nn.Module, kind: str) -> None:
     file, (x, lengths) = export.lower(module), _inputs(module)
     bounds = ranges.static(file, [(x, lengths)]) if kind == "static" else {}
-    keep = sensitivity.products(file)[:1] if kind == "mixed" else []
-    simulation = Simulation(module, bounds, keep)
+    keep = products(file)[:1] if kind == "mixed" else []
+    four = products(file)[1:] if kind == "four bits" else []
+    simulation = Simulation(module, bounds, keep, four)
     with torch.no_grad():
         y = simulation(torch.from_numpy(x), None if lengths is None else torch.from_numpy(lengths)).numpy()
-    made = quantize(file, bounds, keep)
+    made = quantize(file, bounds, keep, four)
     words, tensors = np.asarray(made.program, np.int32), [made.tensors[name] for name in made.program_tensors]
     for isa in cf.engine.available():
         wanted = _core.Model(words, tensors, isa).run(x, lengths)

@@ -202,7 +202,7 @@ void fuzz_quantize_f32_u7(Case& c) {
       if (!finite) continue;
       if (!same_bits(got.scale[r], first.scale[r]) || got.zero[r] != first.zero[r])
         fail(c, *table, "scale or zero");
-      for (int i = 0; i < (columns + 3) / 4 * 4; ++i) {
+      for (int i = 0; i < (columns + 7) / 8 * 8; ++i) {
         const auto at =
             static_cast<size_t>(i / kQuantBlock * got.rows.block + row * kQuantPitch + i % kQuantBlock);
         if (got.q[at] != first.q[at] || got.q[at] > 127) fail(c, *table, "integer " + std::to_string(i));
@@ -216,7 +216,7 @@ Quantized quantized(Case& c, int rows, int depth) {
   Quantized made(rows, depth);
   for (uint8_t& q : made.q) q = static_cast<uint8_t>(c.generator() % 128);
   for (int row = 0; row < rows; ++row) {
-    for (int i = depth; i % 4 != 0; ++i) {
+    for (int i = depth; i % 8 != 0; ++i) {
       made.q[static_cast<size_t>(row * kQuantPitch + i % kQuantBlock + i / kQuantBlock * made.rows.block)] =
           0;
     }
@@ -264,6 +264,49 @@ void fuzz_gemm_u7i8(Case& c) {
         table.gemm_u7i8(args(packed.data(), sums.data(), y));
       },
       [&](Buffer& y) { reference::gemm_u7i8(args(w.data(), nullptr, y)); });
+}
+
+// Of weights: files hold no others.
+Values finite(Values kind) { return kind == Values::kTiny ? kind : Values::kPlain; }
+
+void fuzz_gemm_u7i4(Case& c) {
+  const int rows = c.choose.size(40), columns = c.choose.size(140), depth = c.choose.size(1100);
+  const ptrdiff_t ld_c = c.stride(columns), ld_r = c.stride(columns);
+  const Quantized a = quantized(c, rows, depth);
+  const std::vector<int8_t> w = random_bytes(c.generator, area(columns, (depth + 1) / 2));
+  Buffer scales(area(columns, groups_of(depth))), bias = c.floats(static_cast<size_t>(columns)),
+                                                  skip = c.floats(area(rows, ld_r));
+  for (size_t i = 0; i < scales.size(); ++i)
+    scales[i] = 0.2f * std::fabs(value(c.generator, finite(c.values)));
+  const bool with_bias = c.choose.coin(), with_skip = c.choose.coin();
+  const auto activation = static_cast<Activation>(c.choose.below(kProgramActivations));
+  const auto args = [&](const int8_t* weights, const float* factors, const float* sums, Buffer& y) {
+    return GemmU7I4{a.rows,
+                    weights,
+                    factors,
+                    sums,
+                    with_bias ? bias.data() : nullptr,
+                    with_skip ? skip.data() : nullptr,
+                    ld_r,
+                    y.data(),
+                    ld_c,
+                    rows,
+                    columns,
+                    depth,
+                    activation};
+  };
+  compare(
+      c, area(rows - 1, ld_c) + static_cast<size_t>(columns), depth,
+      [&](const Table& table, Buffer& y) {
+        std::vector<int8_t> packed(packed_gemm_i4_size(table, columns, depth));
+        const auto padded = static_cast<size_t>(padded_columns(table, columns));
+        Buffer factors(padded * static_cast<size_t>(groups_of(depth))), sums(padded);
+        pack_gemm_i4(table, w.data(), columns, depth, packed.data());
+        scale_gemm_i4(table, scales.data(), columns, depth, factors.data());
+        sum_gemm_i4(table, packed.data(), factors.data(), columns, depth, sums.data());
+        table.gemm_u7i4(args(packed.data(), factors.data(), sums.data(), y));
+      },
+      [&](Buffer& y) { reference::gemm_u7i4(args(w.data(), scales.data(), nullptr, y)); });
 }
 
 void fuzz_activation(Case& c, void (*Table::*kernel)(const ActivationF32&)) {
@@ -413,6 +456,44 @@ void fuzz_lstm_step_u7i8(Case& c) {
         Buffer cell = memory;
         reference::lstm_step_u7i8({s.inputs.data(), 4 * s.units, before.rows, r.data(), nullptr,
                                    scales.data(), h.data(), s.ld_h, cell.data(), s.first_row.data(), s.items,
+                                   s.units, 1, 0, 0});
+      });
+}
+
+// The same with weights of 4 bits: the second of two steps, from quantized states and given cells.
+void fuzz_lstm_step_u7i4(Case& c) {
+  Sequences s(c, 1);
+  s.steps = 2;
+  s.inputs = c.floats(area(2 * s.items, 4 * s.units));
+  for (int item = 0; item < s.items; ++item) s.first_row[static_cast<size_t>(item)] = 2 * item;
+  const Quantized before = quantized(c, s.items, s.units);
+  const std::vector<int8_t> r = random_bytes(c.generator, area(4 * s.units, (s.units + 1) / 2));
+  Buffer scales(area(4 * s.units, groups_of(s.units))), memory = c.floats(area(s.items, s.units));
+  for (size_t i = 0; i < scales.size(); ++i)
+    scales[i] = 0.2f * std::fabs(value(c.generator, finite(c.values)));
+  compare(
+      c, s.size(), s.units,
+      [&](const Table& table, Buffer& h) {
+        const int padded = padded_units(table, s.units);
+        const size_t gates = area(4, padded);
+        Buffer ordered = s.ordered(table), cell(area(s.items, padded)), sums(gates);
+        Buffer ordered_scales(gates * static_cast<size_t>(groups_of(s.units)));
+        std::vector<int8_t> packed(packed_lstm_i4_size(table, s.units));
+        pack_lstm_i4(table, r.data(), s.units, packed.data());
+        scale_lstm_i4(table, scales.data(), s.units, ordered_scales.data());
+        sum_lstm_i4(table, packed.data(), ordered_scales.data(), s.units, sums.data());
+        for (int item = 0; item < s.items; ++item) {
+          std::copy_n(memory.data() + area(item, s.units), s.units, cell.data() + area(item, padded));
+        }
+        table.lstm_step_u7i4({ordered.data(), 4 * padded, before.rows, packed.data(), ordered_scales.data(),
+                              sums.data(), h.data(), s.ld_h, cell.data(), s.first_row.data(), s.items,
+                              s.units, 1, 0, padded / table.lstm_units});
+        if (!cell.intact()) fail(c, table, "wrote outside its cells");
+      },
+      [&](Buffer& h) {
+        Buffer cell = memory;
+        reference::lstm_step_u7i4({s.inputs.data(), 4 * s.units, before.rows, r.data(), scales.data(),
+                                   nullptr, h.data(), s.ld_h, cell.data(), s.first_row.data(), s.items,
                                    s.units, 1, 0, 0});
       });
 }

@@ -1,4 +1,5 @@
-// Programs for the tests and the fuzzer of the loader: one with every op, and that one with more inputs beside it.
+// Programs for the tests and the fuzzer of the loader: one with every op but those of 4-bit weights, and that one
+// with these and more inputs beside it.
 #pragma once
 
 #include <cstdint>
@@ -50,10 +51,11 @@ struct SampleProgram {
     op({1, 7, 8, 0, last, -1, -1, 1});
     op({7, 8, 9, 3, 4});
     if (!several) return;
-    const int square = floats(16, 16), narrow = floats(8, 8);
-    op({9, 10, 12, qi, si, qr, sr, -1});
+    const int narrow = floats(8, 8), pairs = bytes(16, 8), pair_scale = floats(16, 1);
+    const int pairs_in = bytes(64, 8), pairs_back = bytes(64, 8), back_scale = floats(64, 1);
+    op({11, 10, 12, pairs_in, back_scale, pairs_back, back_scale, -1});
     op({6, 12, 13, 0});
-    op({1, 8, 13, 16, square, -1, -1, 0});
+    op({10, 8, 13, 16, pairs, pair_scale, -1, -1, 0, -1});
     op({1, 11, 13, 32, narrow, -1, -1, 4});
   }
 

@@ -147,9 +147,9 @@ void gemm_i8_case(const Table& table, int rows, int columns, int depth, Activati
   bias.randomize(generator), skip.randomize(generator);
   for (size_t i = 0; i < static_cast<size_t>(columns); ++i)
     scales[i] = 0.1f / static_cast<float>(1 + generator() % 7);
-  // The groups of four reach behind the depth: those bytes are 0, as quantize_f32_u7 leaves them.
+  // Groups reach behind the depth: those bytes are 0, as quantize_f32_u7 leaves them.
   for (int row = 0; row < rows; ++row) {
-    for (int i = depth; i % 4 != 0; ++i)
+    for (int i = depth; i % 8 != 0; ++i)
       a.q[static_cast<size_t>(row * kQuantPitch + i % kQuantBlock + i / kQuantBlock * a.rows.block)] = 0;
   }
   const auto args = [&](const int8_t* weights, Buffer& c) {
@@ -178,6 +178,57 @@ void check_gemm_u7i8(const Table& table) {
   }
   gemm_i8_case(table, 231, 35, 2051, Activation::kGelu, true);
   gemm_i8_case(table, 1, 35, 65536, Activation::kNone, false);  // the largest sums that there are
+}
+
+// Every byte is a pair of weights, the half behind an odd depth too: nothing may read it.
+void gemm_i4_case(const Table& table, int rows, int columns, int depth, Activation activation,
+                  bool residual) {
+  std::mt19937 generator(static_cast<unsigned>(rows * 31 + columns * 7 + depth));
+  const ptrdiff_t ld_c = columns + 1, ld_r = columns + 2;
+  const int groups = groups_of(depth);
+  Buffer x(area(rows, depth)), scale(area(columns, groups)), bias(static_cast<size_t>(columns), 1),
+      skip(area(rows, ld_r), 1);
+  x.randomize(generator, 0.1f), bias.randomize(generator), skip.randomize(generator);
+  for (size_t i = 0; i < scale.size(); ++i) scale[i] = 0.1f / static_cast<float>(1 + generator() % 7);
+  Quantized a(rows, depth);
+  reference::quantize_f32_u7({x.data(), depth, a.rows, rows, depth, nullptr});
+  if (rows == 1) {
+    std::fill(a.q.begin(), a.q.end(), uint8_t{127});
+    a.zero[0] = 0, a.scale[0] = 0.01f / static_cast<float>(depth);
+  }
+  std::vector<int8_t> w = random_bytes(generator, area(columns, (depth + 1) / 2));
+  if (rows == 1) std::fill(w.begin(), w.end(), static_cast<int8_t>(0x88));
+  std::vector<int8_t> packed(packed_gemm_i4_size(table, columns, depth));
+  const auto padded = static_cast<size_t>(padded_columns(table, columns));
+  Buffer scales(padded * static_cast<size_t>(groups)), sums(padded);
+  pack_gemm_i4(table, w.data(), columns, depth, packed.data());
+  scale_gemm_i4(table, scale.data(), columns, depth, scales.data());
+  sum_gemm_i4(table, packed.data(), scales.data(), columns, depth, sums.data());
+  const auto args = [&](const int8_t* weights, const float* factors, Buffer& c) {
+    return GemmU7I4{a.rows,    weights,  factors, sums.data(), bias.data(), residual ? skip.data() : nullptr,
+                    ld_r,      c.data(), ld_c,    rows,        columns,     depth,
+                    activation};
+  };
+  compare(
+      area(rows - 1, ld_c) + static_cast<size_t>(columns), 1, depth,
+      label(table, "gemm_u7i4", {rows, columns, depth, static_cast<int>(activation)}),
+      [&](Buffer& c) { table.gemm_u7i4(args(packed.data(), scales.data(), c)); },
+      [&](Buffer& c) { reference::gemm_u7i4(args(w.data(), scale.data(), c)); });
+}
+
+void check_gemm_u7i4(const Table& table) {
+  int turn = 0;
+  for (const int rows : {1, 2, 3, 4, 5, 6, 7, 12, 13, 14, 15, 29}) {
+    for (const int columns : {1, 8, 15, 17, 33, 131}) {
+      for (const int depth : {1, 7, 8, 63, 64, 65, 202}) {
+        ++turn;
+        gemm_i4_case(table, rows, columns, depth, static_cast<Activation>(turn % kProgramActivations),
+                     turn % 2 == 0);
+      }
+    }
+  }
+  gemm_i4_case(table, 231, 35, 2051, Activation::kGelu, true);
+  gemm_i4_case(table, 1, 35, 65536, Activation::kNone, false);
 }
 
 void check_activation(const Table& table, const char* name, void (*kernel)(const ActivationF32&)) {
@@ -345,6 +396,54 @@ void lstm_i8_case(const Table& table, int items, int units) {
   expect(cell.intact(), "lstm_step_u7i8 keeps to its cells");
 }
 
+// The same with weights of 4 bits: one step, from quantized states.
+void lstm_i4_case(const Table& table, int items, int units) {
+  std::mt19937 generator(static_cast<unsigned>(units));
+  const int padded = padded_units(table, units);
+  const size_t gates = static_cast<size_t>(4 * padded);
+  Quantized before(items, units);
+  Buffer h_before(area(items, units)), inputs(area(2 * items, 4 * units)),
+      ordered(area(2 * items, 4 * padded));
+  h_before.randomize(generator), inputs.randomize(generator, 2.0f);
+  reference::quantize_f32_u7({h_before.data(), units, before.rows, items, units, nullptr});
+  const std::vector<int8_t> r = random_bytes(generator, area(4 * units, (units + 1) / 2));
+  std::vector<int8_t> packed(packed_lstm_i4_size(table, units));
+  std::vector<int32_t> first_row;
+  const auto groups = static_cast<size_t>(groups_of(units));
+  Buffer scales(static_cast<size_t>(4 * units) * groups), ordered_scales(gates * groups), sums(gates);
+  for (size_t i = 0; i < scales.size(); ++i) scales[i] = 0.1f / static_cast<float>(1 + i % 3);
+  pack_lstm_i4(table, r.data(), units, packed.data());
+  scale_lstm_i4(table, scales.data(), units, ordered_scales.data());
+  sum_lstm_i4(table, packed.data(), ordered_scales.data(), units, sums.data());
+  for (int row = 0; row < 2 * items; ++row) {
+    order_lstm_gates(table, inputs.data() + row * 4 * units, units, 1, ordered.data() + row * 4 * padded);
+  }
+  for (int item = 0; item < items; ++item) first_row.push_back(2 * item);
+  Buffer cell(area(items, padded)), want_cell(area(items, units));
+  for (int item = 0; item < items; ++item) {
+    for (int unit = 0; unit < units; ++unit) {
+      const float memory = static_cast<float>(generator() % 100) / 50.0f - 1.0f;
+      cell[area(item, padded) + static_cast<size_t>(unit)] =
+          want_cell[area(item, units) + static_cast<size_t>(unit)] = memory;
+    }
+  }
+  const ptrdiff_t ld_h = units + 1;
+  compare(
+      area(2 * items - 1, ld_h) + static_cast<size_t>(units), 1, units,
+      label(table, "lstm_step_u7i4", {items, units}),
+      [&](Buffer& h) {
+        table.lstm_step_u7i4({ordered.data(), 4 * padded, before.rows, packed.data(), ordered_scales.data(),
+                              sums.data(), h.data(), ld_h, cell.data(), first_row.data(), items, units, 1, 0,
+                              padded / table.lstm_units});
+      },
+      [&](Buffer& h) {
+        reference::lstm_step_u7i4({inputs.data(), 4 * units, before.rows, r.data(), scales.data(), nullptr,
+                                   h.data(), ld_h, want_cell.data(), first_row.data(), items, units, 1, 0,
+                                   0});
+      });
+  expect(cell.intact(), "lstm_step_u7i4 keeps to its cells");
+}
+
 template <class Case>
 void each_lstm_size(Case run) {
   for (const int items : {1, 2, 3, 4, 5, 6, 7, 13}) {
@@ -363,6 +462,10 @@ void check_lstm_step_consistent_f32(const Table& table) {
 }
 void check_lstm_step_u7i8(const Table& table) {
   each_lstm_size([&](int items, int units) { lstm_i8_case(table, items, units); });
+}
+void check_lstm_step_u7i4(const Table& table) {
+  each_lstm_size([&](int items, int units) { lstm_i4_case(table, items, units); });
+  lstm_i4_case(table, 2, 131);
 }
 
 void check_attention_pool_f32(const Table& table) {

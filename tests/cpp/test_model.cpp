@@ -123,12 +123,12 @@ struct SeveralInputs {
 // The linear op that ends in columns 16 to 31, on the part of the sample that reads the first input.
 std::vector<float> run_first(const SampleProgram& sample, const SeveralInputs& call, const char* isa) {
   SampleProgram part;
-  const int square = static_cast<int>(sample.tensors.size()) - 2;
+  const int pairs = static_cast<int>(sample.tensors.size()) - 5;
   part.tensors = sample.tensors;
   part.words[1] = 11;
   part.words[2] = 11;
   part.words[4] = 10;
-  const std::vector<int32_t> value = {0, 16}, op = {1, 7, 8, 10, 0, square, -1, -1, 0};
+  const std::vector<int32_t> value = {0, 16}, op = {10, 9, 8, 10, 0, pairs, pairs + 1, -1, -1, 0, -1};
   part.words.insert(part.words.begin() + 6 + 2 * 10, value.begin(), value.end());
   part.words.insert(part.words.end(), op.begin(), op.end());
   cf_model* model = load(part, isa, 1);

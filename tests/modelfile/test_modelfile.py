@@ -196,7 +196,7 @@ def test_wrong_inputs_are_refused(good: Path) -> None:
 def test_options_are_checked(good: Path, tmp_path: Path) -> None:
     for options, word in (
         ({"backend": "gpu"}, "native"),
-        ({"precision": "int4"}, "fp32"),
+        ({"precision": "int2"}, "fp32"),
         ({"threads": 0}, "threads"),
         ({"isa": "avx1024"}, "avx1024"),
     ):

@@ -49,7 +49,8 @@ def test_a_row_is_whole(op: Op) -> None:
     tensors = TENSORS & set(op.operands)
     assert set(op.matrices) <= tensors
     assert set(op.by_column) <= tensors
-    assert set(op.scales) <= set(op.matrices)
+    assert set(op.scales) <= (set(op.matrices) if op.bits != 4 else tensors)  # the engine packs those of 4 bits
+    assert (op.bits < 32) == bool(op.scales)
     assert set(op.scales.values()) <= tensors
     assert not VALUES & TENSORS
     if op.int8 is not None:
@@ -57,6 +58,9 @@ def test_a_row_is_whole(op: Op) -> None:
         more = set(op.int8.operands) - set(op.operands)
         assert more == set(op.int8.scales.values()) | ({"range"} & more)
         assert set(op.operands) <= set(op.int8.operands)
+        assert op.int4 is not None
+        assert (op.int4.operands, op.int4.scales) == (op.int8.operands, op.int8.scales)
+        assert (op.int8.bits, op.int4.bits, op.int4.matrices) == (8, 4, {})
 
 
 def test_every_op_has_a_reference_and_cases() -> None:

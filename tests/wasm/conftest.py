@@ -45,12 +45,23 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="session")
 def int8_files(files: dict[str, Path]) -> dict[str, Path]:
     """The same networks with 8-bit weights."""
-    from claude_flow import modelfile
-    from claude_flow.modelfile.quantize import quantize
+    return _quantized(files, 8)
 
-    quantized = {network: path.with_name(f"{network}-int8.safetensors") for network, path in files.items()}
+
+@pytest.fixture(scope="session")
+def int4_files(files: dict[str, Path]) -> dict[str, Path]:
+    """The same networks with 4-bit weights."""
+    return _quantized(files, 4)
+
+
+def _quantized(files: dict[str, Path], bits: int) -> dict[str, Path]:
+    from claude_flow import modelfile
+    from claude_flow.modelfile.quantize import products, quantize
+
+    quantized = {network: path.with_name(f"{network}-int{bits}.safetensors") for network, path in files.items()}
     for network, path in files.items():
-        modelfile.write(quantized[network], quantize(modelfile.read(path)))
+        file = modelfile.read(path)
+        modelfile.write(quantized[network], quantize(file, four=products(file) if bits == 4 else ()))
     return quantized
 
 

@@ -76,16 +76,17 @@ def test_runs_as_native_does(node: Any, files: dict[str, Path]) -> None:
         assert np.abs(y - want).max() <= 1e-5 * np.abs(want).max()
 
 
-def test_8_bits_are_the_same_bits_as_native(node: Any, int8_files: dict[str, Path]) -> None:
+def test_integers_are_the_same_bits_as_native(
+    node: Any, int8_files: dict[str, Path], int4_files: dict[str, Path]
+) -> None:
     (has,) = node.ask({"job": "available"})
     jobs, wanted = [], []
     for network, shape in (("coordination", (2, 9, 512)), ("optimization", (5, 256)), ("prediction", (3, 20, 128))):
         x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-        for isa in has["value"]:
-            jobs.append(
-                {"job": "run", "path": str(int8_files[network]), "isa": isa, "x": node.packed(x), "shape": shape}
-            )
-            wanted.append(cf.load(int8_files[network]).run(x))
+        for path in (int8_files[network], int4_files[network]):
+            for isa in has["value"]:
+                jobs.append({"job": "run", "path": str(path), "isa": isa, "x": node.packed(x), "shape": shape})
+                wanted.append(cf.load(path).run(x))
     for answer, want in zip(node.ask(*jobs), wanted, strict=True):
         assert np.array_equal(node.unpacked(answer["value"]["y"]).view(np.int32), want.ravel().view(np.int32))
 

@@ -86,6 +86,6 @@ def test_javascript_has_the_networks_and_ops_of_python(node: Any) -> None:
     assert answer["value"]["ops"] == {
         str(op.value): {"operands": " ".join(op.operands)}
         | ({"matrices": {operand: names[kind] for operand, kind in op.matrices.items()}} if op.matrices else {})
-        | ({"int8": True} if op.scales else {})
+        | ({"bits": op.bits} if op.bits < 32 else {})
         for op in Op
     }

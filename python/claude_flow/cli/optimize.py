@@ -60,10 +60,13 @@ claude-flow neural optimize quantize \\
   --accuracy-threshold 0.99 \\
   --output-format "optimized-wasm\"""",
         "claude-flow neural optimize quantize --model optimization-v2 --output-format native --output quick",
+        "claude-flow neural optimize quantize --model optimization-v2 --precision int4 --accuracy-threshold 0.97",
     ],
 )
 @options.model("The float model to quantize.")
-@click.option("--precision", type=click.Choice(["int8"]), default="int8", show_default=True, help="Of the weights.")
+@click.option(
+    "--precision", type=click.Choice(["int8", "int4"]), default="int8", show_default=True, help="Of the weights."
+)
 @click.option(
     "--calibration-data",
     metavar="DATASET|FILE",
@@ -89,6 +92,20 @@ claude-flow neural optimize quantize \\
     help="How a range follows from what was seen.",
 )
 @click.option(
+    "--scale-migration",
+    type=click.Choice(["auto", "true", "false"]),
+    default="auto",
+    show_default=True,
+    help="Move large columns of activations into weights (SmoothQuant); auto: where measuring says it helps.",
+)
+@click.option(
+    "--learned-rounding",
+    type=click.Choice(["auto", "true", "false"]),
+    default="auto",
+    show_default=True,
+    help="Round weights as their layer's output wants it (AdaRound); auto: where measuring says it helps.",
+)
+@click.option(
     "--output-format",
     type=click.Choice(["optimized-wasm", "native", "safetensors", "onnx"]),
     default="optimized-wasm",
@@ -107,7 +124,7 @@ claude-flow neural optimize quantize \\
 @_allow_slower()
 @options.seed("Of fine-tuning.")
 @options.time_budget("End fine-tuning at its best epoch after this time.")
-@options.output("new model", without="MODEL-int8")
+@options.output("new model", without="MODEL-int8 or MODEL-int4")
 @click.pass_obj
 def quantize(
     output: Output,
@@ -118,6 +135,8 @@ def quantize(
     calibration_items: int,
     accuracy_threshold: float,
     observer: str,
+    scale_migration: str,
+    learned_rounding: str,
     output_format: str,
     data: str | None,
     metric: str | None,
@@ -127,12 +146,12 @@ def quantize(
     time_budget: float | None,
     name: str | None,
 ) -> None:
-    """Quantize a model to 8-bit integers, with calibration and an accuracy guarantee.
+    """Quantize a model to 8-bit or 4-bit integers, with calibration and an accuracy guarantee.
 
-    Every linear and LSTM product becomes integer, except in the layers that the threshold needs in float, which are
-    named. The threshold holds when the lower end of a one-sided 95 % interval of metric(new) / metric(parent), on
-    held-out data in groups, reaches it. Otherwise nothing is written and the exit code is 1; so it is when the result
-    is not faster on this machine than its parent.
+    Every linear and LSTM product becomes integer. Layers that the threshold needs in more bits stay in float, or with
+    4-bit weights in 8, and are named. The threshold holds when the lower end of a one-sided 95 % interval of
+    metric(new) / metric(parent), on held-out data in groups, reaches it. Otherwise nothing is written and the exit code
+    is 1; so it is when the result is not faster on this machine than its parent.
     """
     from claude_flow.compress import quantize as compress
 
@@ -141,12 +160,15 @@ def quantize(
         report = compress.static(
             path,
             name or f"{_base(path)}-{precision}",
+            precision=precision,
             data=data,
             calibration_data=calibration_data,
             calibration_items=calibration_items,
             threshold=accuracy_threshold,
             measure=metric,
             observer=observer,
+            scale_migration=scale_migration,
+            learned_rounding=learned_rounding,
             output_format=output_format,
             fine_tune_epochs=fine_tune_epochs,
             allow_slower=allow_slower,
@@ -489,7 +511,7 @@ def _tables(report: dict[str, Any]) -> list[Table]:
         )
         facts.append([f"latency, {host}", said])
     for key, value in report["method"].items():
-        if isinstance(value, (str, int, float)) or (key == "float_layers" and value):
+        if isinstance(value, (str, int, float)) or (key in ("float_layers", "8_bit_layers") and value):
             facts.append([key.replace("_", " "), value])
     if "groups" in report["method"]:
         groups = report["method"]["groups"].items()

@@ -160,10 +160,10 @@ def precision() -> Option:
     """``--precision``."""
     return click.option(
         "--precision",
-        type=click.Choice(["auto", "fp32", "int8"]),
+        type=click.Choice(["auto", "fp32", "int8", "int4"]),
         default="auto",
         show_default=True,
-        help="Arithmetic: what the file holds, or 8-bit integers.",
+        help="Arithmetic: what the file holds, or integers.",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -126,11 +127,13 @@ def _teacher(
     config = training.read(path, network)
     dataset = registry.dataset_path(data or f"preprocessed-{network}-data")
     say(f"there is no model {name}: it is trained by its configuration first, on {dataset.name}")
+    words = ["claude-flow", "neural", "train", network, "--config", name, "--data", dataset.name, "--output", name]
     trained = run.train(
         network,
         config,
         dataset,
         name,
+        command=shlex.join([*words, "--seed", str(seed)]),
         seed=seed,
         time_budget=time_budget,
         progress=lambda epoch, epochs, share, values: progress(0.3 * (epoch - 1 + share) / epochs, f"training {name}"),

@@ -114,7 +114,12 @@ def _card(evidence: Evidence, report: dict[str, Any]) -> dict[str, Any]:
 def _weights(path: Path) -> int:
     """Numbers that the program reads from tensors."""
     nodes = Graph(modelfile.read(path)).nodes
-    return int(sum(weight.size for node in nodes for key, weight in node.weights.items() if "scale" not in key))
+    return sum(
+        weight.size * (2 if node.code.bits == 4 and key in node.code.scales else 1)  # two share a byte
+        for node in nodes
+        for key, weight in node.weights.items()
+        if "scale" not in key and key != "range"
+    )
 
 
 def _race(parent: Path, child: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from claude_flow import networks
 from claude_flow.errors import require
 from claude_flow.lowering import Lowering
 from claude_flow.modelfile import ABSENT, PER_ITEM, Activation, Op, Program
-from claude_flow.modelfile.quantize import rounded
+from claude_flow.modelfile.quantize import integers, on_grid
 from claude_flow.modelfile.ranges import LEVELS, Rows
 
 require("torch", "train")
@@ -38,20 +38,26 @@ _ACTIVATIONS: dict[int, Callable[[Tensor], Tensor]] = {
 
 
 class Simulation:
-    """The quantized form of a float module: the same parameters, ``ranges`` and layers kept in float as
-    :func:`claude_flow.modelfile.quantize.quantize` takes them.
+    """The quantized form of a float module: the same parameters, ``ranges``, layers kept in float and layers of 4 bits
+    as :func:`claude_flow.modelfile.quantize.quantize` takes them.
 
-    Calling it is ``module.forward`` with the bits of the engine on ``quantize(lower(module), ranges, keep)``.
+    Calling it is ``module.forward`` with the bits of the engine on ``quantize(lower(module), ranges, keep, four)``.
     """
 
-    def __init__(self, module: nn.Module, ranges: Mapping[int, Rows] | None = None, keep: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        ranges: Mapping[int, Rows] | None = None,
+        keep: Collection[str] = (),
+        four: Collection[str] = (),
+    ) -> None:
         self._module: Any = module
         self._net = next(row.net for row in networks.NETWORKS.values() if type(module) is row.net.Net)
         tensors, config = self._net.stored(self._detached(), self._module.config)
         program = Lowering(tensors, getattr(config, "max_tokens", 1))
         self._net.lower(program, config)
         self._program: Program = program
-        self._ranges, self._keep = dict(ranges or {}), frozenset(keep)
+        self._ranges, self._keep, self._four = dict(ranges or {}), frozenset(keep), frozenset(four)
 
     def _detached(self) -> dict[str, Any]:
         return {name: t.detach().cpu().float().numpy() for name, t in self._module.state_dict().items()}
@@ -75,11 +81,12 @@ class Simulation:
     ) -> Tensor:
         names = self._program.tensor_names(o)
         given = {key: tensors[name] for key, name in names.items()}
-        quantized = code.int8 is not None and names.get("weight") not in self._keep
-        bounds = self._ranges.get(o["source"]) if quantized and code is Op.LINEAR else None
+        weight = names.get("weight")
+        small = None if weight in self._keep else code.int4 if weight in self._four else code.int8
+        bounds = self._ranges.get(o["source"]) if small and code is Op.LINEAR else None
         read = {key: values[o[key]] for key in ("source", "keys", "residual") if o.get(key, ABSENT) != ABSENT}
-        hard = _engine(code, self._program, o, read, given, bounds, lengths, quantized)
-        soft = _float(code, o, read, given, bounds, lengths, quantized)
+        hard = _engine(code, self._program, o, read, given, bounds, lengths, small)
+        soft = _float(code, o, read, given, bounds, lengths, small)
         result: Tensor = _Straight.apply(soft, torch.from_numpy(hard))  # type: ignore[no-untyped-call]
         return result
 
@@ -104,9 +111,9 @@ def _engine(
     given: dict[str, Tensor],
     bounds: Rows | None,
     lengths: Any,
-    quantized: bool,
+    small: Op | None,
 ) -> Rows:
-    """One op as the engine runs it in an 8-bit model."""
+    """One op as the engine runs it in a model of integers: as ``small``, or in float."""
     from claude_flow import _core
 
     program = Program(whole.max_tokens)
@@ -115,18 +122,17 @@ def _engine(
         operands[key] = program.input(*whole.values[o[key]])
     rows, width = whole.values[o["target"]]
     arrays = {key: np.ascontiguousarray(t.detach().numpy()) for key, t in given.items()}
-    int8 = code.int8 if quantized else None
-    for matrix, scale in (int8.scales if int8 else {}).items():
-        arrays[matrix], arrays[scale] = rounded(arrays[matrix])
+    new = small or code
+    for matrix, scale in new.scales.items():
+        arrays[matrix], arrays[scale] = integers(new.bits, arrays[matrix])
     if bounds is not None:
         arrays["range"] = bounds
     if "column" in operands:
         operands["column"] = 0
-        width = len(arrays["weight"]) if "weight" in arrays and code is Op.LINEAR else read["source"].shape[-1]
+        width = len(arrays["weight"]) if code is Op.LINEAR else read["source"].shape[-1]
     operands["target"] = program.target = program.value(rows, width)
-    new = int8 or code
     tensors = {key: program.tensor(key) for key in arrays}
-    if int8 is None:
+    if small is None:
         _make_consistent(program, operands["source"], arrays)
     program.op(new, **{key: tensors.get(key, operands.get(key, ABSENT)) for key in new.operands})
     model = _core.Model(np.asarray(program.words(), np.int32), [arrays[key] for key in program.tensors])
@@ -151,7 +157,7 @@ def _float(
     given: dict[str, Tensor],
     bounds: Rows | None,
     lengths: Any,
-    quantized: bool,
+    small: Op | None,
 ) -> Tensor:
     """The same op in float on rounded operands, for its gradient."""
     x = read["source"]
@@ -161,8 +167,8 @@ def _float(
     match code:
         case Op.LINEAR:
             weight = given["weight"]
-            if quantized:
-                x, weight = _seven_bits(x, bounds), _eight_bits(weight)
+            if small:
+                x, weight = _seven_bits(x, bounds), _in_bits(small, weight)
             y = _ACTIVATIONS[o["activation"]](functional.linear(x, weight, given.get("bias")))
             return y + read["residual"] if "residual" in read else y
         case Op.LAYER_NORM:
@@ -176,8 +182,8 @@ def _float(
             return y.transpose(1, 2).reshape(batch, tokens, width // 3)
         case Op.LSTM:
             weight, recurrent = given["weight"], given["recurrent"]
-            if quantized:
-                x, weight, recurrent = _seven_bits(x, None), _eight_bits(weight), _eight_bits(recurrent)
+            if small:
+                x, weight, recurrent = _seven_bits(x, None), _in_bits(small, weight), _in_bits(small, recurrent)
             units = recurrent.shape[1]
             start = torch.zeros(1, len(x), units)
             bias = given["bias"] if "bias" in given else torch.zeros(4 * units)
@@ -200,9 +206,10 @@ def _float(
     raise NotImplementedError(f"{code.name} has no gradient here")
 
 
-def _eight_bits(weight: Tensor) -> Tensor:
-    q, scale = rounded(np.ascontiguousarray(weight.detach().numpy()))
-    return weight + (torch.from_numpy(q * scale[:, None]) - weight).detach()
+def _in_bits(code: Op, weight: Tensor) -> Tensor:
+    return (
+        weight + (torch.from_numpy(on_grid(np.ascontiguousarray(weight.detach().numpy()), code.bits)) - weight).detach()
+    )
 
 
 def _seven_bits(x: Tensor, bounds: Rows | None) -> Tensor:
@@ -218,21 +225,22 @@ def _seven_bits(x: Tensor, bounds: Rows | None) -> Tensor:
 
 
 class Quantized(Hook):
-    """Trains a network as its 8-bit form runs: with it, ``module.forward`` is :class:`Simulation`, in training as in
-    judging. Dropout is off, since the engine has none."""
+    """Trains a network as its form in integers runs: with it, ``module.forward`` is :class:`Simulation`, in training as
+    in judging. Dropout is off, since the engine has none."""
 
-    def __init__(self, ranges: Mapping[int, Rows], keep: Collection[str]) -> None:
-        self._ranges, self._keep = dict(ranges), frozenset(keep)
+    def __init__(self, ranges: Mapping[int, Rows], keep: Collection[str], four: Collection[str] = ()) -> None:
+        self._ranges, self._keep, self._four = dict(ranges), frozenset(keep), frozenset(four)
         self.about = {
             "name": "quantized",
             "ranges": {str(value): bounds.tolist() for value, bounds in self._ranges.items()},
             "keep": sorted(self._keep),
+            "four": sorted(self._four),
         }
 
     def loss(self, compute: Callable[[], Tensor], module: nn.Module, batch: dict[str, Tensor]) -> Tensor:
         """The loss of what the engine says."""
         if not isinstance(module.forward, Simulation):
-            module.forward = Simulation(module, self._ranges, self._keep)
+            module.forward = Simulation(module, self._ranges, self._keep, self._four)
         training = module.training
         module.eval()
         loss = compute()

@@ -21,6 +21,7 @@ from claude_flow import engine, modelfile, networks
 from claude_flow.errors import InputError, MissingExtra, require
 from claude_flow.model import Model
 from claude_flow.modelfile import ABSENT, PER_ITEM, PER_TOKEN, Op, Program
+from claude_flow.modelfile.quantize import GROUP, products, quantize
 from claude_flow.values import did_you_mean
 from claude_flow.wasm import modules
 
@@ -305,6 +306,35 @@ def _lstm_int8(generator: np.random.Generator) -> Iterator[Case]:
         yield b.case(f"{units} units, {tokens} steps", x, compare=tokens == 1, same_bits=True)
 
 
+def _linear_int4(generator: np.random.Generator) -> Iterator[Case]:
+    for width, depth in ((5, 2), (33, 67), (64, 130)):
+        for form in ("exact rows", "any rows", "a fixed range"):
+            b = _Builder(generator, (PER_ITEM, depth))
+            pairs = b.tensor(b.generator.integers(-128, 128, (width, -(-depth // 2))).astype(np.int8))
+            scale = b.tensor(np.abs(b.normal(width, -(-depth // GROUP))) + F32(0.1))
+            bounds = b.tensor(np.array([-4, 4], F32)) if form == "a fixed range" else ABSENT
+            places = {"source": 0, "target": b.program.value(PER_ITEM, width), "column": 0, "weight": pairs}
+            rest = {"bias": b.tensor(b.normal(width)), "residual": ABSENT, "activation": 0, "range": bounds}
+            b.program.op(Op.LINEAR_I4, **places, scale=scale, **rest)
+            exact = form == "exact rows"
+            x = _eighths(generator, 5, depth) if exact else b.normal(5, depth)
+            yield b.case(f"{width} of {depth}, {form}", x, compare=exact, same_bits=True)
+
+
+def _lstm_int4(generator: np.random.Generator) -> Iterator[Case]:
+    for units, tokens in ((17, 1), (66, 5)):
+        b = _Builder(generator, (PER_TOKEN, 12))
+        target = b.program.value(PER_TOKEN, units)
+        pairs = [b.generator.integers(-128, 128, (4 * units, -(-depth // 2))).astype(np.int8) for depth in (12, units)]
+        groups = (1, -(-units // GROUP))
+        scales = [b.tensor((np.abs(b.normal(4 * units, n)) + F32(0.1)) / F32(30)) for n in groups]
+        places = {"source": 0, "target": target, "weight": b.tensor(pairs[0]), "scale": scales[0]}
+        rest = {"recurrent": b.tensor(pairs[1]), "recurrent_scale": scales[1], "bias": b.tensor(b.normal(4 * units))}
+        b.program.op(Op.LSTM_I4, **places, **rest)
+        x = _eighths(generator, 3 * tokens, 12).reshape(3, tokens, 12)
+        yield b.case(f"{units} units, {tokens} steps", x, compare=tokens == 1, same_bits=True)
+
+
 # Whole networks ---------------------------------------------------------------------------------------------------
 
 
@@ -328,19 +358,18 @@ def _inputs(module: Any, generator: np.random.Generator, items: int) -> tuple[Ar
 def _of_file(name: str, file: modelfile.ModelFile, x: Array, lengths: Array | None) -> Case:
     program = Program.parse(file.program, file.program_tensors)
     tensors = [file.tensors[tensor] for tensor in program.tensors]
-    int8 = file.precision == "int8"
-    return Case(name, program, tensors, x, lengths, limit=len(program.ops), compare=not int8, same_bits=int8)
+    exact = file.precision != "fp32"
+    return Case(name, program, tensors, x, lengths, limit=len(program.ops), compare=not exact, same_bits=exact)
 
 
 def _network(row: networks.Network) -> Callable[[np.random.Generator], Iterator[Case]]:
     def cases(generator: np.random.Generator) -> Iterator[Case]:
-        from claude_flow.modelfile.quantize import quantize
-
         for label, module in (("a few units", _tiny(row)), ("the guide's sizes", nets.create(row.name).eval())):
             file = export.lower(module)
             x, lengths = _inputs(module, generator, 3)
             yield _of_file(label, file, x, lengths)
             yield _of_file(f"{label}, 8 bits", quantize(file), x, lengths)
+            yield _of_file(f"{label}, 4 bits", quantize(file, four=products(file)), x, lengths)
 
     return cases
 
@@ -419,6 +448,8 @@ def components() -> dict[str, Component]:
         ("monotone-quantiles", "quantiles that never cross", "monotone", _monotone, _op_gradient(_monotone)),
         ("linear-int8", "linear on 8-bit weights", "linear-int8", _linear_int8, None),
         ("lstm-int8", "LSTM on 8-bit weights", "lstm-int8", _lstm_int8, None),
+        ("linear-int4", "linear on 4-bit weights", "linear-int4", _linear_int4, None),
+        ("lstm-int4", "LSTM on 4-bit weights", "lstm-int4", _lstm_int4, None),
     )
     found = {
         name: Component(name, what, f"standard-{suite}-tests", cases, grad) for name, what, suite, cases, grad in ops

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from claude_flow.modelfile import ABSENT, PER_TOKEN, Op, Program
+from claude_flow.modelfile.quantize import GROUP
 
 __all__ = ["ACTIVATIONS", "OPS", "Call", "Result", "run"]
 
@@ -194,6 +195,16 @@ def _scaled(call: Call, weight: str, scale: str) -> Tensor:
     return matrix * factors[:, None]
 
 
+def _scaled_pairs(call: Call, weight: str, scale: str, depth: int) -> Tensor:
+    """4-bit weights: the low half of a byte comes first, and GROUP of a row share a scale."""
+    pairs, factors = call.tensor(weight), call.tensor(scale)
+    assert pairs is not None
+    assert factors is not None
+    low = torch.remainder(pairs + 8, 16) - 8
+    matrix = torch.stack([low, (pairs - torch.remainder(pairs, 16)) / 16], dim=2).flatten(1)
+    return matrix[:, :depth] * factors.repeat_interleave(GROUP, dim=1)[:, :depth]
+
+
 def _linear_int8(call: Call) -> Result:
     return _product(call, _seven_bits(call.value("source"), call.tensor("range")), _scaled(call, "weight", "scale"))
 
@@ -202,6 +213,21 @@ def _lstm_int8(call: Call) -> Result:
     """Of one token: later ones depend on how the hidden state before them was rounded."""
     x = _seven_bits(call.value("source"), None)
     return _lstm(call, x, _scaled(call, "weight", "scale"), _scaled(call, "recurrent", "recurrent_scale"))
+
+
+def _linear_int4(call: Call) -> Result:
+    x = call.value("source")
+    weight = _scaled_pairs(call, "weight", "scale", x.shape[-1])
+    return _product(call, _seven_bits(x, call.tensor("range")), weight)
+
+
+def _lstm_int4(call: Call) -> Result:
+    """Of one token, as with 8 bits."""
+    x = _seven_bits(call.value("source"), None)
+    recurrent = call.tensor("recurrent")
+    assert recurrent is not None
+    back = _scaled_pairs(call, "recurrent", "recurrent_scale", len(recurrent) // 4)
+    return _lstm(call, x, _scaled_pairs(call, "weight", "scale", x.shape[-1]), back)
 
 
 #: what every opcode computes
@@ -215,6 +241,8 @@ OPS: dict[Op, Callable[[Call], Result]] = {
     Op.MONOTONE: _monotone,
     Op.LINEAR_I8: _linear_int8,
     Op.LSTM_I8: _lstm_int8,
+    Op.LINEAR_I4: _linear_int4,
+    Op.LSTM_I4: _lstm_int4,
 }
 
 

@@ -15,7 +15,7 @@ def roofline(answer: dict[str, Any]) -> Draw:
     def draw(axes: Any) -> None:
         ceilings = answer["ceilings"]
         tops = {"fp32": ceilings["operations_per_second"]}
-        if answer["precision"] == "int8":
+        if answer["precision"] != "fp32":
             tops["int8"] = ceilings["int8_operations_per_second"]
         top = max(tops.values())
         ops = [op for op in answer["ops"] if op["operations"] and op["operations_per_second"]]

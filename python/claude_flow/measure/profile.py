@@ -17,7 +17,7 @@ from claude_flow.errors import InputError
 from claude_flow.measure import machine, workload
 from claude_flow.measure.graph import Cost, Graph, Node
 from claude_flow.model import Model, load
-from claude_flow.modelfile.quantize import quantize
+from claude_flow.modelfile.quantize import products, quantize
 from claude_flow.report.progress import Progress, nothing
 
 __all__ = ["computation", "latency", "limits"]
@@ -92,7 +92,9 @@ def computation(
 
 def _graph(model: Model) -> Graph:
     file = modelfile.read(model.path)
-    return Graph(quantize(file) if model.precision == "int8" != file.precision else file)
+    if model.precision != file.precision:
+        file = quantize(file, four=products(file) if model.precision == "int4" else ())
+    return Graph(file)
 
 
 def _need_native(model: Model) -> None:

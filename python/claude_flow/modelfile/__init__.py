@@ -2,8 +2,8 @@
 
 ``ops``, the list of ops; ``program``, the op list of a model as a structure; ``file``, what a model file holds, and
 ``container``, how it lies on disk; ``layout``, weights in the order of an instruction set; ``fuse``, products as one or
-apart; ``quantize``, 8-bit models, and ``ranges``, which interval of an activation they cover; ``probe``, a model up to
-one of its values.
+apart; ``quantize``, models of 8 and 4 bits, and ``ranges``, which interval of an activation they cover; ``probe``, a
+model up to one of its values.
 """
 
 from claude_flow.modelfile.container import FORMAT, mapped, read, write

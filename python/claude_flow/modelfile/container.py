@@ -43,6 +43,10 @@ def write(path: str | Path, model: ModelFile, alignment: int = 64) -> None:
         header["layout"] = asdict(layout) | {"matrices": matrices}
     text = json.dumps(header, separators=(",", ":"), allow_nan=False)
     arrays = {n: np.ascontiguousarray(t.data if isinstance(t, Packed) else t) for n, t in model.tensors.items()}
+    if model.precision == "int4":  # its scales are numbers of half precision: 1/4 instead of 1/2 bit per weight
+        program = model.parse()
+        scales = [program.tensors[o[key]] for code, o in program.ops if code.bits == 4 for key in code.scales.values()]
+        arrays |= {name: arrays[name].astype(np.float16) for name in scales}
     # Packed ones first, then by the size of an element, so that all of them are aligned to that.
     names = sorted(arrays, key=lambda n: (n not in packed, -arrays[n].itemsize, n))
     entries: dict[str, Any] = {"__metadata__": {"format": "claude-flow", _KEY: text}}
@@ -125,7 +129,8 @@ def _check_precision(path: str | Path, header: dict[str, Any]) -> None:
         ops = Program.parse(header["program"], header["program_tensors"]).ops
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    found = "int8" if any(code.scales for code, _ in ops) else "fp32"
+    least = min((code.bits for code, _ in ops), default=32)
+    found = "fp32" if least == 32 else f"int{least}"
     if header["precision"] != found:
         raise InputError(
             f"{path}: its precision is {header['precision']!r}, its program's {found!r}; the file is damaged"

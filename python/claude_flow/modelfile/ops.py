@@ -86,7 +86,7 @@ class Work:
 
 
 def _product(work: Work) -> Cost:
-    columns, depth = work.weights["weight"].shape
+    columns, depth = len(work.weights["weight"]), work.widths["source"]
     terms = depth + columns * (2 if work.operands["residual"] != ABSENT else 1)
     return Cost(2.0 * work.rows * columns * depth, work.weight_bytes, 0.0, 4.0 * work.rows * terms)
 
@@ -101,7 +101,7 @@ def _attention(work: Work) -> Cost:
 
 
 def _recurrence(work: Work) -> Cost:
-    gates, depth = work.weights["weight"].shape
+    gates, depth = len(work.weights["weight"]), work.widths["source"]
     units = work.widths["target"]
     again = float(work.weights["recurrent"].nbytes) * (max(work.lengths) - 1)
     # The gates' input products are written and read once; 14 operations update a unit's cell.
@@ -131,9 +131,12 @@ class _Row:
     matrices: Mapping[str, Kind] = field(default_factory=dict)
     #: operands that have a row, or an entry, per column of the target: such ops side by side can be fused
     by_column: tuple[str, ...] = ()
-    #: name of the op that does the same on 8-bit weights
+    #: names of the ops that do the same on 8-bit and on 4-bit weights
     int8: str = ""
-    #: 8-bit matrices -> the operand with the scales of their rows
+    int4: str = ""
+    #: bits of a weight
+    bits: int = 32
+    #: matrices of integers -> the operand with the scales of their rows, or of the groups of these
     scales: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -151,20 +154,27 @@ class Op(IntEnum):
     matrices: Mapping[str, Kind]
     by_column: tuple[str, ...]
     scales: Mapping[str, str]
+    bits: int
     _int8: str
+    _int4: str
 
     def __new__(cls, row: Any) -> Op:  # a _Row; callers look opcodes up, Op(1)
         op = int.__new__(cls, row.code)
         op._value_ = row.code
         op.operands = tuple(row.operands.split())
         op.cost, op.matrices, op.by_column = row.cost, row.matrices, row.by_column
-        op._int8, op.scales = row.int8, row.scales
+        op._int8, op._int4, op.bits, op.scales = row.int8, row.int4, row.bits, row.scales
         return op
 
     @property
     def int8(self) -> Op | None:
         """The op that does the same on 8-bit weights."""
         return Op[self._int8] if self._int8 else None
+
+    @property
+    def int4(self) -> Op | None:
+        """The op that does the same on 4-bit weights."""
+        return Op[self._int4] if self._int4 else None
 
     LINEAR = _Row(
         1,
@@ -173,6 +183,7 @@ class Op(IntEnum):
         matrices={"weight": Kind.PRODUCT},
         by_column=("weight", "bias"),
         int8="LINEAR_I8",
+        int4="LINEAR_I4",
     )
     LAYER_NORM = _Row(2, "source target weight bias epsilon", _layer_norm)
     ATTENTION = _Row(3, "source target heads", _attention)
@@ -182,6 +193,7 @@ class Op(IntEnum):
         _recurrence,
         matrices={"weight": Kind.GATES, "recurrent": Kind.RECURRENT},
         int8="LSTM_I8",
+        int4="LSTM_I4",
     )
     ATTENTION_POOL = _Row(5, "source keys weight target column", _pool)
     LAST = _Row(6, "source target column", _last)
@@ -192,6 +204,7 @@ class Op(IntEnum):
         _product,
         matrices={"weight": Kind.PRODUCT},
         by_column=("weight", "scale", "bias"),
+        bits=8,
         scales={"weight": "scale"},
     )
     LSTM_I8 = _Row(
@@ -199,5 +212,22 @@ class Op(IntEnum):
         "source target weight scale recurrent recurrent_scale bias",
         _recurrence,
         matrices={"weight": Kind.GATES, "recurrent": Kind.RECURRENT},
+        bits=8,
+        scales={"weight": "scale", "recurrent": "recurrent_scale"},
+    )
+    # Without `matrices`: the engine packs 4-bit weights itself.
+    LINEAR_I4 = _Row(
+        10,
+        "source target column weight scale bias residual activation range",
+        _product,
+        by_column=("weight", "scale", "bias"),
+        bits=4,
+        scales={"weight": "scale"},
+    )
+    LSTM_I4 = _Row(
+        11,
+        "source target weight scale recurrent recurrent_scale bias",
+        _recurrence,
+        bits=4,
         scales={"weight": "scale", "recurrent": "recurrent_scale"},
     )

@@ -29,14 +29,16 @@ def folder(name: str) -> Path:
     return registry.runs_dir() / name
 
 
-def train(network: str, config: TrainingConfig, data: Any, name: str, **options: Any) -> Trained | None:
+def train(
+    network: str, config: TrainingConfig, data: Any, name: str, *, command: str = "", **options: Any
+) -> Trained | None:
     """Train a network and store the best epoch as a new version of the model ``name``.
 
     ``data`` is a preprocessed dataset, or what a recipe made of some.
 
-    The run's folder is ``runs/NAME`` of the workspace. ``options`` are those of :func:`claude_flow.train.loop.fit`.
-    Returns None in all processes of a ``torchrun`` but the first, which alone stores the model. Raises what ``fit``
-    raises; nothing is stored then.
+    ``command``, for the card, is one that trains the same model. The run's folder is ``runs/NAME`` of the workspace.
+    ``options`` are those of :func:`claude_flow.train.loop.fit`. Returns None in all processes of a ``torchrun`` but the
+    first, which alone stores the model. Raises what ``fit`` raises; nothing is stored then.
     """
     from claude_flow.train.loop import fit  # torch takes seconds to load
 
@@ -47,5 +49,6 @@ def train(network: str, config: TrainingConfig, data: Any, name: str, **options:
     busy = f"another process is training {name}: wait for it, end it, or give this run another --output"
     with files.locked(run / ".lock", timeout=0, message=busy):
         card = fit(network, config, data, run, **options)
+        card |= {"command": command} if command else {}
         path = registry.add_model(name, None, run / "model.safetensors", card)
     return Trained(name, path.parent.name, path, run, card)

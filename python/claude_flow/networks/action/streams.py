@@ -176,7 +176,8 @@ def joined(decision: ModelFile, parts: Mapping[str, ModelFile]) -> ModelFile:
     rest = replace(own.like(), ops=own.ops[1:])
     program.target = _append(program, rest, "decision", PER_TOKEN, {own.ops[0][1]["target"]: fused})
     tensors |= {f"decision.{key}": value for key, value in decision.tensors.items() if not key.startswith("integr")}
-    precision = "int8" if any(file.precision == "int8" for file in (decision, *parts.values())) else "fp32"
+    found = {file.precision for file in (decision, *parts.values())}
+    precision = next(precision for precision in ("int4", "int8", "fp32") if precision in found)
     used = {name: tensors[name] for name in program.tensors}
     return replace(
         decision, program=program.words(), program_tensors=program.tensors, tensors=used, precision=precision

@@ -64,11 +64,11 @@ def read(path: Path) -> Source:
     """The model of a file as a recipe's start.
 
     Raises:
-        InputError: the file is no model, or one of 8-bit weights, whose rounding no training should start from.
+        InputError: the file is no model, or one of 8- or 4-bit weights, whose rounding no training should start from.
     """
     file = modelfile.read(path)
-    if file.precision == "int8":
-        raise InputError(f"{path}: it has 8-bit weights: start from the model that it was made from")
+    if file.precision != "fp32":
+        raise InputError(f"{path}: it has {file.precision[3:]}-bit weights: start from the model that it was made from")
     document = file.provenance.get("config") or {}
     body = document.get(f"{file.network}-training", {})
     return Source(path, networks.get(file.network), export.from_file(file).train(), body)
