@@ -105,6 +105,10 @@ bench-compare: $(VENV)/.tools  ## is the working tree slower than a commit? make
 evaluate: $(VENV)/.tools  ## judge our networks on public data beside baselines: make evaluate DATA=folder (60 minutes); QUICK=1 only tries it out
 	$(BIN)/python -m bench.evaluate --data $(DATA) $(if $(QUICK),--quick)
 
+.PHONY: compression
+compression: $(VENV)/.peers  ## write the tables of docs/compression.md (5 minutes); PARTS="prune distill" trains for longer
+	OMP_NUM_THREADS=1 $(BIN)/python -m bench.compression $(PARTS)
+
 $(VENV)/.peers: $(VENV)/.tools
 	$(BIN)/pip install -q --disable-pip-version-check '.[peers]'
 	@touch $@
