@@ -34,7 +34,7 @@ def path(context: click.Context) -> str:
 
 def parses(line: str) -> click.Command:
     """Parse a command line down to its command, without running it; returns the command."""
-    words = shlex.split(line.replace("\\\n", " "))
+    words = shlex.split(re.sub(r"^(\w+=\S+ )+", "", line.replace("\\\n", " ")))  # without variables before it
     assert words.pop(0) == "claude-flow"
     context = cli.root.make_context("claude-flow", words, obj=output.Output())
     while isinstance(context.command, click.Group):
@@ -75,7 +75,7 @@ def test_examples_parse(context, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for example in context.command.examples:
         for word in shlex.split(example.replace("\\\n", " ")):  # the files that an example reads
-            if word.endswith(".json"):
+            if word.endswith((".json", ".pem")):
                 Path(word.removeprefix("@")).write_text("{}")
         line = re.split(r" [<>|] ", example)[0]  # what a shell does with the answer is its own affair
         assert parses(line) is context.command, example

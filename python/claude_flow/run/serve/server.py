@@ -199,10 +199,10 @@ class Server:
 
     def _warm(self) -> None:
         """Answer once for every network, so that the first client does not wait for what loads at first use."""
-        for network in self._versions.current():
-            row = networks.get(network)
+        for name in self._versions.current():
+            row = networks.get(name)
             with contextlib.suppress(ClaudeFlowError):  # an example may name what this workspace lacks
-                tools.question(row, requests.example(row)).answer(self._versions.get(network))
+                tools.question(row, requests.example(row)).answer(self._versions.get(name))
 
     def _watched(self) -> None:
         watch = self._metrics.watch

@@ -80,7 +80,7 @@ class Versions:
 
     def current(self) -> dict[str, str]:
         """Network -> the model that answers where a request names none."""
-        return {network: registry.model_name(self.get(network).path) for network in self._defaults}
+        return {name: registry.model_name(self.get(name).path) for name in self._defaults}
 
     def wrong(self) -> list[str]:
         """What could not be switched to, in words; the older versions answer."""
