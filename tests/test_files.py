@@ -61,6 +61,22 @@ def test_a_write_that_does_not_fit_leaves_the_old_file(tmp_path):
     assert {child.name: child.read_text() for child in tmp_path.iterdir()} == {"card.json": "old"}
 
 
+def test_a_folder_that_does_not_fit_is_named_and_leaves_the_old_one(tmp_path):
+    with files.atomic_folder(tmp_path / "data") as folder:
+        (folder / "table").write_text("old")
+    code = (
+        "import pathlib, resource, sys; from claude_flow import files;"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "with files.atomic_folder(pathlib.Path(sys.argv[1]), replace=True) as folder:\n"
+        "    (folder / 'table').write_bytes(b'x' * 10_000)"
+    )
+    target = tmp_path / "data"
+    done = subprocess.run([sys.executable, "-c", code, str(target)], capture_output=True, text=True, check=False)
+    assert f"File too large: '{target}'" in done.stderr
+    assert {child.name: child.read_text() for child in target.iterdir()} == {"table": "old"}
+    assert names(tmp_path) == ["data"]
+
+
 def killed(body: str, *arguments: object) -> None:
     """Run ``body`` up to the word that it prints, and kill it there as nothing can be caught."""
     code = f"import os, pathlib, sys, time\nfrom claude_flow import files\n{body}"

@@ -7,6 +7,7 @@ killed process left behind can be told from what is in use, and the next one tha
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -91,10 +92,15 @@ def atomic_folder(target: Path, replace: bool = False) -> Iterator[Path]:
         raise InputError(f"{target} exists already")
     with temporary_folder(target) as temporary:
         folder = temporary / _NEW
-        folder.mkdir()
-        yield folder
-        for file in [*folder.rglob("*"), folder]:
-            _sync(file)
+        try:
+            folder.mkdir()
+            yield folder
+            for file in [*folder.rglob("*"), folder]:
+                _sync(file)
+        except OSError as error:
+            if error.errno in _FULL:  # a failed write names no file, or one that means nothing to a reader
+                error.filename = str(target)
+            raise
         if target.exists():
             _rename(target, temporary / _OLD)
         _rename(folder, target)
@@ -102,6 +108,7 @@ def atomic_folder(target: Path, replace: bool = False) -> Iterator[Path]:
 
 
 _NEW, _OLD = "new", "old"
+_FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 
 
 @contextlib.contextmanager
