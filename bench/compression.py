@@ -2,10 +2,10 @@
 
 Parts, by default all but those of training: ``calibration`` (static ranges beside ranges row by row and NNCF, on
 random networks and inputs of other lengths), ``accuracy`` (the shipped models beside ONNX Runtime, NNCF and torchao on
-the same data), ``four-bits`` (int4 beside int8: time, size), ``quantize`` (how long the command takes), ``prune`` and
-``distill`` (the commands themselves, in a scratch workspace, with ``--time-budget``). Each writes its own section and
-leaves the others as they are. Peers: pip install 'claude-flow[peers]'; one that is not there, or fails, is named with
-the reason.
+the same data), ``four-bits`` (int4 beside int8: time, size), ``quantize`` (how long the command takes), ``versions``
+(the Pareto front of what quantize makes), ``prune`` and ``distill`` (the commands themselves, in a scratch workspace,
+with ``--time-budget``). Each writes its own section and leaves the others as they are. Peers: pip install
+'claude-flow[peers]'; one that is not there, or fails, is named with the reason.
 """
 
 from __future__ import annotations
@@ -369,9 +369,38 @@ def distill_part(options: argparse.Namespace) -> str:
     return text + "\n\n" + table(["teacher", "student", "kept", "at least", "times as fast", "seconds"], rows)
 
 
-def _command(words: list[str]) -> tuple[dict[str, Any], float, str]:
-    """A command of ``optimize`` in a workspace of its own; its report, seconds of processor time, its last line."""
+def versions_part(_: argparse.Namespace) -> str:
+    rows = []
     with temporary_folder() as home:
+        wasm = {}
+        for precision, threshold in (("int8", "0.99"), ("int4", "0.97")):
+            words = ["quantize", "--model", "coordination-v3", "--precision", precision, "--output-format", "native"]
+            report, _, error = _command([*words, "--accuracy-threshold", threshold], home)
+            if error:
+                rows.append([precision, error, *[None] * 7])
+            else:
+                wasm[report["model"]] = report["latency"]["wasm"]
+        answer, _, error = _command(["compare", "--model", "coordination-v3"], home)
+        for row in answer.get("versions", []):
+            lap = wasm.get(row["model"])
+            hosted = [lap["after_ms"], lap["speedup"]] if isinstance(lap, dict) else [None, None]
+            cells = [row["precision"], row["bytes"] / 1e3, row["value"], row["kept"], row["milliseconds"]]
+            rows.append([row["model"], *cells, row["speedup"], *hosted, "yes" if row["pareto"] else "no"])
+            print(*rows[-1], file=sys.stderr, flush=True)
+    text = (
+        "`optimize quantize` at 8 and at 4 bits with thresholds of 0.99 and 0.97, then `optimize compare --model "
+        "coordination-v3`: the Pareto front of accuracy against latency. WebAssembly as the cards have it, beside the "
+        "parent on the same host."
+    )
+    columns = ["version", "precision", "kB", answer.get("measure", "metric"), "kept", "ms", "times as fast"]
+    return text + "\n\n" + table([*columns, "WebAssembly, ms", "times as fast", "on the front"], rows)
+
+
+def _command(words: list[str], workspace: Path | None = None) -> tuple[dict[str, Any], float, str]:
+    """A command of ``optimize``, by default in a workspace of its own; its report, seconds of processor time, and its
+    last line if it failed."""
+    with temporary_folder() as scratch:
+        home = workspace or scratch
         environment = {**os.environ, "CLAUDE_FLOW_HOME": str(home), "OMP_NUM_THREADS": "1"}
         command = [sys.executable, "-m", "claude_flow", "neural", "optimize", *words, "--format", "json"]
         begin = os.times()
@@ -398,6 +427,7 @@ PARTS: dict[str, tuple[str, Callable[[argparse.Namespace], str]]] = {
     "accuracy": ("Accuracy beside ONNX Runtime, NNCF and torchao", accuracy_part),
     "four-bits": ("4-bit weights beside 8-bit ones", four_bits_part),
     "quantize": ("Time to quantize", quantize_part),
+    "versions": ("All versions of coordination-v3", versions_part),
     "prune": ("Pruning", prune_part),
     "distill": ("Distilling", distill_part),
 }

@@ -116,6 +116,26 @@ def test_prune_leaves_out_units_and_fine_tunes(optimize: Any, network: str) -> N
     assert cf.load(report["model"], backend="torch").network == network
 
 
+@pytest.mark.parametrize("layers", [0, 1])
+def test_members_of_a_network_lose_equally_many_units(layers: int) -> None:
+    """They share a configuration, though each has units of its own that matter least."""
+    from claude_flow import nets, networks
+    from claude_flow.compress import prune
+
+    sizes = {"members": 3, "width": 64, "layers": layers, "hidden": 48}
+    module = nets.create("prediction", sizes)
+    state, structure = module.state_dict(), networks.get("prediction").structure
+    groups = structure.groups(module.config)
+    rng = np.random.default_rng(0)
+    scores = {group.name: rng.random(group.units) * rng.integers(1, 90) for group in groups}
+    chosen = prune.leave(groups, scores, state, 0.3)
+    config = structure.shrunk(module.config, {name: len(units) for name, units in chosen.items()})
+    weights, _ = prune.without(groups, chosen, state)
+    nets.create("prediction", nets.config_dict(config)).load_state_dict(weights)
+    before, after = (sum(t.numel() for t in tensors.values()) for tensors in (state, weights))
+    assert 0.3 * before < after <= 0.75 * before  # sixteen units go at a time, of all three members
+
+
 def test_distill_makes_students_of_half_the_cost_and_of_given_sizes(optimize: Any) -> None:
     shared = ("--distillation-epochs", "1", "--data", OWN["optimization"], "--allow-slower", "true")
     code, report, error = optimize("distill", "--teacher-model", "optimization-v1", *shared)

@@ -145,7 +145,7 @@ def leave(
     groups: list[Group], scores: Mapping[str, NDArray[np.float64]], state: Mapping[str, Tensor], ratio: float
 ) -> dict[str, NDArray[np.intp]]:
     """Group -> the units that stay, so that ``ratio`` of the weights of all groups go: those first that matter least
-    per weight. No group loses more than twice the ratio, and each keeps a unit at least.
+    per weight. No group loses more than twice the ratio, and each keeps a unit at least; those alike keep equally many.
 
     Raises:
         InputError: that is less than the ratio asks for.
@@ -155,8 +155,13 @@ def leave(
     size = {group.name: group.units for group in groups}
     least = {group.name: max(_step(group), _rounded(group, 1 - 2 * ratio)) for group in groups}
     total = _count(groups, size, state)
+    alike: dict[str, list[Group]] = {}
+    for group in groups:
+        alike.setdefault(group.alike or group.name, []).append(group)
     while _count(groups, size, state) > (1 - ratio) * total:
-        open_ = [group for group in groups if size[group.name] - _step(group) >= least[group.name]]
+        open_ = [
+            several for several in alike.values() if size[several[0].name] - _step(several[0]) >= least[several[0].name]
+        ]
         if not open_:
             group = min(groups, key=lambda g: g.units)
             raise InputError(
@@ -168,7 +173,8 @@ def leave(
             last = order[group.name][size[group.name] - _step(group) : size[group.name]]
             return float(scores[group.name][last].mean() / costs[group.name])
 
-        size[min(open_, key=price).name] -= _step(min(open_, key=price))
+        for group in min(open_, key=lambda several: float(np.mean([price(group) for group in several]))):
+            size[group.name] -= _step(group)
     return {name: np.sort(units[: size[name]]) for name, units in order.items()}
 
 

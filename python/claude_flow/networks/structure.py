@@ -23,7 +23,8 @@ class Slice:
 class Group:
     """Units of one kind that may be left out one by one: heads of a block, units of a layer, a residual width.
 
-    ``kind`` is the word for one of them; ``step``: how many are kept is a multiple of it, where there are enough.
+    ``kind`` is the word for one of them; ``step``: how many are kept is a multiple of it, where there are enough;
+    groups that are ``alike`` keep the same number.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Group:
     units: int
     slices: tuple[Slice, ...]
     step: int = 1
+    alike: str = ""
 
 
 def repeated(units: int, *, size: int = 1, times: int = 1, first: int = 0) -> NDArray[np.intp]:

@@ -37,18 +37,18 @@ def _of_member(config: Any, member: str) -> list[Group]:
             reader = "first" if config.hidden else "head"
             slices.append(Slice(f"{member}.keys.weight", 1, rows))
             slices.append(Slice(f"{member}.{reader}.weight", 1, repeated(units, times=2)))
-        found.append(Group(name, "units", units, tuple(slices), step=16))
+        found.append(Group(name, "units", units, tuple(slices), 16, f"layer {layer}"))
     keys = repeated(config.key_size)
     of_keys = [Slice(f"{member}.keys.weight", 0, keys), Slice(f"{member}.keys.bias", 0, keys)]
     of_keys.append(Slice(f"{member}.attention", 0, keys))
-    found.append(Group(f"{member}.keys", "units", config.key_size, tuple(of_keys), step=16))
+    found.append(Group(f"{member}.keys", "units", config.key_size, tuple(of_keys), 16, "keys"))
     if config.hidden:
         rows = repeated(config.hidden)
         slices = [
             Slice(f"{member}.{name}.{part}", 0, rows) for name in ("first", "second") for part in ("weight", "bias")
         ]
         slices += [Slice(f"{member}.{name}.weight", 1, rows) for name in ("second", "head")]
-        found.append(Group(f"{member}.hidden", "units", config.hidden, tuple(slices), step=16))
+        found.append(Group(f"{member}.hidden", "units", config.hidden, tuple(slices), 16, "hidden"))
     return found
 
 
