@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from claude_flow.networks.network import Network, Option
 from claude_flow.run import outcomes
 from claude_flow.values import did_you_mean, plain
 
-__all__ = ["RECORD_OUTCOME", "Question", "Tools", "described", "question"]
+__all__ = ["RECORD_OUTCOME", "Question", "Tools", "answers", "described", "question"]
 
 _TYPES: dict[str, dict[str, Any]] = {
     "object": {"type": "object"},
@@ -59,13 +60,14 @@ class Question:
 
     row: Network
     model: str | None
+    explain: bool
     request: Any
     keywords: dict[str, Any]
 
     def answer(self, model: Model) -> dict[str, Any]:
         """The answer of ``model``, as plain JSON."""
-        found: dict[str, Any] = plain(self.row.answer.answer(model, self.request, **self.keywords))
-        return found
+        found = self.row.answer.answer(model, self.request, explain=self.explain, **self.keywords)
+        return dict(plain(found))
 
 
 def question(row: Network, arguments: Mapping[str, Any]) -> Question:
@@ -74,8 +76,26 @@ def question(row: Network, arguments: Mapping[str, Any]) -> Question:
     explain = schema.check(rest.pop("explain", False), schema.Flag(), "explain")
     model = rest.pop("model", None)
     model = model if model is None else schema.check(model, schema.Text(), "model")
-    request, keywords = requests.split(row, rest, besides=("model", "explain"))
-    return Question(row, model, request, {**keywords, "explain": explain})
+    return Question(row, model, explain, *requests.split(row, rest, besides=("model", "explain")))
+
+
+def answers(model: Model, asked: Sequence[Question]) -> list[dict[str, Any] | Exception]:
+    """The answers of ``model`` to questions of one network and one ``explain``, or what is wrong with each: as one
+    batch where the network can."""
+    row, explain = asked[0].row, asked[0].explain
+    many = getattr(row.answer, "answers", None)
+    if many is not None and len(asked) > 1:
+        with contextlib.suppress(Exception):  # whose fault it is, they say one by one
+            found = many(model, [(one.request, one.keywords) for one in asked], explain=explain)
+            return [one if isinstance(one, Exception) else plain(one) for one in found]
+    return [_answer(model, one) for one in asked]
+
+
+def _answer(model: Model, one: Question) -> dict[str, Any] | Exception:
+    try:
+        return one.answer(model)
+    except Exception as error:  # the others of its batch must not notice
+        return error
 
 
 def _ask(row: Network, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -144,36 +144,74 @@ class Line:
             items = [item for item in batch if item is not None]
             if items:
                 self._batched(len(items))
-            for item in items:
-                begin = time.perf_counter()
-                reply = None if item.gone else self._reply(item)
-                seconds = time.perf_counter() - begin
-                with self._lock:
-                    self._waiting -= 1
-                    self._backlog = max(self._backlog - item.cost, 0.0) if self._waiting else 0.0
-                    if reply and reply.status == 200:
-                        old = self._seconds.get(item.row.name, seconds)
-                        self._seconds[item.row.name] = old + _NEWEST * (seconds - old)
-                if reply and self._loop:
-                    with contextlib.suppress(RuntimeError):  # a loop that was closed under it: nobody waits
-                        self._loop.call_soon_threadsafe(item.finish, reply)
+            for together in self._parsed(items).values():
+                self._answer(together)
 
-    def _reply(self, item: Item) -> Reply:
-        """The answer, or what is wrong with this one request."""
+    def _parsed(self, items: list[Item]) -> dict[Any, list[tuple[Item, tools.Question]]]:
+        """The questions of a batch, those together that one model can answer in one go."""
+        groups: dict[Any, list[tuple[Item, tools.Question]]] = {}
+        for item in items:
+            if item.gone:
+                self._finish([(item, None)], 0.0)
+                continue
+            try:
+                arguments = parse_json(decoded(item.body, "the body"), "the body")
+                if not isinstance(arguments, dict):
+                    raise InputError("the body must be a JSON object: the options of the network by name")
+                asked = tools.question(item.row, arguments)
+            except Exception as error:
+                self._finish([(item, _wrong(item, error))], 0.0)
+                continue
+            groups.setdefault((item.row.name, asked.model, asked.explain), []).append((item, asked))
+        return groups
+
+    def _answer(self, group: list[tuple[Item, tools.Question]]) -> None:
         begin = time.perf_counter()
+        gone = [item for item, _ in group if item.gone]
+        group = [(item, asked) for item, asked in group if not item.gone]
+        found: list[Any] = []
         try:
-            arguments = parse_json(decoded(item.body, "the body"), "the body")
-            if not isinstance(arguments, dict):
-                raise InputError("the body must be a JSON object: the options of the network by name")
-            asked = tools.question(item.row, arguments)
-            answer = asked.answer(self._versions.get(item.row.name, asked.model))
-            body = json.dumps(answer, allow_nan=False, ensure_ascii=False).encode()
-            self._answered(item, asked, answer, time.perf_counter() - begin)
-            return Reply(200, body)
-        except InputError as error:
-            return failure(400, str(error))
-        except (ClaudeFlowError, OSError) as error:
-            return failure(500, str(error))
-        except Exception as error:  # the thread answers all others too: it must not end
-            print(f"error: {item.id}: {type(error).__name__}: {error}", file=sys.stderr)
-            return failure(500, f"internal error: {type(error).__name__}")
+            if group:
+                first = group[0][1]
+                model = self._versions.get(first.row.name, first.model)
+                found = tools.answers(model, [asked for _, asked in group])
+        except Exception as error:  # a model that is not there
+            found = [error] * len(group)
+        seconds = time.perf_counter() - begin
+        replies: list[tuple[Item, Reply | None]] = [(item, None) for item in gone]
+        for (item, asked), answer in zip(group, found, strict=True):
+            if isinstance(answer, Exception):
+                replies.append((item, _wrong(item, answer)))
+                continue
+            body = json.dumps(answer, allow_nan=False, ensure_ascii=False).encode("utf-8", "backslashreplace")
+            replies.append((item, Reply(200, body)))
+            self._answered(item, asked, answer, seconds)
+        self._finish(replies, (time.perf_counter() - begin) / max(len(group), 1))
+
+    def _finish(self, replies: list[tuple[Item, Reply | None]], seconds: float) -> None:
+        """Hand the replies over; ``seconds`` is what each answer among them took."""
+        with self._lock:
+            for item, reply in replies:
+                self._waiting -= 1
+                self._backlog = max(self._backlog - item.cost, 0.0) if self._waiting else 0.0
+                if reply is not None and reply.status == 200:
+                    old = self._seconds.get(item.row.name, seconds)
+                    self._seconds[item.row.name] = old + _NEWEST * (seconds - old)
+        given = [(item, reply) for item, reply in replies if reply is not None]
+        if given and self._loop:
+            with contextlib.suppress(RuntimeError):  # a loop that was closed under it: nobody waits
+                self._loop.call_soon_threadsafe(_give, given)
+
+
+def _give(replies: list[tuple[Item, Reply]]) -> None:
+    for item, reply in replies:
+        item.finish(reply)
+
+
+def _wrong(item: Item, error: Exception) -> Reply:
+    if isinstance(error, InputError):
+        return failure(400, str(error))
+    if isinstance(error, (ClaudeFlowError, OSError)):
+        return failure(500, str(error))
+    print(f"serve: {item.id}: {type(error).__name__}: {error}", file=sys.stderr)
+    return failure(500, f"internal error: {type(error).__name__}")
