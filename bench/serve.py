@@ -158,6 +158,8 @@ async def opened(
 
     async def one(i: int, due: float) -> None:
         nonlocal wrong
+        while free and free[-1].transport.is_closing():  # idle for too long
+            free.pop()
         connection = free.pop() if free else await server.connect()
         status, body = await connection.ask(messages[i % len(messages)])
         codes[status] = codes.get(status, 0) + 1
@@ -229,7 +231,7 @@ def quantiles(seconds: Iterable[float]) -> tuple[float, float]:
 
 async def race(servers: Sequence[Server], messages: Sequence[bytes], swarms: Sequence[Any], quick: bool) -> Any:
     """Latencies by server and clients, and of the answers without a server, all by turns."""
-    rounds, seconds = (1, 0.5) if quick else (5, 2.0)
+    rounds, seconds = (1, 0.5) if quick else (3, 2.0)
     model = load_for(NETWORK)
     found: dict[Any, list[float]] = {(server.name, n): [] for server in servers for n in CLIENTS}
     rate: dict[Any, float] = {}
@@ -274,7 +276,8 @@ async def replayed(
     file = options.data / TRACE
     if not file.is_file():
         return None
-    times = arrivals(file)[: 600 if options.quick else None]
+    most = LOAD * capacity * (3 if options.quick else 30)  # seconds
+    times = arrivals(file)[: max(100, int(most))]
     shrink = (len(times) / times[-1]) / (LOAD * capacity)
     server = Server(OURS, home, "--log-request", "false")
     try:

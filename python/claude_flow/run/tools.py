@@ -9,15 +9,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from claude_flow import networks, requests, schema
+from claude_flow import networks, registry, requests, runtime, schema
 from claude_flow.errors import InputError
-from claude_flow.model import Model, load_for
+from claude_flow.model import Model, load
 from claude_flow.networks.network import Network, Option
 from claude_flow.run import outcomes
 from claude_flow.values import did_you_mean, plain
 
 __all__ = ["RECORD_OUTCOME", "Question", "Tools", "answers", "described", "question"]
 
+_KEPT_BYTES = 256 << 20  # of model files whose models stay loaded
 _TYPES: dict[str, dict[str, Any]] = {
     "object": {"type": "object"},
     "text": {"type": "string"},
@@ -40,6 +41,7 @@ class Tools:
 
     def __init__(self) -> None:
         self._rows = {row.tool: row for row in networks.NETWORKS.values() if row.tool}
+        self._models: runtime.Cache[Model] = runtime.Cache(_KEPT_BYTES)
 
     def list(self) -> list[dict[str, Any]]:
         """Name, description, and the schemas of arguments and result of every tool."""
@@ -51,7 +53,18 @@ class Tools:
             return outcomes.record(arguments)
         if name not in self._rows:
             raise InputError(f"there is no tool {name!r}{did_you_mean(name, [t['name'] for t in self.list()])}")
-        return _ask(self._rows[name], arguments)
+        return self._ask(self._rows[name], arguments)
+
+    def _ask(self, row: Network, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        asked = question(row, arguments)
+        begin = time.perf_counter()
+        path = registry.newest_model(row.name) if asked.model is None else registry.model_path(asked.model)
+        model = self._models.get(path, None, lambda: load(path))
+        row.check(model)
+        answer = asked.answer(model)
+        if requests.is_kept(None):
+            requests.keep(row.name, asked.request, asked.model, time.perf_counter() - begin, answer)
+        return answer
 
 
 @dataclass(frozen=True)
@@ -96,15 +109,6 @@ def _answer(model: Model, one: Question) -> dict[str, Any] | Exception:
         return one.answer(model)
     except Exception as error:  # the others of its batch must not notice
         return error
-
-
-def _ask(row: Network, arguments: dict[str, Any]) -> dict[str, Any]:
-    asked = question(row, arguments)
-    begin = time.perf_counter()
-    answer = asked.answer(load_for(row.name, asked.model))
-    if requests.is_kept(None):
-        requests.keep(row.name, asked.request, asked.model, time.perf_counter() - begin, answer)
-    return answer
 
 
 # What clients are told ------------------------------------------------------------------------------------
