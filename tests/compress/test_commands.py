@@ -94,7 +94,7 @@ def test_quantize_dynamic_measures_its_candidates(optimize: Any) -> None:
     words = ("quantize-dynamic", "--model", "optimization-v1", "--data", OWN["optimization"], "--accuracy-threshold")
     code, report, error = optimize(*words, "0.5", "--allow-slower", "true", "--memory-constraints", "4GB")
     assert code == 0, error
-    assert {one["name"] for one in report["candidates"]} >= {"8 bits everywhere"}
+    assert {one["name"] for one in report["candidates"]} >= {"8 bits everywhere", "4 bits everywhere"}
     assert all(one["milliseconds"] > 0 and one["memory_bytes"] > 0 for one in report["candidates"])
     assert report["method"]["picked"] in {one["name"] for one in report["candidates"]}
     code, _, error = optimize(*words, "0.5", "--memory-constraints", "1KB")

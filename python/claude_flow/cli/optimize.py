@@ -231,8 +231,9 @@ def quantize_dynamic(
 ) -> None:
     """Quantize a model without calibration, as measuring on this machine decides.
 
-    Candidates differ in which layers stay in float. Each is judged on validation data and timed; of those that keep
-    enough accuracy and fit into the memory, the mode picks one, and held-out data must show that it keeps it.
+    Candidates have 8 bits or 4, and differ in which layers stay in float. Each is judged on validation data and timed;
+    of those that keep enough accuracy and fit into the memory, the mode picks one, and held-out data must show that it
+    keeps it.
     """
     from claude_flow.compress import dynamic
 

@@ -19,7 +19,7 @@ from claude_flow.files import temporary_folder
 from claude_flow.measure.race import race
 from claude_flow.model import Model, assemble
 from claude_flow.modelfile import ModelFile, Op
-from claude_flow.modelfile.quantize import quantize
+from claude_flow.modelfile.quantize import products, quantize
 from claude_flow.report.progress import Progress, nothing
 from claude_flow.runtime import Settings
 from claude_flow.wasm import modules
@@ -61,9 +61,9 @@ def dynamic(
 ) -> dict[str, Any]:
     """Quantize ``path`` row by row as its mode wants, within ``memory`` bytes, into the model ``output``.
 
-    Candidates: 8 bits everywhere; the most sensitive layer, or a quarter of the layers, in float; and float where a
-    layer's own product is faster so. Each is measured: share kept on the validation part, time on ``device``, bytes
-    of file and of weights and working memory. Of those that keep enough and fit, ``mode`` picks one
+    Candidates: 8 bits, or 4, everywhere; the most sensitive layer, or a quarter of the layers, in float; and float
+    where a layer's own product is faster so. Each is measured: share kept on the validation part, time on ``device``,
+    bytes of file and of weights and working memory. Of those that keep enough and fit, ``mode`` picks one
     (:data:`MODES`), which the test part then judges once.
 
     Returns:
@@ -102,7 +102,7 @@ def dynamic(
         picked = min(enough, key=key[wanted])
         method = {
             "name": "dynamic quantization",
-            "precision": "int8",
+            "precision": picked.file.precision,
             "target_device": device,
             "performance_mode": mode,
             "memory_constraint": memory,
@@ -132,7 +132,7 @@ def _candidates(file: ModelFile, ranked: list[str], batches: list[Any]) -> list[
     for name, kept in plans.items():
         if len(kept) < len(ranked):
             found.setdefault(tuple(sorted(kept)), _Candidate(name, quantize(file, keep=kept), kept))
-    return list(found.values())
+    return [*found.values(), _Candidate("4 bits everywhere", quantize(file, four=products(file)), [])]
 
 
 def _slower_in_8_bits(file: ModelFile, batches: list[Any]) -> list[str]:
