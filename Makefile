@@ -85,6 +85,10 @@ sanitize-short: $(VENV)/bin/cmake
 	  $(BIN)/cmake --build build/$$preset --target short && \
 	  $(BIN)/ctest --test-dir build/$$preset --output-on-failure -L short || exit 1; done
 
+.PHONY: mutants
+mutants: $(VENV)/.tools  ## does `test unit` find a coefficient that is wrong by 1e-4? every constant of the kernels, and weights (10 minutes)
+	$(BIN)/python -m tests.evaluate.mutants
+
 .PHONY: fuzz
 fuzz: $(VENV)/.tools  ## every command with damaged options, configurations and files: 20,000 runs (hours), for the night; RUNS=n for fewer
 	CLAUDE_FLOW_FUZZ_RUNS=$(or $(RUNS),20000) OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/cli/test_fuzz.py

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,15 @@ import pytest
 
 pytest.importorskip("torch", reason="the reference needs the extra: pip install 'claude-flow[train]'")
 
+from tests.evaluate import mutants
+
 import claude_flow as cf
 from claude_flow import engine, ops
 from claude_flow.cli import main
 from claude_flow.errors import InputError
 from claude_flow.evaluate import components
 from claude_flow.evaluate.components import Case, Engine
+from claude_flow.wasm import modules
 
 OPS = [name for name in components.components() if not name.endswith("-network")]
 HERE = Engine("native", engine.isa())
@@ -65,6 +69,17 @@ def test_a_weight_that_is_wrong_by_1e_4_is_found(name: str, tensor: int) -> None
     wrong = [row for row in found["cases"] if row["isa"].startswith("mutant")]
     assert any(not row["passed"] for row in wrong)
     assert all(row["passed"] for row in found["cases"] if row not in wrong)
+
+
+def test_a_kernels_coefficient_that_is_wrong_by_1e_4_is_found() -> None:
+    """Of those whose error is far below the precision asked for, too; `make mutants` plants all of them."""
+    if not modules.available() or find_spec("wasmtime") is None:
+        pytest.skip("faults are planted in the WebAssembly module: make wasm")
+    known = {constant.text: constant for constant in mutants.kernels()}
+    assert len(known) >= 25
+    exp, tanh = known["0.04166839"], known["0.01941591"]
+    for constant in (exp, tanh):
+        assert mutants.is_found(mutants.Kernel(constant=constant), components.check("activations", None))
 
 
 class Wrong(Engine):

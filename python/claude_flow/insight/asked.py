@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,8 @@ class Asked:
         self.model = models.load(path)
         self.name = registry.model_name(path)
         self.row = networks.get(self.model.network)
+        if find_spec(f"{self.row.package}.explain") is None:
+            raise InputError(f"{self.name} is a {self.row.name} model, whose inputs have no names to explain it by")
         self.explain = self.row.part("explain")
         self._reader = self.explain.Reader(self.model)
         found = self._requests(source or typical(self.row.name), fill=source is None)
@@ -93,6 +96,11 @@ class Asked:
         """A request as the model sees it; :class:`InputError` for one that it cannot answer."""
         item: Item = self._reader.item(request)
         return item
+
+    def changed(self, item: Item, request: Any) -> Item:
+        """The item of a request that differs from ``item``'s in the values of its knobs alone."""
+        found: Item = self._reader.changed(item, request)
+        return found
 
     def knobs(self, item: Item) -> list[Knob]:
         """The fields of a request that may be changed, with their ranges."""

@@ -7,12 +7,15 @@ squares of the moves. Three searches, all through the engine, whatever the preci
 ``random``        points around the request, from near to far; what turns a decision is made smaller
 ``adversarial``   from the request down the gradient of the lead by the fields, by finite differences
 
-What turns a decision is made sparse (fields go back one by one as long as it stays turned), drawn back to the boundary
-by bisection, written as values of the request, and *verified*: the changed request is answered anew, as ``infer`` does.
+Beside them ``random`` and ``adversarial`` look for the fewest fields: one alone, then two together, else what a greedy
+search changes. What turns a decision is made sparse (fields go back one by one as long as it stays turned), drawn back
+to the boundary by bisection, written as values of the request, and *verified*: the changed request is answered anew, as
+``infer`` does.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Sequence
@@ -21,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from claude_flow import statistics
 from claude_flow.errors import InputError
 from claude_flow.insight.asked import Asked
 from claude_flow.networks.inputs import Item, Knob
@@ -37,6 +41,7 @@ _STEP = 0.02  # of a finite difference
 _WALK, _MOVES = 0.08, 30  # length and number of an adversarial search's steps
 _FIELDS = 12  # that an adversarial and a greedy search look at: those that matter most at the request
 _SHOWN = 3  # counterfactuals of a decision
+_LEAST = 6  # requests below which sparsity is not tested
 _BEYOND = 1.02  # how far past the crossing a change goes, so that rounding does not undo it
 
 
@@ -60,7 +65,7 @@ class _Space:
 
     def scores(self, points: Sequence[Array]) -> Array:
         """``[n, decisions, options]``; all points of a request have tokens of the same number."""
-        items = [self.asked.item(self.request(point)) for point in points]
+        items = [self.asked.changed(self.item, self.request(point)) for point in points]
         rows = np.stack([item.x for item in items])
         outputs = self.asked.model.run(np.ascontiguousarray(self.item.batch(rows)))
         # what is possible changes with the request, so each reads its own output
@@ -143,22 +148,47 @@ def boundaries(
         "decisions": decisions,
         "turned": {"decisions": len(turned), "of": len(decisions)},
         "verified": {"share": float(np.mean(verified)) if verified else None, "counterfactuals": len(found)},
-        "sparsity": {
-            "fields": float(np.mean([row["counterfactuals"][0]["fields"] for row in turned])) if turned else None,
-            "greedy_fields": _mean([row["greedy_fields"] for row in turned]),
-        },
+        "sparsity": _sparsity(decisions),
         "projection": picture,
     }
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
-    """The mean of those that are known.
+def _sparsity(decisions: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The fewest fields of each decision's changes beside two greedy searches', where both turn it.
 
-    >>> _mean([1.0, None, 3.0])
-    2.0
+    ``p`` flips the signs of the requests' mean differences, Holm over the two; None for fewer than six requests.
+
+    >>> row = {"counterfactuals": [{"fields": 1}], "greedy_fields": 1, "ordered_fields": 3}
+    >>> found = _sparsity([{"request": i, **row} for i in range(9)])
+    >>> [(name, rival["own"], rival["fields"], rival["sparser"]) for name, rival in found.items()]
+    [('greedy', 1.0, 1.0, False), ('ordered', 1.0, 3.0, True)]
     """
-    known = [v for v in values if v is not None]
-    return float(np.mean(known)) if known else None
+    found: dict[str, Any] = {}
+    p: list[float] = []
+    for rival in ("greedy", "ordered"):
+        rows = [
+            (row["request"], min(told["fields"] for told in row["counterfactuals"]), row[f"{rival}_fields"])
+            for row in decisions
+            if row["counterfactuals"] and row[f"{rival}_fields"] is not None
+        ]
+        by_request: dict[int, list[int]] = {}
+        for request, own, other in rows:
+            by_request.setdefault(request, []).append(other - own)
+        fewer = [float(np.mean(differences)) for differences in by_request.values()]
+        p.append(statistics.permutation(np.array(fewer)) if len(fewer) >= _LEAST else math.nan)
+        found[rival] = {
+            "decisions": len(rows),
+            "requests": len(fewer),
+            "own": float(np.mean([own for _, own, _ in rows])) if rows else None,
+            "fields": float(np.mean([other for _, _, other in rows])) if rows else None,
+            "fewer_in": sum(own < other for _, own, other in rows),
+            "more_in": sum(own > other for _, own, other in rows),
+        }
+    for rival, corrected in zip(found.values(), statistics.holm(p), strict=True):
+        tested = not math.isnan(corrected)
+        rival["p"] = float(corrected) if tested else None
+        rival["sparser"] = bool(corrected <= 0.05 and rival["own"] < rival["fields"]) if tested else None
+    return found
 
 
 def _around(space: _Space, samples: int, generator: np.random.Generator) -> tuple[Array, Array]:
@@ -186,6 +216,9 @@ def _decision(
     turned = scores[:, d].argmax(1) != best
     distances = np.array([space.distance(point) for point in points])
     starts = {"line-search": _lines, "random": _random, "adversarial": _walk}[method](space, d, points[turned])
+    greedy = _greedy(space, d)
+    if method != "line-search":
+        starts = [*starts, *_fewest(space, d, greedy)]
     found: dict[tuple[str, ...], dict[str, Any]] = {}
     for start in starts:
         told = _told(space, d, name, _nearest(space, d, start))
@@ -193,7 +226,11 @@ def _decision(
             key = tuple(told["labels"])
             if key not in found or told["distance"] < found[key]["distance"]:
                 found[key] = told
-    nearest = sorted(found.values(), key=lambda told: (told["distance"], told["fields"]))[:_SHOWN]
+    nearest = sorted(found.values(), key=lambda told: (told["distance"], told["fields"]))
+    fewest = min(nearest, key=lambda told: told["fields"], default=None)
+    if fewest is not None and fewest not in nearest[:_SHOWN]:
+        nearest[_SHOWN - 1] = fewest
+    nearest = nearest[:_SHOWN]
     radius = min([*distances[turned], *(told["distance"] for told in nearest)], default=None)
     return {
         "request": request,
@@ -203,7 +240,8 @@ def _decision(
         "radius": None if radius is None else float(radius),
         "held": float(1 - turned[1:].mean()) if len(turned) > 1 else None,
         "counterfactuals": nearest,
-        "greedy_fields": _greedy(space, d),
+        "greedy_fields": None if greedy is None else len(space.changed(greedy)),
+        "ordered_fields": _ordered(space, d),
     }
 
 
@@ -332,24 +370,58 @@ def _words(change: dict[str, Any]) -> str:
     return f"{change['field']} {new} (now {'not given' if old is None else old})"
 
 
-def _greedy(space: _Space, d: int) -> int | None:
-    """How many fields a greedy baseline changes: again and again the field whose end lowers the lead most."""
+def _greedy(space: _Space, d: int) -> Array | None:
+    """Where a greedy baseline ends: again and again the field whose end lowers the lead most; None beyond 8 fields."""
     point, fields = space.origin.copy(), list(range(len(space.origin)))
     for count in range(1, min(len(point), 8) + 1):
-        tries = []
-        for i in fields:
-            for end in (0.0, 1.0):
-                moved = point.copy()
-                moved[i] = end
-                tries.append(moved)
+        tries = _ends(point, [(i,) for i in fields])
         leads = space.lead(tries, d)
         best = int(leads.argmin())
         point = tries[best]
         if leads[best] < 0:
-            return count
+            return point
         if count == 1:
             fields = [fields[i] for i in np.argsort(leads.reshape(-1, 2).min(1), kind="stable")[:_FIELDS]]
     return None
+
+
+def _ordered(space: _Space, d: int) -> int | None:
+    """How many fields a plainer greedy baseline changes: all to the ends that lower the lead, in the order of what each
+    lowers alone, until the decision turns; None beyond 8."""
+    ends = _ends(space.origin, [(i,) for i in range(len(space.origin))])
+    leads = space.lead(ends, d).reshape(-1, 2)
+    points = [space.origin.copy()]
+    for i in np.argsort(leads.min(1), kind="stable")[:8]:
+        points.append(points[-1].copy())
+        points[-1][i] = float(leads[i].argmin())
+    turned = np.flatnonzero(space.lead(points, d) < 0)
+    return int(turned[0]) if len(turned) else None
+
+
+def _ends(point: Array, groups: Sequence[tuple[int, ...]]) -> list[Array]:
+    """The point with the fields of every group at the ends of their ranges, each field at either: 2^fields a group."""
+    tries = []
+    for group in groups:
+        for ends in itertools.product((0.0, 1.0), repeat=len(group)):
+            moved = point.copy()
+            moved[list(group)] = ends
+            tries.append(moved)
+    return tries
+
+
+def _fewest(space: _Space, d: int, greedy: Array | None) -> list[Array]:
+    """Changes of the fewest fields: one alone, on its range; two at their ends, of those that matter most; greedy's."""
+    single = _lines(space, d, space.origin[None])
+    if single:
+        return sorted(single, key=space.distance)[:_SHOWN]
+    assert space.lines is not None
+    leads = space.ahead(space.lines, d).reshape(len(space.knobs), -1).min(1)
+    pairs = _ends(space.origin, list(itertools.combinations(np.argsort(leads, kind="stable")[:_FIELDS].tolist(), 2)))
+    if pairs:
+        turned = [pair for pair, lead in zip(pairs, space.lead(pairs, d), strict=True) if lead < 0]
+        if turned:
+            return sorted(turned, key=space.distance)[:_SHOWN]
+    return [] if greedy is None else [greedy]
 
 
 def _picture(space: _Space, points: Array, scores: Array, decisions: list[dict[str, Any]]) -> dict[str, Any]:

@@ -5,7 +5,6 @@ Each network's module ``explain`` makes :class:`Item` and :class:`Knob`; :mod:`c
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -107,12 +106,18 @@ class Knob:
         >>> Knob("load", ("agents", 0, "load"), 0.5).put({"agents": [{"load": 0.5}]}, 0.9)
         {'agents': [{'load': 0.9}]}
         """
-        changed = copy.deepcopy(request)
-        place: Any = changed
-        for key in self.path[:-1]:
-            place = place.setdefault(key, {}) if isinstance(key, str) else place[key]
-        place[self.path[-1]] = value
+        changed: dict[str, Any] = _put(request, self.path, value)
         return changed
+
+
+def _put(place: Any, path: tuple[str | int, ...], value: Any) -> Any:
+    """A copy of a dictionary or list with ``value`` at the path; what is not on the way stays the same object."""
+    key, *rest = path
+    copied = dict(place) if isinstance(place, dict) else list(place)
+    if rest:
+        value = _put(place.get(key, {}) if isinstance(place, dict) else place[key], tuple(rest), value)
+    copied[key] = value
+    return copied
 
 
 def numbers(slots: Any) -> NDArray[np.intp]:

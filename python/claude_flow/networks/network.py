@@ -71,7 +71,8 @@ class Network:
     ``answer``    ``HELP`` beyond the question, ``EXAMPLES``, ``OPTIONS``; ``answer(model,        no
                   request, ...)`` and ``render(answer)``, the same as tables
     ``explain``   ``GROUPS`` of inputs, ``Reader(model)`` with ``item(request)`` and, where there are   no
-                  decisions, ``knobs(item)``: see :mod:`claude_flow.networks.inputs`;
+                  decisions, ``knobs(item)`` and ``changed(item, request)``: see
+                  :mod:`claude_flow.networks.inputs`;
                   ``decided(answer)``: decision -> choice; ``tokens(batch, item)``: names of an
                   item's tokens, where it has self-attention
     ``head``      where ``has_head``: ``Head(path, file)`` whose ``decide`` is ``Model.decide``   no

@@ -63,7 +63,7 @@ class Model:
 
     def _start(self) -> None:
         program, tensors, isa, threads = self._made_of
-        self._wasm = wasm = Instance(isa)
+        self._wasm = wasm = self._instance(isa)
         self._error = wasm.allocate(_ERROR)
         self._model = self._create(program, tensors, threads)
 
@@ -132,6 +132,10 @@ class Model:
                 seconds += self._times["seconds"]
             codes = self._times["code"].tolist()
         return [(op, code, float(seconds[op])) for op, code in enumerate(codes)]
+
+    def _instance(self, isa: str) -> Instance:
+        """The instance that it lives in; tests plant faults in another."""
+        return Instance(isa)
 
     def _create(self, program: NDArray[np.int32], tensors: Sequence[Any], threads: int) -> int:
         wasm = self._wasm

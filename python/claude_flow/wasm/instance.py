@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -10,22 +10,26 @@ from numpy.typing import DTypeLike, NDArray
 from claude_flow.errors import ClaudeFlowError, require
 from claude_flow.wasm.modules import compiled
 
+if TYPE_CHECKING:
+    import wasmtime
+
 __all__ = ["Instance"]
 
 
 class Instance:
-    """A fresh instance of the module of ``isa``. Not safe to use from two threads at once."""
+    """A fresh instance of the module of ``isa``, or of a ``module`` of another origin with its engine. Not safe to use
+    from two threads at once."""
 
-    def __init__(self, isa: str) -> None:
-        engine, module = compiled(isa)
-        self._wasmtime = wasmtime = require("wasmtime", "wasm")
-        self._store = wasmtime.Store(engine)
+    def __init__(self, isa: str, module: tuple[wasmtime.Engine, wasmtime.Module] | None = None) -> None:
+        engine, code = module or compiled(isa)
+        self._wasmtime = host = require("wasmtime", "wasm")
+        self._store = host.Store(engine)
         try:
-            exports = wasmtime.Instance(self._store, module, []).exports(self._store)
-        except wasmtime.WasmtimeError as error:
+            exports = host.Instance(self._store, code, []).exports(self._store)
+        except host.WasmtimeError as error:
             reason = str(error).splitlines()[0]
             raise ClaudeFlowError(f"{isa}.wasm is another module than this package's ({reason})") from None
-        self._functions: dict[str, Any] = {e.name: exports[e.name] for e in module.exports}
+        self._functions: dict[str, Any] = {e.name: exports[e.name] for e in code.exports}
         self.call("_initialize")
 
     def call(self, name: str, *arguments: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,22 @@ class Reader:
             scores,
             x.shape,
         )
+
+    def changed(self, item: Item, request: Any) -> Item:
+        """The item of ``request``, which is ``item``'s with other values of its :meth:`knobs`.
+
+        A token is made anew where its agent or task is another object than before; the rest is as it was.
+        """
+        x, first = item.x.copy(), 1
+        for key, encode in (("current-agents", self._encoder.agent), ("pending-tasks", self._encoder.task)):
+            rows = request[key]
+            for i, (row, before) in enumerate(zip(rows, item.request[key], strict=True)):
+                if row is not before:
+                    x[first + i] = encode(row)
+            first += len(rows)
+        tasks = len(request["pending-tasks"])
+        x[0] = self._encoder.state(request.get("system-state") or {}, request["current-agents"], tasks)
+        return replace(item, request=request, x=x)
 
     def knobs(self, item: Item) -> list[Knob]:
         """What a request may say otherwise: load, track record, priority, complexity, state of the system."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -176,13 +177,18 @@ def _change(entry: Mapping[str, Any]) -> str:
 def possible(index: int, reading: Reading) -> bool:
     """Whether the setting, if known, can still move, and stays within ``max-agents`` if it is that one."""
     recommendation = RECOMMENDATIONS[index]
-    tunable = recommendation.tunable
-    current = reading.values.get(f"{GROUPS[1]}.{tunable.name}")
-    if current is None:
-        return True
-    new = float(moved(tunable, current, recommendation.direction))
+    name = recommendation.tunable.name
+    current = reading.values.get(f"{GROUPS[1]}.{name}")
+    most = reading.values.get(f"{GROUPS[3]}.{name}") if recommendation.direction == "raise" else None
+    return current is None or _moves(index, current, most)
+
+
+@lru_cache(maxsize=1 << 14)  # a search for counterfactuals asks the same thousands of times
+def _moves(index: int, current: float, most: float | None) -> bool:
+    """Whether a setting of the value ``current`` moves by the recommendation, and not beyond ``most``."""
+    recommendation = RECOMMENDATIONS[index]
+    new = float(moved(recommendation.tunable, current, recommendation.direction))
     step = new - current if recommendation.direction == "raise" else current - new
-    most = reading.values.get(f"{GROUPS[3]}.{tunable.name}") if recommendation.direction == "raise" else None
     return step > 0 and (most is None or new <= most)
 
 

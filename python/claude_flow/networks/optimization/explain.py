@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,25 @@ from claude_flow.networks.inputs import Item, Knob, Part
 from claude_flow.networks.optimization.answer import possible
 from claude_flow.networks.optimization.catalogue import RECOMMENDATIONS, TUNABLES
 from claude_flow.networks.optimization.features import GROUPS as SECTIONS
-from claude_flow.networks.optimization.features import TARGETS_KEY, Encoder
+from claude_flow.networks.optimization.features import TARGETS_KEY, Encoder, Reading
 
 __all__ = ["GROUPS", "Reader", "decided"]
 
 #: groups of inputs, each a section of a request
 GROUPS = dict.fromkeys((*SECTIONS, TARGETS_KEY), "state")
 _DECISION, _NOTHING = "first change", "no change"
+
+
+class _Scores:
+    """The scores of an output: gains of the recommendations, -1e9 for what is not possible, 0 for changing nothing."""
+
+    def __init__(self, reading: Reading, scale: float) -> None:
+        self.reading, self._scale = reading, scale
+        self._lacking = np.array([not possible(i, reading) for i in range(len(RECOMMENDATIONS))])
+
+    def __call__(self, y: Any, xp: Any) -> Any:
+        gains = y / self._scale - 1e9 * xp.asarray(self._lacking, dtype=y.dtype)
+        return xp.concatenate([gains, y[:, :1] * 0], 1)[:, None]
 
 
 class Reader:
@@ -30,7 +43,7 @@ class Reader:
 
     def item(self, request: Any) -> Item:
         """The request as the network sees it; the one decision is which change comes first, or none."""
-        encoder, scale = self._encoder, self._scale
+        encoder = self._encoder
         reading = encoder.encode(request)
         parts = [
             Part(path.partition(".")[0], path.partition(".")[2], "swarm", 0, np.array(encoder.slots(path), np.intp))
@@ -38,12 +51,6 @@ class Reader:
         ]
         wishes = np.arange(2 * len(encoder.fields), encoder.width)
         parts.append(Part(TARGETS_KEY, "weights", "swarm", 0, wishes))
-        lacking = np.array([not possible(i, reading) for i in range(len(RECOMMENDATIONS))])
-
-        def scores(y: Any, xp: Any) -> Any:
-            gains = y / scale - 1e9 * xp.asarray(lacking, dtype=y.dtype)
-            return xp.concatenate([gains, y[:, :1] * 0], 1)[:, None]
-
         names = tuple(r.id for r in RECOMMENDATIONS)
         x = reading.inputs[None]
         return Item(
@@ -54,10 +61,22 @@ class Reader:
             tuple(parts),
             (_DECISION,),
             (*names, _NOTHING),
-            scores,
+            _Scores(reading, self._scale),
             x.shape[1:],
             rival=len(names),
         )
+
+    def changed(self, item: Item, request: Any) -> Item:
+        """The item of ``request``, which is ``item``'s with other values of its :meth:`knobs`."""
+        before = item.scores
+        assert isinstance(before, _Scores)
+        x, values = item.x.copy(), dict(before.reading.values)
+        for field in self._encoder.fields:
+            value = request.get(field.group, {}).get(field.name)
+            if value is not item.request.get(field.group, {}).get(field.name):
+                values[field.path] = value
+                x[0, self._encoder.slots(field.path)[0]] = float(field.scaled(value))
+        return replace(item, request=request, x=x, scores=_Scores(replace(before.reading, values=values), self._scale))
 
     def knobs(self, item: Item) -> list[Knob]:
         """What a request may say otherwise: what it measures, sets, works on and is limited by."""
