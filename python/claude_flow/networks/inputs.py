@@ -113,7 +113,7 @@ class Knob:
 def _put(place: Any, path: tuple[str | int, ...], value: Any) -> Any:
     """A copy of a dictionary or list with ``value`` at the path; what is not on the way stays the same object."""
     key, *rest = path
-    copied = dict(place) if isinstance(place, dict) else list(place)
+    copied: Any = dict(place) if isinstance(place, dict) else list(place)
     if rest:
         value = _put(place.get(key, {}) if isinstance(place, dict) else place[key], tuple(rest), value)
     copied[key] = value
