@@ -11,6 +11,7 @@ flat, or bend from one piece to another, both of which say the same there.
 from __future__ import annotations
 
 import argparse
+import atexit
 import dataclasses
 import re
 import struct
@@ -99,6 +100,7 @@ def _module(constant: Constant) -> tuple[object, object]:
     for at in constant.places:
         (value,) = struct.unpack_from("<f", binary, at)
         struct.pack_into("<f", binary, at, float(np.float32(value) * WRONG))
+    atexit.register(_module.cache_clear)  # before the interpreter clears wasmtime
     own = wasmtime.Engine()
     return own, wasmtime.Module(own, bytes(binary))
 
@@ -157,7 +159,9 @@ def main() -> int:
     said = f"{planted} planted ({len(constants)} constants of kernels, {count} weights), {planted - len(lived)} found"
     print(said)
     text = PAGE.read_text("utf-8")
-    PAGE.write_text(re.sub(r"(<!-- mutants -->).*?(<!-- end -->)", rf"\g<1>{said}\g<2>", text), "utf-8")
+    PAGE.write_text(
+        re.sub(r"(<!-- mutants -->).*?(<!-- end -->)", rf"\g<1>{said}\g<2>", text, flags=re.DOTALL), "utf-8"
+    )
     return 1 if lived else 0
 
 

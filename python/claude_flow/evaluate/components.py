@@ -164,7 +164,8 @@ def _activations(generator: np.random.Generator) -> Iterator[Case]:
     for code, name in enumerate(_ACTIVATION_NAMES[1:], 1):
         b = _Builder(generator, (PER_ITEM, 1))
         _linear_of(b, np.ones((1, 1), F32), None, code)
-        sweep = np.concatenate([np.linspace(-12, 12, 1201), np.geomspace(1e-3, 90, 150), -np.geomspace(1e-3, 90, 150)])
+        ends = np.geomspace(1e-3, 90, 150)
+        sweep = np.concatenate([np.linspace(-12, 12, 1201), np.linspace(-1, 1, 16001), ends, -ends])
         yield b.case(name, sweep[:, None])
 
 
