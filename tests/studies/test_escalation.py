@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -43,13 +44,21 @@ def test_escalation_resolves_as_many_as_the_constant_for_less(tmp_path):
     assert any(note.startswith("the verifier accepts") for note in result.notes)
 
 
-def test_prices_are_the_users_and_only_of_agents_that_are_there(tmp_path):
-    _, runs = escalation.read(write(tmp_path / "runs.csv", 30))
-    assert escalation.priced(runs, {"dear": 7.5}).cost[:, 1].tolist() == [7.5] * 30
+def test_prices_are_the_users_and_only_of_agents_that_are_there(tmp_path, capsys):
+    _, runs = escalation.read(write(tmp_path / "runs.csv", 30), {"dear": 7.5})
+    assert runs.cost[:, 1].tolist() == [7.5] * 30
     with pytest.raises(InputError, match=r"--prices: there are no runs of 'nobody': there are cheap, dear"):
-        escalation.priced(runs, {"nobody": 1.0})
+        escalation.read(tmp_path / "runs.csv", {"nobody": 1.0})
     with pytest.raises(InputError, match="fewer than two agents have a price"):
-        escalation.read(write(tmp_path / "unpriced.csv", 30, priced=False))
+        escalation.read(write(tmp_path / "unpriced.csv", 30, priced=False), {})
+    words = ["benchmark", "--model", "coordination-v3", "--test-scenarios", str(tmp_path / "unpriced.csv"), "--quick"]
+    assert main(["neural", *words, "--prices", '{"cheap": 0.1, "dear": 2}', "--format", "json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["evaluations"]
+    assert found["protocol"] == "escalation"
+    assert main(["neural", "benchmark", "--model", "coordination-v3", "--prices", '{"dear": 2}']) == 2
+    assert "--prices is for runs of agents as CSV" in capsys.readouterr().err
+    assert main(["neural", *words, "--prices", '{"dear": -2}']) == 2
+    assert "--prices.dear" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

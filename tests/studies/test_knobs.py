@@ -115,6 +115,23 @@ def test_what_is_written_is_read(knobs, throughput, metrics):
     assert (found.knobs, found.throughput, found.metrics) == (knobs, throughput, tuple(metrics))
 
 
+def test_workloads_may_be_csv_with_metrics_or_without(tmp_path):
+    rows = "\n".join(f"{i},{i % 9},{'ON' if i % 2 else 'OFF'},{50 + i}" for i in range(60))
+    for name in ("fast", "slow"):
+        (tmp_path / f"{name}.csv").write_text(f",threads,log,tps\n{rows}\n61,x\n62,1e999,ON,3\n")
+        if name == "fast":
+            assert not protocol.detect(tmp_path)  # leaving one workload out takes two
+    assert protocol.detect(tmp_path)
+    workloads, notes = protocol.read(tmp_path)
+    assert [(w.name, w.knobs[1], w.metrics.shape) for w in workloads] == [
+        (name, {"threads": 1.0, "log": "ON"}, (60, 0)) for name in ("fast", "slow")
+    ]
+    assert "4 lines left out, the first:" in notes[-1]
+    (tmp_path / "slow.csv").write_text("threads,metric:reads,TPS\n1,5,20\n")
+    (row,) = configurations.read(tmp_path, Log())["slow"]
+    assert (row.knobs, row.throughput, row.metrics) == ({"threads": 1.0}, 20.0, (5.0,))
+
+
 def test_only_a_folder_of_such_files_is_recognised(folder, tmp_path_factory):
     other = tmp_path_factory.mktemp("other")
     assert protocol.detect(folder)

@@ -44,6 +44,11 @@ claude-flow neural benchmark \\
 @options.metrics(without="all of the network's")
 @click.option("--seeds", type=click.IntRange(1, 100), default=3, show_default=True, help="Of what has a random part.")
 @params.switch("--quick", help="A smaller suite and a shorter protocol, to see that it runs.")
+@click.option(
+    "--prices",
+    type=params.Json(dict),
+    help='US dollars per run by agent, such as {"opus": 0.7}, in place of the data\'s: of runs of agents as CSV.',
+)
 @options.html()
 @click.pass_obj
 def benchmark(
@@ -54,6 +59,7 @@ def benchmark(
     metrics: list[str] | None,
     seeds: int,
     quick: bool,
+    prices: dict[str, Any] | None,
     html: Path | None,
 ) -> None:
     """Benchmark a model against baselines.
@@ -67,9 +73,12 @@ def benchmark(
     with output.share(f"benchmark {model}") as shown:
         from claude_flow.studies import judging
 
-        summaries = judging.benchmark(
-            path, scenarios, baselines=baselines, measures=metrics, seeds=seeds, quick=quick, progress=shown
-        )
+        if prices is None:
+            summaries = judging.benchmark(
+                path, scenarios, baselines=baselines, measures=metrics, seeds=seeds, quick=quick, progress=shown
+            )
+        else:
+            summaries = judging.policies(Path(scenarios), prices, quick=quick, progress=shown)
     show(output, f"Benchmark of {model}", summaries, html)
 
 

@@ -9,6 +9,7 @@ import click
 from claude_flow.cli import params
 from claude_flow.cli.command import Command
 from claude_flow.cli.output import Output
+from claude_flow.errors import InputError
 
 __all__ = ["record_outcome"]
 
@@ -23,11 +24,15 @@ claude-flow neural record-outcome \\
   --agent coder-1 --agent-type coder \\
   --task t-17 --task-type bug-fix --description "login fails after a redirect" \\
   --success false --duration 12m --tokens 48210""",
+        "claude-flow neural record-outcome --agent coder-1 --task t-17 --verify 'make test'",
     ],
 )
 @click.option("--agent", required=True, help="Who did it.")
 @click.option("--task", required=True, help="The task's id or name.")
-@click.option("--success", type=params.BOOLEAN, required=True, help="Whether the result was good.")
+@click.option("--success", type=params.BOOLEAN, show_default="what --verify says", help="Whether the result was good.")
+@click.option(
+    "--verify", metavar="COMMAND", help="Run this check of yours in the shell: the result is good if it ends with 0."
+)
 @click.option("--agent-type", help="The agent's kind, such as coder.")
 @click.option("--task-type", help="The task's kind, such as bug-fix.")
 @click.option("--description", help="The task in words.")
@@ -44,6 +49,13 @@ def record_outcome(output: Output, /, **told: Any) -> None:
     """
     from claude_flow.run import outcomes
 
+    command = told.pop("verify")
+    if (command is None) == (told["success"] is None):
+        raise InputError("say --success, or give a check to --verify: the one or the other")
+    if command is not None:
+        told["success"] = outcomes.verified(command)
+        output.note(f"{command}: {'it holds' if told['success'] else 'it does not hold'}")
     result = outcomes.record({name: value for name, value in told.items() if value is not None}, by="cli")
-    rows = [["run", result["run_id"]], ["recorded in", result["recorded_in"]]]
+    result["success"] = told["success"]
+    rows = [["run", result["run_id"]], ["good", told["success"]], ["recorded in", result["recorded_in"]]]
     output.result(result, [("Outcome", ["", ""], rows)])

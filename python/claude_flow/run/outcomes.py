@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,10 +12,10 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from claude_flow import registry, schema
-from claude_flow.errors import ClaudeFlowError
+from claude_flow.errors import ClaudeFlowError, InputError
 from claude_flow.files import locked
 
-__all__ = ["FIELDS", "RECORD", "Field", "record"]
+__all__ = ["FIELDS", "RECORD", "Field", "record", "verified"]
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,18 @@ def record(told: Mapping[str, Any], by: str = "mcp") -> dict[str, Any]:
     except OSError as error:
         raise ClaudeFlowError(f"{path}: {error.strerror or error}: the outcome is not recorded") from None
     return {"run_id": event["run_id"], "recorded_in": str(path)}
+
+
+def verified(command: str) -> bool:
+    """Whether the user's own check holds: its shell command ends with 0. What it prints goes to standard error.
+
+    Raises:
+        InputError: the shell does not find it, which says nothing of the work.
+    """
+    code = subprocess.run(command, shell=True, stdout=sys.stderr, check=False).returncode
+    if code in (126, 127):
+        raise InputError(f"--verify: {command}: the shell cannot run it, so nothing is recorded")
+    return code == 0
 
 
 def _iso(moment: datetime) -> str:

@@ -23,7 +23,7 @@ from claude_flow.evaluate.escalate import Attempts, Verifier
 from claude_flow.evaluate.result import OURS, Result, Score
 from claude_flow.report.progress import Progress
 
-__all__ = ["DATA", "detect", "priced", "read", "run"]
+__all__ = ["DATA", "detect", "read", "run"]
 
 DATA = "runs of agents as CSV: task, repository, agent, resolved, api_calls, cost_usd"
 RATE, COST = "resolve rate", "cost"
@@ -40,8 +40,10 @@ def detect(path: Path) -> bool:
     return bool(lines) and set(_COLUMNS) <= set(lines[0].strip().split(","))
 
 
-def read(path: Path) -> tuple[tuple[str, ...], Attempts]:
-    """The tasks that every agent tried, and the runs.
+def read(path: Path, prices: Mapping[str, float]) -> tuple[tuple[str, ...], Attempts]:
+    """The tasks that every agent tried, and the runs, at the data's prices or the user's per run.
+
+    An agent of no known price is left out.
 
     :raises InputError: a value is no number, or fewer than two agents share twenty tasks.
     """
@@ -61,6 +63,10 @@ def read(path: Path) -> tuple[tuple[str, ...], Attempts]:
     found = np.array([[cells[task, agent] for agent in agents] for task in tasks])
     known = sorted(set(places.values()))
     place = np.array([known.index(places[task]) for task in tasks])
+    for agent, price in prices.items():
+        if agent not in agents:
+            raise InputError(f"--prices: there are no runs of {agent!r}: there are {', '.join(agents)}")
+        found[:, agents.index(agent), 1] = price
     unpriced = [agent for agent, cost in zip(agents, found[:, :, 1].T, strict=True) if np.isnan(cost).all()]
     kept = [i for i, agent in enumerate(agents) if agent not in unpriced]
     if len(kept) < 2:
@@ -70,26 +76,21 @@ def read(path: Path) -> tuple[tuple[str, ...], Attempts]:
     return tasks, Attempts(tuple(agents[i] for i in kept), place, runs[:, :, 0], cost, runs[:, :, 2])
 
 
-def priced(runs: Attempts, prices: Mapping[str, float]) -> Attempts:
-    """The runs at the user's prices per run; an agent without one keeps what the data says.
+def run(
+    path: Path,
+    *,
+    seeds: Sequence[int],
+    quick: bool,
+    progress: Progress,
+    prices: Mapping[str, float] | None = None,
+) -> Result:
+    """Score the policies on tasks that nothing was chosen on; ``quick`` takes two folds. ``prices``: USD
+    per run by agent, in place of the data's.
 
-    :raises InputError: an agent of the table is not in the data.
-    """
-    cost = runs.cost.copy()
-    for agent, price in prices.items():
-        if agent not in runs.agents:
-            raise InputError(f"--prices: there are no runs of {agent!r}: there are {', '.join(runs.agents)}")
-        cost[:, runs.agents.index(agent)] = price
-    return Attempts(runs.agents, runs.place, runs.resolved, cost, runs.effort)
-
-
-def run(path: Path, *, seeds: Sequence[int], quick: bool, progress: Progress) -> Result:
-    """Score the policies on tasks that nothing was chosen on; ``quick`` takes two folds.
-
-    :raises InputError: there are too few tasks or agents.
+    :raises InputError: there are too few tasks or agents, or a price is of nobody.
     """
     progress(0.0, f"read {path.name}")
-    tasks, runs = read(path)
+    tasks, runs = read(path, prices or {})
     fold = np.array([zlib.crc32(task.encode()) % _FOLDS for task in tasks])
     result = Result("escalation", path.name, [], {"tasks": len(tasks), "agents": len(runs.agents)}, frozenset({RATE}))
     estimated, seen, escalated = [], [], 0

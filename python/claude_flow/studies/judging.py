@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from claude_flow import registry
+from claude_flow import registry, schema
 from claude_flow.data import views
 from claude_flow.errors import InputError
 from claude_flow.evaluate import benchmark as evaluation
@@ -15,10 +15,10 @@ from claude_flow.evaluate.result import within
 from claude_flow.files import temporary_folder
 from claude_flow.model import load
 from claude_flow.report.progress import Progress, nothing
-from claude_flow.studies import protocols, suite
+from claude_flow.studies import escalation, protocols, suite
 from claude_flow.values import did_you_mean
 
-__all__ = ["benchmark", "cross_fold"]
+__all__ = ["benchmark", "cross_fold", "policies"]
 
 _QUICK = 0.15  # of the suite
 
@@ -65,6 +65,22 @@ def benchmark(
             model, data, baselines=baselines, measures=measures, seeds=range(seeds), label=label, progress=progress
         )
     return [report.summarize(result, reference=registry.model_name(model))]
+
+
+_PRICES = schema.Table(schema.Number(0, 1e9))
+
+
+def policies(
+    path: Path, prices: dict[str, Any], *, quick: bool = False, progress: Progress = nothing
+) -> list[dict[str, Any]]:
+    """The summary of escalation at the user's ``prices``; see :mod:`claude_flow.studies.escalation`.
+
+    :raises InputError: ``path`` holds no runs of agents, or a price is none or of nobody.
+    """
+    checked = schema.check(prices, _PRICES, "--prices")
+    if not escalation.detect(path):
+        raise InputError(f"{path}: --prices is for runs of agents as CSV: {escalation.DATA}")
+    return [report.summarize(escalation.run(path, seeds=[0], quick=quick, progress=progress, prices=checked))]
 
 
 def cross_fold(

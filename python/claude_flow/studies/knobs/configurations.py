@@ -1,16 +1,21 @@
-"""Measured configurations of a database: a folder with one ``*.res`` file (plain or .gz) per workload.
+"""Measured configurations of a database: a folder with one ``*.res`` or ``*.csv`` file (plain or .gz) per workload.
 
 A line is ``{knobs}|tps_1234.5|lat_…|…|[65 internal metrics]|65d``, as the tuning benchmark of Zhang et al. writes it
 ("Facilitating Database Tuning with Hyper-Parameter Optimization", VLDB 2022). The knobs are a Python dictionary of
 numbers and words.
+
+A CSV file has a header: ``tps`` or ``throughput``, internal metrics as ``metric:NAME`` if there are any, and every
+other column is a knob; a column without a name is a row number.
 """
 
 from __future__ import annotations
 
 import ast
+import csv
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from claude_flow.data.lines import Log, head
@@ -22,6 +27,8 @@ __all__ = ["Configuration", "Knobs", "files", "parse", "read"]
 Knobs = dict[str, int | float | str]
 
 _LEAST_THROUGHPUT = 1.0  # transactions per second; a configuration at or below it did not work
+_RATES = ("tps", "throughput")
+_METRIC = "metric:"
 _LARGEST = 1e30  # beyond it a setting or metric is a mistake, and its square is no longer a float32
 
 
@@ -32,19 +39,23 @@ class Configuration:
     knobs: Knobs
     throughput: float
     metrics: tuple[float, ...]
+    has_metrics: bool = field(default=True, repr=False)  # whether its format tells any
 
     @property
     def valid(self) -> bool:
-        """Whether the database ran under it: throughput above 1 and metrics recorded."""
-        return self.throughput > _LEAST_THROUGHPUT and bool(self.metrics)
+        """Whether the database ran under it: throughput above 1, and metrics recorded where they would be."""
+        return self.throughput > _LEAST_THROUGHPUT and (bool(self.metrics) or not self.has_metrics)
 
 
 def files(path: Path) -> list[Path]:
     """The workloads of a folder, by name; [] when it is not this format."""
     if not path.is_dir():
         return []
-    found = sorted(entry for entry in path.iterdir() if entry.is_file() and _plain_name(entry).endswith(".res"))
-    return found if found and all(_looks_right(file) for file in found) else []
+    names = (".res", ".csv")
+    found = sorted(entry for entry in path.iterdir() if entry.is_file() and _plain_name(entry).endswith(names))
+    # One table alone is no folder of workloads: what lies beside it may be.
+    alone = len(found) == 1 and _plain_name(found[0]).endswith(".csv")
+    return found if found and not alone and all(_looks_right(file) for file in found) else []
 
 
 def read(path: Path, log: Log) -> dict[str, list[Configuration]]:
@@ -54,21 +65,58 @@ def read(path: Path, log: Log) -> dict[str, list[Configuration]]:
     """
     found = {}
     for file in files(path):
-        rows = []
-        for number, line in log.lines(file):
-            try:
-                rows.append(parse(line))
-            except InputError as error:
-                log.reject(file, number, str(error))
+        rows = list(_table(file, log) if _plain_name(file).endswith(".csv") else _lines(file, log))
         if not rows:
             raise InputError(f"{file}: no line holds a configuration; a line is {{knobs}}|tps_NUMBER|…|[metrics]|65d")
-        name = _plain_name(file).removesuffix(".res").removesuffix("_lhs")
+        name = _plain_name(file).removesuffix(".res").removesuffix(".csv").removesuffix("_lhs")
         if name in found:
             raise InputError(f"{file}: a second file of the workload {name!r}; keep one of them")
         found[name] = rows
     if not found:
-        raise InputError(f"{path}: no folder of *.res files, one per workload, with lines {{knobs}}|tps_NUMBER|…")
+        raise InputError(
+            f"{path}: no folder of *.res files, one per workload, with lines {{knobs}}|tps_NUMBER|…, and none of *.csv "
+            "files with a column tps"
+        )
     return found
+
+
+def _lines(file: Path, log: Log) -> Iterator[Configuration]:
+    for number, line in log.lines(file):
+        try:
+            yield parse(line)
+        except InputError as error:
+            log.reject(file, number, str(error))
+
+
+def _table(file: Path, log: Log) -> Iterator[Configuration]:
+    """The rows of a CSV file."""
+    rows = csv.reader(line for _, line in log.lines(file))
+    header = [name.strip() for name in next(rows, [])]
+    rate = next((i for i, name in enumerate(header) if name.lower() in _RATES), -1)
+    known = [name for name in header if name]
+    if rate < 0 or len(set(known)) != len(known):
+        raise InputError(f"{file}: its first line must name every column once, one of them {' or '.join(_RATES)}")
+    metrics = [i for i, name in enumerate(header) if name.startswith(_METRIC)]
+    knobs = [i for i, name in enumerate(header) if name and i != rate and i not in metrics]
+    for number, row in enumerate(rows, 2):
+        try:
+            if len(row) != len(header):
+                raise InputError(f"{len(row)} values where the first line names {len(header)}")
+            settings: Knobs = {header[i]: _setting(row[i]) for i in knobs}
+            found = tuple(_number(row[i], header[i]) for i in metrics)
+            yield Configuration(settings, _number(row[rate], header[rate]), found, bool(metrics))
+        except InputError as error:
+            log.reject(file, number, str(error))
+
+
+def _setting(text: str) -> int | float | str:
+    try:
+        value = float(text)
+    except ValueError:
+        return text.strip()
+    if not abs(value) < _LARGEST:
+        raise InputError(f"a knob is not a finite number: {text.strip()[:20]!r}")
+    return value
 
 
 def parse(line: str) -> Configuration:
@@ -125,4 +173,7 @@ def _plain_name(path: Path) -> str:
 
 
 def _looks_right(file: Path) -> bool:
-    return any(line.startswith("{") and "|tps_" in line for line in head(file, lines=5).lines)
+    lines = head(file, lines=5).lines
+    if _plain_name(file).endswith(".csv"):
+        return bool(lines) and any(name.strip().lower() in _RATES for name in lines[0].split(","))
+    return any(line.startswith("{") and "|tps_" in line for line in lines)

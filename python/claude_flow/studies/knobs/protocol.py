@@ -31,7 +31,7 @@ from claude_flow.studies.knobs.encoder import KnobEncoder
 
 __all__ = ["DATA", "Workload", "detect", "judge", "read", "run"]
 
-DATA = "measured database configurations: a folder of WORKLOAD.res files, plain or .gz"
+DATA = "measured database configurations: a folder of WORKLOAD.res or WORKLOAD.csv files, plain or .gz"
 
 _DEPTHS = (1, 5, 10)
 _DROPPED_KNOB = "lower_case_table_names"
