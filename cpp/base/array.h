@@ -8,8 +8,10 @@
 #include <type_traits>
 #include <utility>
 
-#ifdef __linux__
+#if defined(__linux__)
 #include <sys/mman.h>
+#elif defined(_WIN32)
+#include <malloc.h>
 #endif
 
 namespace claude_flow {
@@ -46,7 +48,11 @@ inline void* take_memory(size_t bytes) {
     return begin + before;
   }
 #endif
+#ifdef _WIN32  // which has its own two functions in place of aligned_alloc and free
+  void* data = _aligned_malloc(bytes, kCacheLine);
+#else
   void* data = std::aligned_alloc(kCacheLine, bytes);
+#endif
   if (data != nullptr) std::memset(data, 0, bytes);
   return data;
 }
@@ -59,7 +65,11 @@ inline void give_memory(void* data, size_t bytes) {
   }
 #endif
   static_cast<void>(bytes);
+#ifdef _WIN32
+  _aligned_free(data);
+#else
   std::free(data);
+#endif
 }
 
 template <class T>

@@ -4,6 +4,12 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#elif defined(__aarch64__) && defined(__APPLE__)
+#include <sys/sysctl.h>
+#elif defined(__aarch64__) && defined(_WIN32)
+#include <windows.h>
 #endif
 
 namespace claude_flow {
@@ -54,6 +60,42 @@ bool cpu_has(const char* word, const CpuidAnswers& cpu) {
 bool cpu_has(const char* word) {
   static const CpuidAnswers cpu = ask();
   return cpu_has(word, cpu);
+}
+
+#elif defined(__aarch64__)
+namespace {
+
+constexpr uint64_t kAdvancedSimd = 1u << 1, kDotProduct = 1u << 20;  // HWCAP_ASIMD, HWCAP_ASIMDDP
+
+uint64_t ask() {
+#if defined(__linux__)
+  return getauxval(AT_HWCAP);
+#elif defined(__APPLE__)
+  int has = 0;
+  size_t size = sizeof has;
+  const bool answered = sysctlbyname("hw.optional.arm.FEAT_DotProd", &has, &size, nullptr, 0) == 0;
+  return kAdvancedSimd | (answered && has != 0 ? kDotProduct : 0);
+#elif defined(_WIN32)
+  constexpr DWORD kDotProductAvailable =
+      43;  // PF_ARM_V82_DP_INSTRUCTIONS_AVAILABLE, which older headers lack
+  return kAdvancedSimd | (IsProcessorFeaturePresent(kDotProductAvailable) ? kDotProduct : 0);
+#else
+  return kAdvancedSimd;
+#endif
+}
+
+}  // namespace
+
+bool cpu_has(const char* word, uint64_t hwcap) {
+  const bool neon = (hwcap & kAdvancedSimd) != 0;
+  if (std::strcmp(word, "neon") == 0) return neon;
+  if (std::strcmp(word, "neondot") == 0) return neon && (hwcap & kDotProduct) != 0;
+  return std::strcmp(word, "scalar") == 0;
+}
+
+bool cpu_has(const char* word) {
+  static const uint64_t hwcap = ask();
+  return cpu_has(word, hwcap);
 }
 
 #else

@@ -71,6 +71,8 @@ class Gate {
 void pause_cpu() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("isb");  // some tens of cycles, where `yield` takes none
 #endif
 }
 
@@ -102,9 +104,11 @@ class Gate {
 
 std::atomic<uint32_t> generation{0};
 
+#ifndef _WIN32  // which has no forks
 // As the library is loaded: a fork may come at any time after that.
 [[maybe_unused]] const int registered =
     pthread_atfork(nullptr, nullptr, [] { generation.fetch_add(1, std::memory_order_relaxed); });
+#endif
 
 #endif
 

@@ -62,7 +62,7 @@ struct TileF32 {
         F weights[kTileVectors];
         CF_UNROLL for (int v = 0; v < kTileVectors; ++v) weights[v] = load(b + p * t.panel + v * kLanes);
         CF_UNROLL for (int r = 0; r < R; ++r) {
-          const F x = splat(a[r * kPitch]);
+          const auto x = factor(a + r * kPitch);
           CF_UNROLL for (int v = 0; v < kTileVectors; ++v) {
             F& s = sum[r][p * kTileVectors + v];
             s = Arithmetic::multiply_add(x, weights[v], s);

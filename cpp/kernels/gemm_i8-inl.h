@@ -24,7 +24,7 @@ CF_INLINE void multiply_bytes(const QuantizedRows& rows, const int8_t* b, ptrdif
         I weights[V];
         CF_UNROLL for (int v = 0; v < V; ++v) weights[v] = load_bytes(w + p * panel + v * kLanes * 4);
         CF_UNROLL for (int r = 0; r < R; ++r) {
-          const I x = splat_bytes(a + r * kQuantPitch);
+          const auto x = factor_bytes(a + r * kQuantPitch);
           CF_UNROLL for (int v = 0; v < V; ++v) {
             I& s = sum[r][p * V + v];
             s = product(s, x, weights[v]);

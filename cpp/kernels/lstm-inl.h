@@ -151,7 +151,7 @@ void lstm_tile(const LstmStepF32& a, int item, int block, Waiting<F>& waiting) {
       F w[4];
       CF_UNROLL for (int g = 0; g < 4; ++g) w[g] = load(weights + p * panel + g * kLanes);
       CF_UNROLL for (int r = 0; r < R; ++r) {
-        const F x = splat(h[r][k]);
+        const auto x = factor(h[r] + k);
         CF_UNROLL for (int g = 0; g < 4; ++g) {
           gate[r][p * 4 + g] = Arithmetic::multiply_add(x, w[g], gate[r][p * 4 + g]);
         }

@@ -1,4 +1,4 @@
-// The vector contract. One of vec_{scalar,sse41,avx2,avx512,simd128}.h comes first and defines, in an
+// The vector contract. One of vec_{scalar,sse41,avx2,avx512,neon,simd128}.h comes first and defines, in an
 // anonymous namespace, what every algorithm is written over:
 //
 //   kLanes, kHasFma                floats in a native vector, a power of two <= 16; whether `fused` rounds once
@@ -27,6 +27,12 @@
 //   store_groups(int8_t* p, I, I, I, I)  per lane the low bytes of the four side by side
 //   float reduce_add(F)            tree: lanes i and i + kLanes/2 first, then quarters, ...
 //   float reduce_max(F)
+//
+// Those whose products take a factor from one lane of a register define CLAUDE_FLOW_FACTOR, types of their own for it with
+// `*`, `fused` and `dot`, and
+//
+//   factor(const float* p), factor_bytes(const uint8_t* p)   for splat(*p) and splat_bytes(p), where nothing else is done
+//                                                            with them
 //
 // Those that find 32 floats by index within registers have kHasLookup and
 //
@@ -151,11 +157,16 @@ CF_INLINE void store_bytes(uint8_t* p, I x, Some lanes) { store_bytes(p, x, lane
 constexpr float kMagic = 12582912.0f;
 constexpr float kExponentMagic = kMagic + 127.0f;
 
+#if !defined(CLAUDE_FLOW_FACTOR)
+CF_INLINE F factor(const float* p) { return splat(*p); }
+CF_INLINE I factor_bytes(const uint8_t* p) { return splat_bytes(p); }
+#endif
+
 #if !defined(CLAUDE_FLOW_WITH_DOT)
 // body(product), where product(sum, u, s) is `dot` in the form that suits a loop on this host.
 template <class Body>
 CF_INLINE void with_dot(Body body) {
-  body([](I sum, I u, I s) CF_LAMBDA { return dot(sum, u, s); });
+  body([](I sum, auto u, I s) CF_LAMBDA { return dot(sum, u, s); });
 }
 #endif
 
@@ -166,6 +177,12 @@ CF_INLINE F ldexp(F x, F n) {
   const F rest = n - (half - splat(kExponentMagic)) + splat(kExponentMagic);
   return x * power_of_two(half) * power_of_two(rest);
 }
+#endif
+
+#if defined(__wasm__)
+constexpr bool kFusedFunctions = false;  // one copy of the functions, which are a third of a module
+#else
+constexpr bool kFusedFunctions = true;
 #endif
 
 // How a kernel multiplies and adds: Fused is the fastest, Consistent the same on every instruction set.
@@ -180,8 +197,7 @@ struct Products {
       return a * b + c;
     }
   }
-  // What elementwise functions use. WebAssembly has one copy of them, which are a third of a module.
-  using Functions = Products<kFused && (kLanes > 4)>;
+  using Functions = Products<kFused && kFusedFunctions>;  // what elementwise functions use
 };
 using Fused = Products<kHasFma>;
 using Consistent = Products<false>;

@@ -1,14 +1,14 @@
 """Each isa_<word> object holds instructions that its CPUs have, and those that it exists for.
 
-Read from the disassembly: an instruction that begins with 62 is EVEX (AVX-512), with c4 or c5 VEX (AVX), and in 64-bit
-mode nothing else begins so.
+Read from the disassembly. On x86 an instruction that begins with 62 is EVEX (AVX-512), with c4 or c5 VEX (AVX), and in
+64-bit mode nothing else begins so. On ARM what came after ARMv8.0 is known by its name.
 """
 
 import re
 import subprocess
 import sys
 
-LEGACY, VEX, EVEX = "legacy", "VEX", "EVEX"
+LEGACY, VEX, EVEX, DOT, LATER = "legacy", "VEX", "EVEX", "dot product", "later ARM"
 # word: encodings that it may use, (mnemonic, encoding) that it must use
 RULES: dict[str, tuple[set[str], list[tuple[str, str]]]] = {
     "scalar": ({LEGACY}, []),
@@ -17,8 +17,23 @@ RULES: dict[str, tuple[set[str], list[tuple[str, str]]]] = {
     "avxvnni": ({LEGACY, VEX}, [("vpdpbusd", VEX), ("vfmadd", VEX)]),
     "avx512": ({LEGACY, VEX, EVEX}, [("vpmaddubsw", EVEX), ("vfmadd", EVEX)]),
     "avx512vnni": ({LEGACY, VEX, EVEX}, [("vpdpbusd", EVEX), ("vfmadd", EVEX)]),
+    "neon": ({LEGACY}, [("fmla", LEGACY), ("smull", LEGACY), ("sadalp", LEGACY)]),
+    "neondot": ({LEGACY, DOT}, [("fmla", LEGACY), ("sdot", DOT)]),
 }
-LINE = re.compile(r"^ *[0-9a-f]+:\t((?:[0-9a-f]{2} )+) *\t(?:\{vex\} +)?(\S+)")
+LINE = re.compile(r"^ *[0-9a-f]+:\t((?:[0-9a-f]{2} )+|[0-9a-f]{8} ) *\t(?:\{vex\} +)?(\S+)")
+ON_ARM = {
+    DOT: re.compile(r"[su]dot"),
+    LATER: re.compile(
+        r"sqrdml[as]h|fml[as]l2?|fcmla|fcadd|bf|us?mm?la|usdot|sudot|smmla|cas|swp|ld(add|clr|set|eor)|pac|aut"
+    ),
+}
+
+
+def encoding(code: str, name: str) -> str:
+    """Which of the above an instruction is."""
+    if len(code.strip()) == 8:
+        return next((kind for kind, names in ON_ARM.items() if names.match(name)), LEGACY)
+    return EVEX if code[:2] == "62" else VEX if code[:2] in ("c4", "c5") else LEGACY
 
 
 def instructions(objdump: str, path: str) -> set[tuple[str, str]]:
@@ -27,8 +42,7 @@ def instructions(objdump: str, path: str) -> set[tuple[str, str]]:
     found = set()
     for line in lines:
         if match := LINE.match(line):
-            first = match[1][:2]
-            found.add((match[2], EVEX if first == "62" else VEX if first in ("c4", "c5") else LEGACY))
+            found.add((match[2], encoding(match[1], match[2])))
     return found
 
 

@@ -46,5 +46,19 @@ int main(void) {
   expect(model == NULL && error.text[0] != '\0', "an error says why");
   expect(cf_model_create(program, words, &tensor, 1, "avx9000", 1, &model, &error) == CF_UNSUPPORTED,
          "an unknown instruction set");
+  expect(strcmp(error.text + strlen(error.text) - strlen(cf_available()), cf_available()) == 0, "it says which there are");
+  {
+    /* Those of other CPUs, and of better ones of this kind, are refused by a line and never run. */
+    const char *words_of_all[] = {"sse41", "avx2", "avxvnni", "avx512", "avx512vnni", "neon", "neondot", "relaxed"};
+    for (size_t i = 0; i < sizeof words_of_all / sizeof *words_of_all; i++) {
+      char list[200], word[20];
+      snprintf(list, sizeof list, " %s ", cf_available());
+      snprintf(word, sizeof word, " %s ", words_of_all[i]);
+      if (strstr(list, word) != NULL) continue;
+      expect(cf_model_create(program, words, &tensor, 1, words_of_all[i], 1, &model, &error) == CF_UNSUPPORTED &&
+                 strstr(error.text, words_of_all[i]) != NULL && strchr(error.text, '\n') == NULL,
+             words_of_all[i]);
+    }
+  }
   return failures == 0 ? 0 : 1;
 }

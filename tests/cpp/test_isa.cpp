@@ -43,6 +43,18 @@ void check_known_cpus() {
     check("AVX-512 in part", {kHaswell, kSkylakeX & ~(1u << bit), kAvx512Vnni, 0, kZmm}, "scalar sse41 avx2");
   }
 }
+#elif defined(__aarch64__)
+void check_known_cpus() {
+  constexpr uint64_t kFloat = 1u << 0, kSimd = 1u << 1, kAtomics = 1u << 8, kDot = 1u << 20;
+  const auto check = [](const char* what, uint64_t hwcap, bool neon, bool dot) {
+    expect(cpu_has("scalar", hwcap) && cpu_has("neon", hwcap) == neon && cpu_has("neondot", hwcap) == dot, what);
+    expect(!cpu_has("sse41", hwcap) && !cpu_has("neondo", hwcap), what);
+  };
+  check("Cortex-A53, Graviton", kFloat | kSimd, true, false);
+  check("ThunderX2", kFloat | kSimd | kAtomics, true, false);
+  check("Graviton2, M1", kFloat | kSimd | kAtomics | kDot, true, true);
+  check("without SIMD", kFloat, false, false);
+}
 #else
 void check_known_cpus() {}
 #endif

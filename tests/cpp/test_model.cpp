@@ -197,11 +197,37 @@ void several_inputs(const char* isa, int items, int tokens, int others) {
   cf_model_destroy(alone);
 }
 
+// A model with 8-bit weights computes the same bits on every instruction set, of x86, ARM and WebAssembly: the sums of its
+// results' bits, taken on x86.
+void golden(const char* isa) {
+  SampleProgram sample;
+  const int items = 7, tokens = 61;
+  std::vector<float> x;
+  for (int i = 0; i < items * tokens * SampleProgram::kWidth; ++i) {
+    x.push_back(static_cast<float>(i * 7919 % 1009 - 504) / 256.0f);
+  }
+  const int32_t lengths[items] = {61, 1, 17, 60, 33, 4, 52};
+  cf_model* model = load(sample, isa, 1);
+  uint64_t sum = 0;
+  for (const int32_t* given : {static_cast<const int32_t*>(nullptr), lengths}) {
+    for (const float y : run(model, x, items, tokens, given)) {
+      uint32_t bits;
+      std::memcpy(&bits, &y, sizeof bits);
+      sum = (sum ^ bits) * 0x100000001B3u;
+    }
+  }
+  cf_model_destroy(model);
+  char text[100];
+  std::snprintf(text, sizeof text, "%s: the bits of x86 (%016llx)", isa, static_cast<unsigned long long>(sum));
+  expect(sum == 0x2c39501be27ab70cu, text);
+}
+
 }  // namespace
 }  // namespace claude_flow::test
 
 int main() {
   using namespace claude_flow::test;
+  for (const claude_flow::Table* table : tables()) golden(table->isa);
   for (const claude_flow::Table* table : tables()) {
     many_callers(table->isa, 9, 70);
     many_callers(table->isa, 2, 70);   // few: the layers of the LSTM run at once
