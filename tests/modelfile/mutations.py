@@ -46,12 +46,12 @@ def container(header: bytes, body: bytes) -> bytes:
 
 
 def bases(folder: Path) -> dict[str, bytes]:
-    """Small good files: a coordination network, one of 8 bits, and one with prepacked weights."""
+    """Small good files: a coordination network, one of 8 bits, of 4 bits, and with prepacked weights."""
     import torch
 
     from claude_flow import export, modelfile, nets
     from claude_flow.modelfile import layout
-    from claude_flow.modelfile.quantize import quantize
+    from claude_flow.modelfile.quantize import products, quantize
 
     torch.manual_seed(0)
     sizes = {"width": 16, "heads": 2, "feed_forward": [16], "output_width": 16}
@@ -59,10 +59,12 @@ def bases(folder: Path) -> dict[str, bytes]:
     for network, config in tiny.items():
         export.save(nets.create(network, config).eval(), folder / network)
     modelfile.write(folder / "int8", quantize(modelfile.read(folder / "prediction")))
+    plain = modelfile.read(folder / "prediction")
+    modelfile.write(folder / "int4", quantize(plain, four=products(plain)))
     # In the order of WebAssembly's modules.
     order = layout.Layout("relaxed", 16, 4)
     modelfile.write(folder / "packed", layout.pack(modelfile.read(folder / "int8"), order))
-    return {name: (folder / name).read_bytes() for name in ("coordination", "optimization", "int8", "packed")}
+    return {name: (folder / name).read_bytes() for name in ("coordination", "optimization", "int8", "int4", "packed")}
 
 
 def corpus(files: dict[str, bytes]) -> Iterator[tuple[str, bytes]]:
