@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+from bench import arm
 
 import claude_flow
 
@@ -67,3 +71,18 @@ with out.guard():
     assert done.stdout.decode() == "Agents\nname\nZoë → 🚀\n"
     assert done.stderr.decode() == "Zoë →\n"
     assert run(code, PYTHONIOENCODING="cp1252").stderr == b"Zo\xeb \\u2192\n"
+
+
+def test_the_models_of_arm_reach_their_marks() -> None:
+    """Those recorded, of which the page tells, and those of the objects that `make arm` has left here."""
+    recorded = json.loads(arm.RECORD.read_text("utf-8"))
+    assert arm.PAGE.read_text("utf-8") == arm.page(recorded), "run  python -m bench.arm"
+    assert {(row["kernel"], row["cpu"]) for row in recorded["modelled"]} == {
+        (k, c) for k in arm.MARKS for c in arm.CPUS
+    }
+    tool = arm.mca()
+    here = arm.modelled(tool) if tool and arm.objects_are_there() else []
+    for row in [*recorded["modelled"], *here]:
+        assert row["share"] >= arm.MARKS[row["kernel"]], row
+    if not here:
+        pytest.skip("the records alone: no llvm-mca of LLVM 17 or later, or no objects of  make arm")
