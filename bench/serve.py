@@ -348,6 +348,14 @@ def page(
         + ", ".join(f"{name} {version}" for name, version in about["versions"].items() if version)
         + ".",
         "",
+        *(
+            [
+                "Other work kept the CPUs busy: what is compared was measured by turns, and all times are too long.",
+                "",
+            ]
+            if about["load"] > 2 * about["cpus"]
+            else []
+        ),
         "Closed loop: each client asks again when it is answered. Milliseconds; per second in the best round.",
         "",
         table(["clients", "server", "p50", "p99", "per second"], rows),
