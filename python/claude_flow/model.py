@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -67,8 +68,9 @@ class Model:
         self._runner = runner
         self._head = networks.get(file.network).head(path, file)
 
-    def run(self, x: Arrays, lengths: Lengths = None) -> NDArray[np.float32]:
-        """Run the network on a batch; one crossing into the engine, which releases the GIL.
+    def run(self, x: Arrays, lengths: Lengths = None, *, batch: int | None = None) -> NDArray[np.float32]:
+        """Run the network on a batch; one crossing into the engine, which releases the GIL, or one for every ``batch``
+        items: what a large batch works on outgrows the cache.
 
         ``x``: float32, C-contiguous: coordination ``[B, T, 512] -> [B, T, 256]``, optimization
         ``[B, 256] -> [B, 128]``, prediction ``[B, T, 128] -> [B, 64]`` (at the spec's sizes), ``1 <= T <= 128``.
@@ -76,8 +78,17 @@ class Model:
         A program of several inputs takes a list of such arrays, each with a T of its own, and of lengths or None.
         Raises ``ValueError`` for any other shape, type or length.
         """
-        y: NDArray[np.float32] = self._runner.run(x, lengths)
-        return y
+        several = isinstance(x, list | tuple)
+        size = len(x[0] if several else x)
+        if batch is None or size <= batch:
+            y: NDArray[np.float32] = self._runner.run(x, lengths)
+            return y
+
+        def part(value: Any, rows: slice) -> Any:
+            return None if value is None else [v if v is None else v[rows] for v in value] if several else value[rows]
+
+        rows = [slice(first, first + batch) for first in range(0, size, batch)]
+        return np.concatenate([self._runner.run(part(x, r), part(lengths, r)) for r in rows])
 
     def profile(self, x: Arrays, lengths: Lengths = None) -> list[tuple[int, int, float]]:
         """Run once with a clock around every op of the program: ``(op, opcode, seconds)`` in the program's order.
@@ -96,19 +107,21 @@ class Model:
             raise InputError(f"{self.path}: it has no calibration constant {name!r}: train the model again")
         return self.calibration[name]
 
-    def decide(self, x: NDArray[np.float32], agents: ArrayLike, tasks: ArrayLike) -> Decision:
+    def decide(
+        self, x: NDArray[np.float32], agents: ArrayLike, tasks: ArrayLike, *, batch: int | None = None
+    ) -> Decision:
         """Assign tasks: run a coordination network and apply its pointer head, masks and softmax.
 
         ``x``: float32 ``[B, T, 512]``, per item one state token, then the agents, then the tasks, then padding.
         ``agents``, ``tasks``: integers, one for all items or ``[B]``. The softmax runs over the item's agents and
         the commands, at the model's calibrated ``temperature``. Raises :class:`InputError` for another network or
-        counts that do not fit ``T``.
+        counts that do not fit ``T``. ``batch``: as for :meth:`run`.
         """
         if self._head is None:
             raise InputError(
                 f"{self.path}: decide() needs a model that chooses, such as coordination's; this is {self.network}"
             )
-        decision: Decision = self._head.decide(self.run, x, agents, tasks)
+        decision: Decision = self._head.decide(partial(self.run, batch=batch), x, agents, tasks)
         return decision
 
 

@@ -23,7 +23,7 @@ from typing import Any
 from claude_flow import networks, registry, schema
 from claude_flow.errors import InputError
 from claude_flow.files import decoded, locked, printable
-from claude_flow.values import parse_json, plain
+from claude_flow.values import parse_json, plain, quick_json
 
 __all__ = [
     "Request",
@@ -34,9 +34,11 @@ __all__ = [
     "is_kept",
     "keep",
     "keep_all",
+    "keywords",
     "log_files",
     "logged",
     "parse",
+    "parse_many",
     "read",
     "split",
 ]
@@ -79,7 +81,35 @@ def parse(line: str, number: int, where: str) -> Request:
     claude_flow.errors.InputError: asked.jsonl:3: network must be ... did you mean prediction?
     """
     place = f"{where}:{number}:"
-    record = schema.Record(
+    found = schema.check(parse_json(line, place[:-1]), _line(), place)
+    return Request(**{**found, "id": str(found.get("id", number))})
+
+
+def parse_many(lines: Sequence[tuple[int, str | InputError]], where: str) -> list[Request | InputError]:
+    """:func:`parse` of numbered lines, or the error that it raises; what is an error already stays."""
+    told: list[Any] = []
+    for _, line in lines:
+        try:
+            told.append(None if isinstance(line, InputError) else quick_json(line))
+        except ValueError:
+            told.append(None)
+    found: list[Request | InputError] = []
+    for (number, line), checked in zip(lines, schema.check_many(told, _line()), strict=True):
+        if isinstance(line, InputError):
+            found.append(line)
+        elif not isinstance(checked, InputError):
+            found.append(Request(**{**checked, "id": str(checked.get("id", number))}))
+        else:
+            try:
+                found.append(parse(line, number, where))
+            except InputError as error:  # which says the place
+                found.append(error)
+    return found
+
+
+def _line() -> schema.Record:
+    """What a line may say."""
+    return schema.Record(
         {
             "id": schema.Either(schema.Text(), schema.Whole()),
             "network": schema.Choice(*networks.NETWORKS),
@@ -91,8 +121,6 @@ def parse(line: str, number: int, where: str) -> Request:
         },
         required=("network", "input"),
     )
-    found = schema.check(parse_json(line, place[:-1]), record, place)
-    return Request(**{**found, "id": str(found.get("id", number))})
 
 
 def read(path: Path) -> Iterator[tuple[int, Request | InputError]]:
@@ -142,7 +170,29 @@ def _append(path: Path, requests: Sequence[Request]) -> None:
 
 # Requests as options by name ------------------------------------------------------------------------------
 
-_KEYWORDS: dict[str, schema.Kind] = {"share": schema.Number(0, 1), "count": schema.Whole(), "switch": schema.Flag()}
+_KEYWORDS: dict[str, schema.Kind] = {
+    "share": schema.Number(0, 1),
+    "count": schema.Whole(),
+    "switch": schema.Flag(),
+    "text": schema.Text(),
+}
+
+
+def keywords(row: networks.Network, arguments: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, Any]]:
+    """What of ``arguments`` is the request proper, and the keywords of the network's ``answer``.
+
+    Raises:
+        InputError: a keyword that cannot be.
+    """
+    known = {option.name: option for option in row.answer.OPTIONS if option.part == "keyword"}
+    if known.keys().isdisjoint(arguments):
+        return arguments, {}
+    found = {
+        option.key: schema.check(arguments[name], _KEYWORDS[option.kind], name)
+        for name, option in known.items()
+        if name in arguments
+    }
+    return {name: value for name, value in arguments.items() if name not in known}, found
 
 
 def split(
@@ -153,21 +203,17 @@ def split(
     Raises:
         InputError: an argument that cannot be, or that is not there; ``besides`` are others that the asker may give.
     """
-    known = {option.name: option for option in row.answer.OPTIONS}
-    rest = dict(arguments)
-    keywords = {
-        known[name].key: schema.check(rest.pop(name), _KEYWORDS[known[name].kind], name)
-        for name in arguments
-        if name in known and known[name].part == "keyword"
-    }
-    whole = next((option.name for option in known.values() if option.part == "request"), None)
+    proper, found = keywords(row, arguments)
+    rest = dict(proper)
+    whole = next((option.name for option in row.answer.OPTIONS if option.part == "request"), None)
     if whole is None:
-        return rest, keywords
+        return rest, found
     request = rest.pop(whole, None)
     if request is None or rest:
         wrong = next(iter(rest), whole)
-        raise InputError(f"{wrong}: the arguments are {', '.join([*known, *besides])}")
-    return request, keywords
+        names = [option.name for option in row.answer.OPTIONS]
+        raise InputError(f"{wrong}: the arguments are {', '.join([*names, *besides])}")
+    return request, found
 
 
 def example(row: networks.Network) -> dict[str, Any]:

@@ -13,9 +13,11 @@ claude_flow.errors.InputError: input.agents[0].laod: no such field: did you mean
 
 from __future__ import annotations
 
+import re
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import chain
 from typing import Any, Protocol
 
 from claude_flow import values
@@ -37,6 +39,7 @@ __all__ = [
     "Text",
     "Whole",
     "check",
+    "check_many",
     "record_of",
     "refused",
     "shown",
@@ -44,6 +47,7 @@ __all__ = [
 
 # Sums and squares of such numbers stay finite in double precision; an integer beyond it would not even convert.
 _LARGEST = 1e30
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Kind(Protocol):
@@ -60,6 +64,46 @@ class Kind(Protocol):
 def check(value: Any, kind: Kind, where: str = "") -> Any:
     """``value`` as ``kind`` says; ``where`` (an option, or a file with a colon) leads every message."""
     return kind.take(value, where)
+
+
+def check_many(values: Sequence[Any], kind: Kind, where: str = "") -> list[Any]:
+    """What :func:`check` makes of each of ``values``, or the :class:`InputError` that it raises.
+
+    Column by column over all of them at once, a tenth of the time; what is wrong is sought by halves. The values that
+    come back may be those that were given, so change neither.
+
+    >>> [str(found) for found in check_many([0.5, 2], Number(0, 1), "load")]
+    ['0.5', 'load must be a number from 0 to 1, not 2']
+    """
+    many = _many(kind, list(values))
+    if many is not None:
+        return many
+    if len(values) > 2:
+        half = len(values) // 2
+        return [*check_many(values[:half], kind, where), *check_many(values[half:], kind, where)]
+    found: list[Any] = []
+    for value in values:
+        try:
+            found.append(kind.take(value, where))
+        except InputError as error:
+            found.append(error)
+    return found
+
+
+def _many(kind: Kind, values: list[Any]) -> list[Any] | None:
+    """What ``kind`` makes of each value, the same list where that is what was given; None if it refuses any."""
+    many = getattr(kind, "many", None)
+    if many is not None:
+        result: list[Any] | None = many(values)
+        return result
+    try:
+        return [kind.take(value, "") for value in values]
+    except InputError:
+        return None
+
+
+def _types(values: list[Any]) -> set[type]:
+    return set(map(type, values))
 
 
 def refused(path: str, says: str, value: Any) -> InputError:
@@ -112,6 +156,18 @@ class Number:
             raise refused(path, self.says, value)
         return float(value)
 
+    def many(self, values: list[Any]) -> list[Any] | None:
+        """See :func:`_many`."""
+        types = _types(values)
+        if not types <= {float, int}:
+            return None
+        if values:
+            total, least = sum(values), min(values)
+            # A sum that is not itself holds a NaN.
+            if total != total or not self.low <= least or max(values) > self.high or (self.above and least == self.low):
+                return None
+        return list(map(float, values)) if int in types else values
+
 
 @dataclass(frozen=True)
 class Whole:
@@ -129,6 +185,11 @@ class Whole:
         if isinstance(value, bool) or not isinstance(value, int) or not self.low <= value <= self.high:
             raise refused(path, self.says, value)
         return value
+
+    def many(self, values: list[Any]) -> list[Any] | None:
+        """See :func:`_many`."""
+        fits = _types(values) <= {int} and (not values or (self.low <= min(values) and max(values) <= self.high))
+        return values if fits else None
 
 
 @dataclass(frozen=True)
@@ -148,6 +209,13 @@ class Text:
             raise InputError(f"{path} holds half of a UTF-16 pair, which is no text: {shown(value)}")
         return value
 
+    def many(self, values: list[Any]) -> list[Any] | None:
+        """See :func:`_many`."""
+        if not _types(values) <= {str} or not (self.blank or all(map(str.strip, values))):
+            return None
+        text = "".join(values)
+        return values if text.isascii() or not _SURROGATE.search(text) else None
+
 
 @dataclass(frozen=True)
 class Flag:
@@ -159,6 +227,10 @@ class Flag:
         if not isinstance(value, bool):
             raise refused(path, self.says, value)
         return value
+
+    def many(self, values: list[Any]) -> list[Any] | None:
+        """See :func:`_many`."""
+        return values if _types(values) <= {bool} else None
 
 
 @dataclass(frozen=True)
@@ -179,6 +251,10 @@ class Choice:
             near = values.did_you_mean(value, self.words) if isinstance(value, str) else ""
             raise InputError(f"{refused(path, self.says, value)}{near}")
         return value
+
+    def many(self, values: list[Any]) -> list[Any] | None:
+        """See :func:`_many`."""
+        return values if _types(values) <= {str} and set(values) <= {*self.words} else None
 
 
 @dataclass(frozen=True)
@@ -219,6 +295,15 @@ class Parsed:
         except (InputError, OverflowError) as error:
             raise InputError(f"{path}: {error}") from None
 
+    def many(self, values: list[Any]) -> list[Any] | None:
+        """See :func:`_many`."""
+        if self.number and _types(values) <= {float, int}:
+            return self.number.many(values)
+        try:
+            return [self.take(value, "") for value in values]
+        except InputError:
+            return None
+
 
 @dataclass(frozen=True)
 class Read:
@@ -241,6 +326,10 @@ class Anything:
 
     def take(self, value: Any, path: str) -> Any:
         return value
+
+    def many(self, values: list[Any]) -> list[Any] | None:
+        """See :func:`_many`."""
+        return values
 
 
 # Values made of others ----------------------------------------------------------------------------------
@@ -270,6 +359,23 @@ class Either:
                 if whole:  # what is wrong lies within
                     raise error from None
         raise refused(path, self.says, value)
+
+    def many(self, values: list[Any]) -> list[Any] | None:
+        """See :func:`_many`."""
+        result = list(values)
+        for kind in _types(values):
+            able = [k for k in self.kinds if kind in _TAKEN.get(type(k), (kind,))]
+            places = [i for i, value in enumerate(values) if type(value) is kind]
+            part = [values[i] for i in places]
+            found = _many(able[0], part) if len(able) == 1 else None
+            if found is None:
+                try:
+                    found = [self.take(value, "") for value in part]
+                except InputError:
+                    return None
+            for i, value in zip(places, found, strict=True):
+                result[i] = value
+        return result
 
 
 @dataclass(frozen=True)
@@ -305,6 +411,26 @@ class List:
                     place = f"{path}[{i}]" + (f".{self.unique}" if self.unique else "")
                     raise InputError(f"{place}: {key!r} is taken by {path.rpartition('.')[2]}[{seen[key]}]: none twice")
                 seen[key] = i
+        return result
+
+    def many(self, values: list[Any]) -> list[Any] | None:
+        """See :func:`_many`."""
+        if not _types(values) <= {list}:
+            return None
+        sizes = list(map(len, values))
+        if values and not (self.least <= min(sizes) and max(sizes) <= self.most):
+            return None
+        flat = list(chain.from_iterable(values))
+        inner = _many(self.of, flat)
+        if inner is None:
+            return None
+        rest = iter(inner)
+        result = values if inner is flat else [[next(rest) for _ in range(size)] for size in sizes]
+        if self.unique is not None:
+            keys = [item[self.unique] for item in inner] if self.unique else inner
+            each = iter(keys)
+            if any(len({next(each) for _ in range(size)}) != size for size in sizes):
+                return None
         return result
 
 
@@ -347,6 +473,32 @@ class Record:
                 raise InputError(f"{where}{name} is missing; it must be {self.fields[name].says}")
         return result
 
+    def many(self, values: list[Any]) -> list[Any] | None:
+        """See :func:`_many`."""
+        if self.free or not _types(values) <= {dict}:
+            return None
+        names: set[Any] = set().union(*values)
+        if not names <= self.fields.keys() or (values and not names.issuperset(self.required)):
+            return None
+        changed: list[tuple[str, Iterator[Any]]] = []
+        for name in names:
+            column = [value[name] for value in values if name in value]
+            if len(column) < len(values) and name in self.required:
+                return None
+            found = _many(self.fields[name], column)
+            if found is None:
+                return None
+            if found is not column:
+                changed.append((name, iter(found)))
+        if not changed:
+            return values
+        result = [dict(value) for value in values]
+        for name, new in changed:
+            for value in result:
+                if name in value:
+                    value[name] = next(new)
+        return result
+
 
 @dataclass(frozen=True)
 class Table:
@@ -359,6 +511,30 @@ class Table:
         if not isinstance(value, Mapping):
             raise refused(path, self.says, value)
         return {key: self.of.take(item, _inside(path, key)) for key, item in value.items()}
+
+    def many(self, values: list[Any]) -> list[Any] | None:
+        """See :func:`_many`."""
+        if not _types(values) <= {dict}:
+            return None
+        flat = list(chain.from_iterable(value.values() for value in values))
+        found = _many(self.of, flat)
+        if found is None or found is flat:
+            return None if found is None else values
+        rest = iter(found)
+        return [{key: next(rest) for key in value} for value in values]
+
+
+#: the types that a kind takes, and only those; another kind may take any
+_TAKEN: dict[type, tuple[type, ...]] = {
+    Number: (int, float),
+    Whole: (int,),
+    Text: (str,),
+    Flag: (bool,),
+    Choice: (str,),
+    List: (list, tuple),
+    Record: (dict,),
+    Table: (dict,),
+}
 
 
 def unknown(path: str, name: Any, known: typing.Iterable[str]) -> InputError:

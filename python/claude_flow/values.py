@@ -6,6 +6,7 @@ from outside and raises :class:`InputError` with a message of one line. Standard
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -16,7 +17,7 @@ from pathlib import Path, PurePath
 from typing import Any, NoReturn
 
 from claude_flow import files
-from claude_flow.errors import InputError
+from claude_flow.errors import InputError, MissingExtra, require
 
 __all__ = [
     "boolean",
@@ -28,6 +29,8 @@ __all__ = [
     "number",
     "parse_json",
     "plain",
+    "quick_json",
+    "quick_line",
     "read_json",
     "share",
     "shares",
@@ -94,6 +97,11 @@ def _pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+try:
+    _orjson: Any = require("orjson", "batch")  # for files of requests; without it the same, slower
+except MissingExtra:
+    _orjson = None
+
 # Made once: json.loads with hooks makes one per call, a third of the time that a log's line takes.
 _DECODER = json.JSONDecoder(parse_constant=_constant, parse_float=_real, object_pairs_hook=_pairs)
 
@@ -125,6 +133,43 @@ def parse_json(text: str, where: str = "") -> Any:
     line = text.count("\n", 0, offset) + 1
     column = offset - text.rfind("\n", 0, offset)
     raise InputError(_at(where, f"line {line} column {column}: {reason}"))
+
+
+def quick_json(text: str) -> Any:
+    """The value of strict JSON ``text``, in a third of the time where orjson is installed.
+
+    Raises:
+        ValueError: it is none, or looks as if it were none; :func:`parse_json` knows, and says where.
+
+    >>> quick_json('{"load": 0.6}')
+    {'load': 0.6}
+    """
+    if _orjson is None:
+        return _DECODER.decode(text)
+    value = _orjson.loads(text)
+    # A key that is given twice is lost there: then more colons follow a quote than there are keys.
+    if text.count('":') != _keys(value) or '" ' in text or '"\t' in text:
+        return _DECODER.decode(text)
+    return value
+
+
+def _keys(value: Any) -> int:
+    """The keys of all objects in a value."""
+    inner = value.values() if type(value) is dict else value if type(value) is list else ()
+    count = len(value) if type(value) is dict else 0
+    for item in inner:
+        if type(item) is dict or type(item) is list:
+            count += _keys(item)
+    return count
+
+
+def quick_line(value: Any) -> bytes:
+    """A value of JSON's own types as a line of JSON; a float that is not finite becomes null."""
+    if _orjson is not None:
+        with contextlib.suppress(TypeError):  # such as an integer beyond 64 bits
+            line: bytes = _orjson.dumps(value, option=_orjson.OPT_APPEND_NEWLINE)
+            return line
+    return (json.dumps(plain(value), allow_nan=False, ensure_ascii=False, separators=(",", ":")) + "\n").encode("utf-8")
 
 
 def plain(value: Any) -> Any:

@@ -41,8 +41,14 @@ claude-flow neural infer batch \\
     show_default="the newest of each network",
     help="The models that answer; several of one network all do.",
 )
-@click.option("--batch-size", type=click.IntRange(1, 100_000), default=16, show_default=True, help="Lines at a time.")
-@params.switch("--parallel-processing", default=True, help="Answer the lines of a batch side by side.")
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1, 100_000),
+    default=16,
+    show_default=True,
+    help="Requests at a time in the engine.",
+)
+@params.switch("--parallel-processing", default=True, help="Answer on all cores.")
 @click.option(
     "--output-format",
     type=click.Choice(["structured-json"]),

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["hash_text", "words"]
+__all__ = ["hash_text", "hash_texts", "words"]
 
 # camelCase and digits end a word, so that "apiDesign", "api-design" and "API design" meet.
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+|\d+")
@@ -29,18 +30,16 @@ def words(text: str) -> list[str]:
 
 
 @lru_cache(maxsize=65536)
-def _slots(word: str, width: int) -> tuple[tuple[int, float], ...]:
-    """Slot and signed weight of a word and of its character trigrams (so that inflections stay close)."""
+def _slots(word: str, width: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Slots and signed weights of a word and of its character trigrams (so that inflections stay close)."""
     grams = [(f"w:{word}", 1.0)]
     padded = f"<{word}>"
     count = len(padded) - 2
     if count > 1:
         grams += [(f"c:{padded[i : i + 3]}", 0.5 / count**0.5) for i in range(count)]
-    slots = []
-    for gram, weight in grams:
-        code = zlib.crc32(gram.encode())
-        slots.append((code % width, weight if code & 0x80000000 else -weight))
-    return tuple(slots)
+    codes = [zlib.crc32(gram.encode()) for gram, _ in grams]
+    signed = [weight if code & 0x80000000 else -weight for code, (_, weight) in zip(codes, grams, strict=True)]
+    return np.array(codes, np.int64) % width, np.array(signed, np.float32)
 
 
 def hash_text(text: str, width: int) -> NDArray[np.float32]:
@@ -54,9 +53,24 @@ def hash_text(text: str, width: int) -> NDArray[np.float32]:
     """
     if width < 1:
         raise ValueError(f"width must be at least 1, not {width}")
-    vector = np.zeros(width, np.float32)
-    for word in words(text):
-        for slot, weight in _slots(word, width):
-            vector[slot] += weight
-    norm = float(np.sqrt(vector @ vector))
-    return vector / np.float32(norm) if norm > 0 else vector
+    vector: NDArray[np.float32] = hash_texts([text], width)[0]
+    return vector
+
+
+def hash_texts(texts: Sequence[str], width: int) -> NDArray[np.float32]:
+    """:func:`hash_text` of each text, float32 ``[n, width]``; the same bits, each distinct text hashed once."""
+    places: dict[str, int] = {}
+    rows = [places.setdefault(text, len(places)) for text in texts]
+    table = np.zeros((len(places), width), np.float32)
+    found, owners = [], []
+    for place, text in enumerate(places):
+        own = [_slots(word, width) for word in words(text)]
+        found += own
+        owners += [place * width] * len(own)
+    if found:
+        slots = np.concatenate([slot for slot, _ in found])
+        slots += np.repeat(owners, [len(slot) for slot, _ in found])
+        np.add.at(table.reshape(-1), slots, np.concatenate([weights for _, weights in found]))
+        norms = np.sqrt(np.array([vector @ vector for vector in table], np.float32))
+        table /= np.where(norms > 0, norms, np.float32(1))[:, None]
+    return table if len(places) == len(texts) else table[rows]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gzip
 import itertools
@@ -18,12 +19,17 @@ from claude_flow import networks, registry
 from claude_flow.errors import ClaudeFlowError, InputError, require
 from claude_flow.files import decoded, printable
 from claude_flow.model import Model, load, load_for
-from claude_flow.requests import Request, parse
-from claude_flow.values import plain
+from claude_flow.requests import Request, parse_many
+from claude_flow.requests import keywords as separated
+from claude_flow.values import plain, quick_line
 
-__all__ = ["Ensemble", "Item", "Summary", "answer_file", "answered", "lines", "record", "text", "written"]
+__all__ = ["Ensemble", "Item", "Summary", "answer_file", "answered", "lines", "records", "text", "written"]
 
 STANDARD = Path("-")
+_FIRST, _WINDOW = 64, 1024  # lines that are read before their answers are written: few at first, for a sign of life
+_CHARACTERS = 8 << 20  # ... or so many characters
+_PART = 256  # requests that a thread answers together
+_LINE = 16 << 20  # bytes of a line
 _MOMENT = "decision-time"  # the option of networks whose answers depend on when they are asked
 #: the number and the text of a line, or what is wrong with it
 Item = tuple[int, "str | InputError"]
@@ -63,12 +69,13 @@ def lines(path: Path) -> Iterator[Item]:
             yield from _parquet(path)
             return
         with _opened(path) as file:
-            for number, data in enumerate(file, 1):
-                if data := data.strip():
-                    try:
-                        yield number, decoded(data, f"{where}:{number}")
-                    except InputError as error:
-                        yield number, error
+            for number, data in enumerate(iter(functools.partial(file.readline, _LINE), b""), 1):
+                if len(data) == _LINE and not data.endswith(b"\n"):
+                    while data and not data.endswith(b"\n"):
+                        data = file.readline(_LINE)
+                    yield number, _too_long(path, number)
+                elif data := data.strip():
+                    yield number, _text(data, path, number)
     except (OSError, EOFError, gzip.BadGzipFile) as error:
         raise InputError(f"{where}: {getattr(error, 'strerror', None) or error}") from None
 
@@ -118,22 +125,47 @@ class Ensemble:
             model = load(name, **options)
             self._models.setdefault(model.network, []).append((name, model))
 
-    def answer(self, request: Request) -> dict[str, Any]:
-        """The record of a request: ``id``, ``network``, ``model``, ``answer``, or ``answers`` by model of several.
-
-        Raises what the networks' ``answer`` raises.
+    def answers(self, requests: Sequence[Request], batch: int | None = None) -> list[dict[str, Any] | ClaudeFlowError]:
+        """The records of requests: ``id``, ``network``, ``model``, ``answer``, or ``answers`` by model of several; for
+        one that cannot be answered the reason. ``batch`` requests go through the engine together.
         """
-        row = networks.get(request.network)
-        head = {"id": request.id, "network": row.name}
-        given, keywords = _split(row, request.input)
+        found: list[Any] = [None] * len(requests)
+        together: dict[tuple[str, str | None], list[int]] = {}
+        for i, request in enumerate(requests):
+            together.setdefault((request.network, request.model), []).append(i)
+        for (network, model), places in together.items():
+            row = networks.get(network)
+            try:
+                models = self._of(row, model)
+            except ClaudeFlowError as error:
+                for i in places:
+                    found[i] = error
+                continue
+            asked: list[tuple[Any, dict[str, Any]]] = []
+            good: list[int] = []
+            for i in places:
+                try:
+                    asked.append(self._proper(row, requests[i].input))
+                    good.append(i)
+                except InputError as error:
+                    found[i] = error
+            answers = {name: _many(row, model, asked, batch) for name, model in models}
+            for place, each in zip(good, zip(*answers.values(), strict=True), strict=True):
+                found[place] = _record(requests[place], dict(zip(answers, each, strict=True)))
+        return found
+
+    def load(self, requests: Sequence[Request]) -> None:
+        """Load the models that requests ask for, as far as there are such; threads then share them."""
+        for network, model in {(request.network, request.model) for request in requests}:
+            with contextlib.suppress(ClaudeFlowError):
+                self._of(networks.get(network), model)
+
+    def _proper(self, row: networks.Network, given: Any) -> tuple[Any, dict[str, Any]]:
+        """The request proper, and the arguments of its answer, such as ``top``."""
+        proper, keywords = separated(row, given)
         if self._moment and any(option.name == _MOMENT for option in row.answer.OPTIONS):
-            given = {_MOMENT: self._moment, **given}
-        models = self._of(row, request.model)
-        found = {name: row.answer.answer(model, given, **keywords) for name, model in models}
-        if len(found) == 1:
-            ((name, answer),) = found.items()
-            return {**head, "model": name, "answer": answer}
-        return {**head, "models": list(found), "answers": found}
+            proper = {_MOMENT: self._moment, **proper}
+        return proper, keywords
 
     def _of(self, row: networks.Network, asked: str | None) -> list[tuple[str, Model]]:
         if asked is not None:
@@ -147,13 +179,33 @@ class Ensemble:
         return self._models[row.name]
 
 
-def _split(row: networks.Network, given: Any) -> tuple[Any, dict[str, Any]]:
-    """The request proper, and the arguments of its answer, such as ``top``."""
-    if not isinstance(given, Mapping):
-        return given, {}
-    keys = {option.name: option.key for option in row.answer.OPTIONS if option.part == "keyword"}
-    keywords = {keys[name]: value for name, value in given.items() if name in keys}
-    return {name: value for name, value in given.items() if name not in keys}, keywords
+def _many(
+    row: networks.Network, model: Model, asked: Sequence[tuple[Any, dict[str, Any]]], batch: int | None
+) -> list[Any]:
+    """A model's answer to each, or why there is none; together where the network can."""
+    many = getattr(row.answer, "answers", None)
+    if many is not None:
+        with contextlib.suppress(ClaudeFlowError):  # whose it is, they say one by one
+            found: list[Any] = many(model, asked, batch=batch)
+            return found
+    found = []
+    for request, keywords in asked:
+        try:
+            found.append(row.answer.answer(model, request, **keywords))
+        except ClaudeFlowError as error:
+            found.append(error)
+    return found
+
+
+def _record(request: Request, answers: dict[str, Any]) -> dict[str, Any] | ClaudeFlowError:
+    wrong = next((answer for answer in answers.values() if isinstance(answer, ClaudeFlowError)), None)
+    if wrong is not None:
+        return wrong
+    head = {"id": request.id, "network": request.network}
+    if len(answers) == 1:
+        ((name, answer),) = answers.items()
+        return {**head, "model": name, "answer": answer}
+    return {**head, "models": list(answers), "answers": answers}
 
 
 def answer_file(
@@ -169,42 +221,107 @@ def answer_file(
     """Answer every request of ``source`` into ``target``, a line each, in their order; ``-`` is standard in or out.
 
     A line that is no request, or that its network cannot answer, gets ``{"id", "line", "error"}`` and the rest goes
-    on. ``batch_size`` lines are read, answered (side by side with ``parallel``) and written at a time, so memory does
-    not depend on the file. Every line is written whole: with ``resume`` a file that a killed run left is gone on with,
-    and no request is lost or answered twice. Raises :class:`InputError` for a file that cannot be read or resumed.
+    on. Some hundred lines are read, sorted by network and length, answered (side by side with ``parallel``) and written
+    at a time, so memory does not depend on the file; ``batch_size`` requests go through the engine together. Every line
+    is written whole: with ``resume`` a file that a killed run left is gone on with, and no request is lost or answered
+    twice. Raises :class:`InputError` for a file that cannot be read or resumed.
     """
     summary = Summary()
     done = answered(target) if resume else 0
     summary.resumed = done
-    workers = min(batch_size, os.cpu_count() or 1) if parallel else 1
+    workers = (os.cpu_count() or 1) if parallel else 1
     with written(target, resume) as out, ThreadPoolExecutor(workers) as pool:
-        numbered = itertools.islice(lines(source), done, None)
-        answer = functools.partial(record, ensemble, printable(source))
-        while chunk := list(itertools.islice(numbered, batch_size)):
-            for found in (pool.map if workers > 1 else map)(answer, chunk):
-                summary.count(found)
-                out.write(text(found))
+        for window in _windows(source, done):
+            found = records(ensemble, printable(source), window, batch_size, pool if workers > 1 else None)
+            for record in found:
+                summary.count(record)
+            out.write(b"".join(map(quick_line, found)))
             out.flush()
             progress(summary.requests, 0)
     return summary
 
 
-def record(ensemble: Ensemble, where: str, item: Item) -> dict[str, Any]:
-    """The answer to a line, or ``{"id", "line", "error"}``; ``where`` is its file."""
-    number, line = item
-    identity: Any = str(number)
+def _windows(source: Path, done: int) -> Iterator[list[Item]]:
+    """The lines behind the first ``done``, some at a time: of standard input what has come, of a file few at first."""
+    if source == STANDARD:
+        yield from _come(done)
+        return
+    numbered, size = itertools.islice(lines(source), done, None), _FIRST
+    window: list[Item] = []
+    length = 0
+    for number, line in numbered:
+        window.append((number, line))
+        length += len(line) if isinstance(line, str) else 0
+        if len(window) >= size or length >= _CHARACTERS:
+            yield window
+            window, length, size = [], 0, min(2 * size, _WINDOW)
+    if window:
+        yield window
+
+
+def _come(done: int) -> Iterator[list[Item]]:
+    """The lines of standard input as they come: who writes one and waits gets its answer."""
+    stream: Any = sys.stdin.buffer
+    rest, number, is_long = b"", 0, False
+    while True:
+        chunk: bytes = stream.read1(1 << 20)
+        *whole, rest = (rest + (chunk or b"\n")).split(b"\n")
+        window: list[Item] = []
+        for data in whole:
+            number += 1
+            if is_long:
+                window.append((number, _too_long(STANDARD, number)))
+            elif data := data.strip():
+                window.append((number, _text(data, STANDARD, number)))
+            is_long = False
+        if len(rest) >= _LINE:
+            rest, is_long = b"", True
+        skipped, done = min(done, len(window)), max(0, done - len(window))
+        for first in range(skipped, len(window), _WINDOW):
+            yield window[first : first + _WINDOW]
+        if not chunk:
+            return
+
+
+def _text(data: bytes, path: Path, number: int) -> str | InputError:
     try:
-        if isinstance(line, InputError):
-            raise line
-        request = parse(line, number, where)
-        identity = request.id
-        return ensemble.answer(request)
-    except ClaudeFlowError as error:
-        return {"id": identity, "line": number, "error": str(error)}
+        return decoded(data, f"{printable(path)}:{number}")
+    except InputError as error:
+        return error
+
+
+def _too_long(path: Path, number: int) -> InputError:
+    return InputError(f"{printable(path)}:{number}: a line of over {_LINE >> 20} MiB is no request")
+
+
+def records(
+    ensemble: Ensemble, where: str, window: Sequence[Item], batch: int | None = None, pool: Any = None
+) -> list[dict[str, Any]]:
+    """The answers to lines in their order, or ``{"id", "line", "error"}``; ``where`` is their file."""
+    parsed = parse_many(window, where)
+    found: list[Any] = [*parsed]
+    together: dict[tuple[str, str | None], list[int]] = {}
+    for i, request in enumerate(parsed):
+        if isinstance(request, Request):
+            together.setdefault((request.network, request.model), []).append(i)
+    parts = [places[i : i + _PART] for places in together.values() for i in range(0, len(places), _PART)]
+    asked = [[request for i in part if isinstance(request := parsed[i], Request)] for part in parts]
+    if pool is not None:
+        ensemble.load([requests[0] for requests in asked])
+    answer = functools.partial(ensemble.answers, batch=batch)
+    for part, answers in zip(parts, (pool.map if pool is not None else map)(answer, asked), strict=True):
+        for i, record in zip(part, answers, strict=True):
+            found[i] = record
+    for i, record in enumerate(found):
+        if isinstance(record, ClaudeFlowError):
+            request, number = parsed[i], window[i][0]
+            identity = request.id if isinstance(request, Request) else str(number)
+            found[i] = {"id": identity, "line": number, "error": str(record)}
+    return found
 
 
 def text(found: Mapping[str, Any]) -> bytes:
-    """A record as its line."""
+    """A record as its line, the same bytes on every machine."""
     return (json.dumps(plain(found), allow_nan=False, ensure_ascii=False) + "\n").encode("utf-8")
 
 

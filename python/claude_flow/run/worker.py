@@ -12,7 +12,7 @@ from typing import Any
 
 from claude_flow import engine, registry
 from claude_flow.errors import ClaudeFlowError, InputError
-from claude_flow.run.batch import Ensemble, Item, record, text
+from claude_flow.run.batch import Ensemble, Item, records, text
 
 __all__ = ["Worker", "digests"]
 
@@ -51,7 +51,7 @@ class Worker:
         if self._ensemble is None:
             raise InputError("no models are loaded")
         try:
-            found = [text(record(self._ensemble, where, item)) for item in items]
+            found = list(map(text, records(self._ensemble, where, items)))
         except MemoryError:
             raise ClaudeFlowError("out of memory") from None
         return found, time.perf_counter() - begin

@@ -20,6 +20,7 @@ from claude_flow.networks.action import features
 from claude_flow.networks.action.learn import Data, Settings
 from claude_flow.networks.action.prepare import requests
 from claude_flow.networks.action.streams import Streams
+from claude_flow.networks.coordination.features import parse_request
 
 SWARM = Path(__file__).parents[3] / "docs" / "examples" / "swarm.json"
 
@@ -44,7 +45,8 @@ def test_one_call_gives_what_the_networks_give_one_by_one(saved, precision):
         inputs = pipeline.streams.run([request])
         with torch.inference_mode():
             apart = module(torch.from_numpy(inputs)).numpy()[0]
-        assert np.abs(pipeline.values(request) - apart).max() <= 1e-5 * max(1, np.abs(apart).max())
+        (values,) = pipeline.values([parse_request(request)])
+        assert np.abs(values - apart).max() <= 1e-5 * max(1, np.abs(apart).max())
 
 
 def test_the_environment_and_its_request_say_the_same_numbers():

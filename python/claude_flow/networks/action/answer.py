@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -15,11 +15,11 @@ from claude_flow.errors import InputError
 from claude_flow.model import Model
 from claude_flow.networks.action.config import STREAMS
 from claude_flow.networks.action.features import fit, free, legal, seen
-from claude_flow.networks.action.streams import Streams, assembled
-from claude_flow.networks.coordination.features import parse_request
+from claude_flow.networks.action.streams import Streams, as_request, assembled
+from claude_flow.networks.coordination.features import Swarm, parse_requests
 from claude_flow.networks.network import Option
 
-__all__ = ["EXAMPLES", "HELP", "OPTIONS", "Pipeline", "answer", "render"]
+__all__ = ["EXAMPLES", "HELP", "OPTIONS", "Pipeline", "answer", "answers", "render"]
 
 HELP = """\
 The three networks, the integration layer and the decision engine run as one program in one call."""
@@ -48,6 +48,7 @@ OPTIONS = (
     ),
 )
 _COMMANDS = tuple(ACTIONS)
+_TOGETHER = 128  # requests that are encoded at a time
 
 
 class Pipeline:
@@ -74,37 +75,67 @@ class Pipeline:
         self.model = self.decision if self.decision.backend == "torch" else assembled(self.decision, self.streams)
         self.most_tokens = int(self.streams.models["coordination"].config["max_tokens"])
 
-    def values(self, request: Mapping[str, Any]) -> Any:
-        """Q-values ``[13]`` of a checked request: one call of the engine."""
+    def values(self, swarms: Sequence[Swarm], batch: int | None = None) -> Any:
+        """Q-values ``[n, 13]`` of checked requests: one call of the engine, or one for every ``batch`` of them."""
         if self.decision.backend == "torch":  # the reference, network by network
-            return self.decision.run(self.streams.run([request], self.hidden))[0]
-        return self.model.run([part[None] for part in self.streams.encode(request)])[0]
+            return self.decision.run(self.streams.run(list(map(as_request, swarms)), self.hidden))
+        inputs, lengths = self.streams.encode_many(swarms)
+        return self.model.run(inputs, [lengths, None, None, None], batch=batch)
 
     def __call__(self, request: Any, *, explain: bool = False) -> dict[str, Any]:
         """The answer to a request of the guide's form; see :func:`answer`."""
-        swarm = parse_request(request, self.most_tokens)
-        asked = {"current-agents": swarm.agents, "pending-tasks": swarm.tasks, "system-state": swarm.state}
-        mask = np.array(legal(asked))
-        q = self.values(asked) / self.decision.constant("scale")
-        best = int(np.where(mask, q, -np.inf).argmax())
-        ranked = [int(i) for i in np.argsort(-q, kind="stable") if mask[i]]
-        result: dict[str, Any] = {
+        (found,) = self.answers([request], explain=explain)
+        if isinstance(found, InputError):
+            raise found
+        return found
+
+    def answers(
+        self, requests: Sequence[Any], *, explain: bool = False, batch: int | None = None
+    ) -> list[dict[str, Any] | InputError]:
+        """The answers to several requests, or what is wrong with them."""
+        found: list[Any] = [*parse_requests(requests, self.most_tokens)]
+        good = [i for i, swarm in enumerate(found) if not isinstance(swarm, InputError)]
+        good.sort(key=lambda i: len(found[i].agents) + len(found[i].tasks))
+        for first in range(0, len(good), _TOGETHER):
+            part = good[first : first + _TOGETHER]
+            q = self.values([found[i] for i in part], batch) / self.decision.constant("scale")
+            asked = [as_request(found[i]) for i in part]
+            mask = np.array(list(map(legal, asked)))
+            best = np.where(mask, q, -np.inf).argmax(1).tolist()
+            order = np.argsort(-q, axis=1, kind="stable").tolist()
+            gains = np.round((q - q[:, DEFER, None]).astype(np.float64), 4).tolist()
+            shown = np.round(q.astype(np.float64), 4).tolist()
+            better = (q > q[:, DEFER, None]).tolist()
+            for row, i in enumerate(part):
+                ranked = [k for k in order[row] if mask[row, k]]
+                found[i] = self._answer(asked[row], best[row], ranked, shown[row], gains[row], better[row])
+                if explain:
+                    found[i]["explanation"] = self._explanation(asked[row], q[row], best[row])
+        return found
+
+    def _answer(
+        self,
+        asked: dict[str, Any],
+        best: int,
+        ranked: list[int],
+        shown: list[float],
+        gains: list[float],
+        better: list[bool],
+    ) -> dict[str, Any]:
+        return {
             "network": "action",
             "model": registry.model_name(self.decision.path),
             "command": _COMMANDS[best],
             "does": ACTIONS[_COMMANDS[best]],
             "instructions": _instructions(best, asked),
             "adjustments": [
-                {"command": _COMMANDS[i], "does": ACTIONS[_COMMANDS[i]], "gain": _round(q[i] - q[DEFER])}
+                {"command": _COMMANDS[i], "does": ACTIONS[_COMMANDS[i]], "gain": gains[i]}
                 for i in ranked
-                if i > DEFER and (i == best or q[i] > q[DEFER])
+                if i > DEFER and (i == best or better[i])
             ],
-            "values": [{"command": _COMMANDS[i], "value": _round(q[i])} for i in ranked],
+            "values": [{"command": _COMMANDS[i], "value": shown[i]} for i in ranked],
             "reasons": _reasons(asked, best),
         }
-        if explain:
-            result["explanation"] = self._explanation(asked, q, best)
-        return result
 
     def _explanation(self, asked: dict[str, Any], q: Any, best: int) -> list[dict[str, Any]]:
         """How much of the command's lead over the mean one each stream makes: hidden, the engine is asked again."""
@@ -131,6 +162,14 @@ def answer(model: Model, request: Any, *, explain: bool = False) -> dict[str, An
     Returns a JSON-ready dictionary. Raises :class:`InputError` for a request that cannot be used.
     """
     return _pipeline(model)(request, explain=explain)
+
+
+def answers(
+    model: Model, asked: Sequence[tuple[Any, Mapping[str, Any]]], *, explain: bool = False, batch: int | None = None
+) -> list[dict[str, Any] | InputError]:
+    """:func:`answer` to each request, or the error that it raises; ``batch`` requests a crossing into the engine.
+    There are no keywords."""
+    return _pipeline(model).answers([request for request, _ in asked], explain=explain, batch=batch)
 
 
 def _round(value: float) -> float:

@@ -18,11 +18,13 @@ from claude_flow.modelfile import ABSENT, PER_ITEM, PER_TOKEN, ModelFile, Op, Pr
 from claude_flow.modelfile.ops import TENSORS, VALUES
 from claude_flow.networks.action.config import STREAMS
 from claude_flow.networks.action.features import performance, state, urgent
+from claude_flow.networks.coordination.features import Swarm
 
-__all__ = ["NETWORKS", "Streams", "joined"]
+__all__ = ["NETWORKS", "Streams", "as_request", "joined"]
 
 Floats = NDArray[np.float32]
 Requests = Sequence[Mapping[str, Any]]
+_KEPT = 65536  # records of texts
 #: the models that the shipped decision engine learned with
 NETWORKS = {"coordination": "coordination-v3", "optimization": "optimization-v2", "prediction": "prediction-v2"}
 
@@ -38,7 +40,8 @@ class Streams:
         part = networks.get("coordination").part("features")
         self._tokens = part.Encoder.from_schema(coordination.features)
         self._metrics = networks.get("optimization").part("features").Encoder.from_schema(optimization.features)
-        self._opening = lru_cache(maxsize=65536)(lambda text: _opening(prediction, text))
+        self._openings: dict[str, Floats] = {}
+        self._opening = lru_cache(maxsize=65536)(lambda text: _openings(prediction, [text])[0])
         self._forecast = lru_cache(maxsize=65536)(lambda text: prediction.run(self._opening(text)[None])[0])
         self._told = lru_cache(maxsize=65536)(
             lambda told: self._metrics.encode({"current-performance": dict(told)}).inputs
@@ -57,6 +60,22 @@ class Streams:
     def encode(self, request: Mapping[str, Any]) -> tuple[Floats, Floats, Floats, Floats]:
         """The inputs of one request: tokens ``[T, 512]``, metrics ``[256]``, record ``[1, 128]``, state ``[30]``."""
         return self._swarm(request), self._told(_key(request)), self._opening(urgent(request)), state(request)
+
+    def encode_many(self, swarms: Sequence[Swarm]) -> tuple[list[Floats], NDArray[np.int32]]:
+        """The inputs of several checked requests, each with a first axis of them; and the tokens of each."""
+        requests = [as_request(swarm) for swarm in swarms]
+        told = list(map(_key, requests))
+        words = list(map(urgent, requests))
+        kept = {text: record for text in words if (record := self._openings.get(text)) is not None}
+        if new := [text for text in dict.fromkeys(words) if text not in kept]:  # other threads may clear what is kept
+            kept.update(zip(new, _openings(self.models["prediction"], new), strict=True))
+            if len(self._openings) > _KEPT:
+                self._openings.clear()
+            self._openings.update(kept)
+        _, metrics = self._metrics.encode_many([{"current-performance": dict(known)} for known in told])
+        lengths = np.array([1 + len(swarm.agents) + len(swarm.tasks) for swarm in swarms], np.int32)
+        records = np.stack([kept[text] for text in words])
+        return [self._tokens.swarms(swarms), metrics.inputs, records, np.stack(list(map(state, requests)))], lengths
 
     def _swarm(self, request: Mapping[str, Any]) -> Floats:
         agents, tasks = request["current-agents"], request["pending-tasks"]
@@ -99,12 +118,16 @@ class Streams:
         return np.stack([state(request) for request in requests])
 
 
-def _opening(prediction: models.Model, text: str) -> Floats:
-    """The record ``[1, 128]`` of an open task of which nothing but its words is known, on a Monday morning."""
-    asked = {"task-description": text, "decision-time": "2026-01-05T10:00:00Z"}
+def _openings(prediction: models.Model, texts: Sequence[str]) -> Floats:
+    """The records ``[n, 1, 128]`` of open tasks of which nothing but words is known, on a Monday morning."""
     answers = networks.get("prediction").answer
-    found = answers.encoded(prediction, answers.parse_request(asked))
-    return np.ascontiguousarray(found.x[0, -1:], np.float32)
+    asked = [{"task-description": text, "decision-time": "2026-01-05T10:00:00Z"} for text in texts]
+    return np.ascontiguousarray(answers.encoded(prediction, answers.parse_requests(asked)).x[:, -1:], np.float32)
+
+
+def as_request(swarm: Swarm) -> dict[str, Any]:
+    """A checked request in the guide's form."""
+    return {"current-agents": swarm.agents, "pending-tasks": swarm.tasks, "system-state": swarm.state}
 
 
 def _key(request: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,12 @@ from numpy.typing import NDArray
 
 from claude_flow import networks, registry
 from claude_flow.errors import InputError
-from claude_flow.model import Decision, Model
+from claude_flow.model import Model
 from claude_flow.networks.coordination import evidence
-from claude_flow.networks.coordination.features import GROUPS, Encoder, Swarm, parse_request
+from claude_flow.networks.coordination.features import GROUPS, NUMBERS, Encoder, Swarm, parse_requests
 from claude_flow.networks.network import Option
 
-__all__ = ["EXAMPLES", "HELP", "OPTIONS", "answer", "render"]
+__all__ = ["EXAMPLES", "HELP", "OPTIONS", "answer", "answers", "render"]
 
 HELP = ""
 EXAMPLES = (
@@ -58,6 +59,7 @@ OPTIONS = (
 
 CONFIDENCE = "probability that no other choice would have turned out better, calibrated on held-out episodes"
 _ALTERNATIVES = 3
+_TOGETHER = 64  # requests that are encoded at a time: their tokens, 2 MB, stay in the cache
 
 
 def answer(
@@ -85,69 +87,157 @@ def answer(
     >>> answer(cf.load("coordination-v3"), swarm)["assignments"][0]["agent"]
     'ann'
     """
-    if not 0 <= confidence_threshold <= 1:
-        raise InputError(f"confidence-threshold must lie between 0 and 1, not {confidence_threshold:g}")
+    keywords = {"confidence_threshold": confidence_threshold, "historical_context": historical_context}
+    (found,) = answers(model, [(request, keywords)], explain=explain)
+    if isinstance(found, InputError):
+        raise found
+    return found
+
+
+def answers(
+    model: Model, asked: Sequence[tuple[Any, Mapping[str, Any]]], *, explain: bool = False, batch: int | None = None
+) -> list[dict[str, Any] | InputError]:
+    """:func:`answer` to each pair of a request and its keywords, or the error that it raises; ``batch`` requests a
+    crossing into the engine. Requests of equal lengths go together."""
     networks.get("coordination").check(model)
-    swarm = parse_request(request, int(model.config["max_tokens"]))
     encoder = Encoder.from_schema(model.features)
-    x = encoder.swarm(swarm)
-    past, rests_on = _past(historical_context, swarm)
-    agents = slice(1, 1 + len(swarm.agents))
-    x[0, agents] = _shown(encoder, swarm, x[0, agents], past)
-    decision = model.decide(x, len(swarm.agents), len(swarm.tasks))
-    probabilities = _with_log(decision.probabilities[0], swarm, past)
-    choices = [agent["id"] for agent in swarm.agents] + list(decision.commands)
-    reasons = _reasons(model, swarm, x, decision, probabilities) if explain else None
-    assignments = []
-    for i, task in enumerate(swarm.tasks):
-        p = probabilities[i]
-        order = np.argsort(-p, kind="stable")
-        best = int(order[0])
-        confidence = float(p[best])
-        withheld = confidence < confidence_threshold
-        kind = "assign" if best < len(swarm.agents) else decision.commands[best - len(swarm.agents)]
-        entry: dict[str, Any] = {
-            "task": task["id"],
-            "decision": "withheld" if withheld else kind,
-            "agent": choices[best] if kind == "assign" and not withheld else None,
-            "confidence": round(confidence, 4),
-            "candidates": [
-                {"choice": choices[j], "confidence": round(float(p[j]), 4)} for j in order[: 1 + _ALTERNATIVES]
-            ],
+    found: list[Any] = [*parse_requests([request for request, _ in asked], int(model.config["max_tokens"]))]
+    known: dict[Any, _Past] = {}
+    items: list[_Item] = []
+    for i, (swarm, (_, keywords)) in enumerate(zip(found, asked, strict=True)):
+        if isinstance(swarm, InputError):
+            continue
+        try:
+            threshold = keywords.get("confidence_threshold", 0.0)
+            if not 0 <= threshold <= 1:
+                raise InputError(f"confidence-threshold must lie between 0 and 1, not {threshold:g}")
+            items.append(_Item(i, swarm, threshold, _past(keywords.get("historical_context"), swarm, known)))
+        except InputError as error:
+            found[i] = error
+    items.sort(key=lambda item: len(item.swarm.agents) + len(item.swarm.tasks))
+    for first in range(0, len(items), _TOGETHER):
+        part = items[first : first + _TOGETHER]
+        for item, result in zip(part, _answers(model, encoder, part, explain, batch), strict=True):
+            found[item.index] = result
+    return found
+
+
+@dataclass(frozen=True)
+class _Past:
+    """What a log says of a swarm's types of agents, and what the answer rests on, in words."""
+
+    decisions: list[evidence.Decision]
+    rests_on: str
+
+
+@dataclass(frozen=True)
+class _Item:
+    """A request that can be answered; ``index`` is its place among those that were asked."""
+
+    index: int
+    swarm: Swarm
+    threshold: float
+    past: _Past
+
+
+def _answers(
+    model: Model, encoder: Encoder, items: Sequence[_Item], explain: bool, batch: int | None
+) -> Iterator[dict[str, Any]]:
+    swarms = [item.swarm for item in items]
+    x = encoder.swarms(swarms)
+    for token, item in zip(x, items, strict=True):
+        if item.past.decisions:
+            own = slice(1, 1 + len(item.swarm.agents))
+            token[own] = _shown(encoder, item.swarm, token[own], item.past.decisions)
+    counts = [len(swarm.agents) for swarm in swarms], [len(swarm.tasks) for swarm in swarms]
+    decision = model.decide(x, *counts, batch=batch)
+    probabilities = decision.probabilities
+    mixed = [
+        _with_log(_of(probabilities[i], item.swarm, decision.commands), item.swarm, item.past.decisions)
+        if item.past.decisions
+        else None
+        for i, item in enumerate(items)
+    ]
+    width = probabilities.shape[2]
+    most = width - len(decision.commands)
+    for p, moved, swarm in zip(probabilities, mixed, swarms, strict=True):
+        agents, tasks = len(swarm.agents), len(swarm.tasks)
+        if moved is not None:
+            p[:tasks, :agents], p[:tasks, most:] = moved[:, :agents], moved[:, agents:]
+        p[:tasks, agents:most] = -1  # of agents that there are not: behind all others
+    leading = np.argsort(-probabilities, axis=2, kind="stable")[:, :, : 1 + _ALTERNATIVES]
+    exact = np.take_along_axis(probabilities, leading, 2).astype(np.float64)
+    columns, shown, confidence = leading.tolist(), np.round(exact, 4).tolist(), exact[:, :, 0].tolist()
+    name = registry.model_name(model.path)
+    loads = x[:, 1 : 1 + most, NUMBERS["load"]].tolist()
+    for i, item in enumerate(items):
+        swarm, threshold = item.swarm, item.threshold
+        choices = [agent["id"] for agent in swarm.agents]
+        choices += [""] * (most - len(choices))
+        choices += decision.commands
+        assignments = []
+        for task, order, values, sure in zip(swarm.tasks, columns[i], shown[i], confidence[i], strict=False):
+            is_withheld = sure < threshold
+            best = order[0]
+            kind = "assign" if best < most else choices[best]
+            count = min(len(order), len(swarm.agents) + len(decision.commands))
+            entry: dict[str, Any] = {
+                "task": task["id"],
+                "decision": "withheld" if is_withheld else kind,
+                "agent": choices[best] if kind == "assign" and not is_withheld else None,
+                "confidence": values[0],
+                "candidates": [{"choice": choices[order[j]], "confidence": values[j]} for j in range(count)],
+            }
+            if is_withheld:
+                entry["reason"] = f"the best choice, {choices[best]}, has {sure:.2f}, below {threshold:.2f}"
+            assignments.append(entry)
+        if explain:
+            tokens = x[i : i + 1, : 1 + len(swarm.agents) + len(swarm.tasks)]
+            final = _of(probabilities[i], swarm, decision.commands)
+            for entry, reasons in zip(assignments, _reasons(model, swarm, tokens, final), strict=True):
+                entry["explanation"] = reasons
+        yield {
+            "network": "coordination",
+            "model": name,
+            "rests_on": item.past.rests_on,
+            "assignments": assignments,
+            "withheld": sum(a["decision"] == "withheld" for a in assignments),
+            "confidence_threshold": threshold,
+            "confidence_is": CONFIDENCE,
+            "notes": _notes(encoder, swarm, x[i], loads[i]),
         }
-        if withheld:
-            entry["reason"] = (
-                f"the best choice, {choices[best]}, has {confidence:.2f}, below {confidence_threshold:.2f}"
-            )
-        if reasons is not None:
-            entry["explanation"] = reasons[i]
-        assignments.append(entry)
-    return {
-        "network": "coordination",
-        "model": registry.model_name(model.path),
-        "rests_on": rests_on,
-        "assignments": assignments,
-        "withheld": sum(a["decision"] == "withheld" for a in assignments),
-        "confidence_threshold": confidence_threshold,
-        "confidence_is": CONFIDENCE,
-        "notes": _notes(encoder, swarm, x),
-    }
 
 
-def _past(context: str | None, swarm: Swarm) -> tuple[list[evidence.Decision], str]:
-    """The log's decisions between the swarm's types of agents, and what the answer rests on, in words."""
+def _of(probabilities: NDArray[np.float32], swarm: Swarm, commands: Sequence[str]) -> NDArray[np.float32]:
+    """An item's own probabilities ``[tasks, agents + commands]`` of a batch's."""
+    tasks, agents = len(swarm.tasks), len(swarm.agents)
+    return np.concatenate([probabilities[:tasks, :agents], probabilities[:tasks, -len(commands) :]], axis=1)
+
+
+def _past(context: str | None, swarm: Swarm, known: dict[Any, _Past]) -> _Past:
+    """The log's decisions between the swarm's types of agents; ``known`` are those that were looked up before."""
+    kinds = frozenset(_kinds(swarm)) if known.get(context) is None else None
+    key = context if kinds is None else (context, kinds)
+    if key not in known:
+        found = _looked_up(context, kinds or frozenset())
+        is_alone = not found.decisions and (context == "none" or "no log" in found.rests_on)
+        known[context if is_alone else key] = found
+        return found
+    return known[key]
+
+
+def _looked_up(context: str | None, kinds: frozenset[str]) -> _Past:
     from claude_flow.data import views  # a tenth of a command's start
 
     if context == "none":
-        return [], "the network alone, as asked"
+        return _Past([], "the network alone, as asked")
     if context is None and not (registry.workspace() / "datasets" / views.TABLES_NAME).is_dir():
-        return [], "the network alone: the workspace has no log (claude-flow neural data collect)"
+        return _Past([], "the network alone: the workspace has no log (claude-flow neural data collect)")
     folder = views.find(context or views.TABLES_NAME).folder
-    kinds = set(_kinds(swarm))
     past = [decision for decision in evidence.read(folder) if decision.kind in kinds]
     if not past:
-        return [], f"the network alone: no decision in {folder.name} is about these types of agents"
-    return past, f"{len(past)} past decision{'s' if len(past) > 1 else ''} of {folder.name} and the network"
+        return _Past([], f"the network alone: no decision in {folder.name} is about these types of agents")
+    return _Past(past, f"{len(past)} past decision{'s' if len(past) > 1 else ''} of {folder.name} and the network")
 
 
 def _kinds(swarm: Swarm) -> list[str]:
@@ -169,12 +259,14 @@ def _with_log(probabilities: NDArray[np.float32], swarm: Swarm, past: list[evide
     return evidence.mixed(probabilities, _kinds(swarm), past, texts)
 
 
-def _notes(encoder: Encoder, swarm: Swarm, x: NDArray[np.float32]) -> list[str]:
+def _notes(encoder: Encoder, swarm: Swarm, x: NDArray[np.float32], loads: Sequence[float]) -> list[str]:
     """What the network could not see: agents that are all the same to it, and task features that it does not know."""
     notes = []
-    alike: dict[bytes, list[str]] = {}
-    for agent, token in zip(swarm.agents, x[0, 1:], strict=False):
-        alike.setdefault(token.tobytes(), []).append(agent["id"])
+    alike: dict[Any, list[str]] = {}
+    loads = loads[: len(swarm.agents)]
+    is_told_by_load = len(set(loads)) == len(loads)  # the usual case, and the quick one
+    for agent, token, load in zip(swarm.agents, x[1:], loads, strict=False):
+        alike.setdefault(load if is_told_by_load else token.tobytes(), []).append(agent["id"])
     for names in alike.values():
         if len(names) > 1:
             few = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
@@ -188,7 +280,7 @@ def _notes(encoder: Encoder, swarm: Swarm, x: NDArray[np.float32]) -> list[str]:
 
 
 def _reasons(
-    model: Model, swarm: Swarm, x: NDArray[np.float32], decision: Decision, probabilities: NDArray[np.float32]
+    model: Model, swarm: Swarm, x: NDArray[np.float32], probabilities: NDArray[np.float32]
 ) -> list[list[dict[str, Any]]]:
     """Per task, the input groups by how much blanking them changes the chosen one's probability, largest first.
 
@@ -205,19 +297,19 @@ def _reasons(
     ]
     if not parts:
         return [[] for _ in swarm.tasks]
-    blanked = np.repeat(x, len(parts), axis=0)
-    for i, (_, _, token, _, slots) in enumerate(parts):
+    blanked = np.repeat(x, 1 + len(parts), axis=0)  # the first one as it is
+    for i, (_, _, token, _, slots) in enumerate(parts, 1):
         blanked[i, token, slots] = 0
-    without = model.decide(blanked, len(swarm.agents), len(swarm.tasks)).probabilities
+    network, *without = model.decide(blanked, len(swarm.agents), len(swarm.tasks)).probabilities
     reasons = []
     for t, task in enumerate(swarm.tasks):
         best = int(probabilities[t].argmax())
-        by_log = round(float(probabilities[t, best] - decision.probabilities[0, t, best]), 4)
+        by_log = round(float(probabilities[t, best] - network[t, best]), 4)
         from_log = [{"input": "log: who took tasks like it", "effect": by_log}] if by_log else []
         effects = [
             {
                 "input": f"{kind} {who}: {name}",
-                "effect": round(float(decision.probabilities[0, t, best] - p[t, best]), 4),
+                "effect": round(float(network[t, best] - p[t, best]), 4),
             }
             for (kind, who, _, name, _), p in zip(parts, without, strict=True)
             if kind != "task" or who == task["id"]

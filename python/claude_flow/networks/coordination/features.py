@@ -21,6 +21,7 @@ import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -29,9 +30,9 @@ from numpy.typing import NDArray
 from claude_flow import schema
 from claude_flow.errors import InputError
 from claude_flow.networks.scale import Scaler
-from claude_flow.networks.text import hash_text
+from claude_flow.networks.text import hash_texts
 
-__all__ = ["WIDTH", "Encoder", "History", "Swarm", "parse_request"]
+__all__ = ["WIDTH", "Encoder", "History", "Swarm", "parse_request", "parse_requests"]
 
 WIDTH = 512
 STATE, AGENT, TASK = 0, 1, 2
@@ -182,13 +183,18 @@ class Encoder:
     def agent(self, agent: Mapping[str, Any]) -> NDArray[np.float32]:
         """An agent's token ``[512]`` from type, capabilities, load and its own ``track-record``, if it brings one."""
         token = np.zeros(WIDTH, np.float32)
-        token[AGENT] = 1
-        _put(token, "load", "load known", agent.get("load"))
-        token[TEXT] = hash_text(" ".join([agent.get("type") or "", *agent.get("capabilities", ())]), _TEXT_WIDTH)
-        record = agent.get("track-record")
-        if record:
-            self._track_record(token, record)
+        self._agents(token[None], np.zeros(1, np.int64), [agent])
         return token
+
+    def _agents(self, x: NDArray[np.float32], rows: NDArray[np.int64], agents: Sequence[Mapping[str, Any]]) -> None:
+        """Fill in the given rows of the tokens ``x``, zeros so far."""
+        x[rows, AGENT] = 1
+        _fill(x, rows, "load", "load known", [agent.get("load") for agent in agents])
+        texts = [" ".join([agent.get("type") or "", *agent.get("capabilities", ())]) for agent in agents]
+        x[rows, TEXT] = hash_texts(texts, _TEXT_WIDTH)
+        for row, agent in zip(rows, agents, strict=True):
+            if record := agent.get("track-record"):
+                self._track_record(x[row], record)
 
     def _track_record(self, token: NDArray[np.float32], record: Mapping[str, Any]) -> None:
         count, rate = float(record["tasks"]), float(record["success-rate"])
@@ -215,34 +221,79 @@ class Encoder:
     def task(self, task: Mapping[str, Any]) -> NDArray[np.float32]:
         """A task's token ``[512]`` from type, description, requirements, priority, complexity, numeric features."""
         token = np.zeros(WIDTH, np.float32)
-        token[TASK] = 1
-        priority = task.get("priority")
-        _put(token, "priority", "priority known", PRIORITIES[priority] if isinstance(priority, str) else priority)
-        _put(token, "complexity", "complexity known", task.get("complexity"))
-        kind = task.get("type") or ""
-        if kind:
-            token[BUCKETS.start + bucket(kind)] = 1
-        description = (task.get("description") or "") if self.describe else ""
-        text = " ".join([kind, description, *task.get("requires", ())])
-        token[TEXT] = token[PAST] = hash_text(text, _TEXT_WIDTH)
-        for name, value in task.get("features", {}).items():
-            if name in self.features and value is not None and math.isfinite(value):
-                code = zlib.crc32(name.encode())
-                sign = 1 if code & 0x80000000 else -1
-                token[FEATURES.start + code % 64] += sign * self.features[name](value)
+        self._tasks(token[None], np.zeros(1, np.int64), [task])
         return token
+
+    def _tasks(self, x: NDArray[np.float32], rows: NDArray[np.int64], tasks: Sequence[Mapping[str, Any]]) -> None:
+        """Fill in the given rows of the tokens ``x``, zeros so far."""
+        x[rows, TASK] = 1
+        priorities = [task.get("priority") for task in tasks]
+        priorities = [PRIORITIES[p] if isinstance(p, str) else p for p in priorities]
+        _fill(x, rows, "priority", "priority known", priorities)
+        _fill(x, rows, "complexity", "complexity known", [task.get("complexity") for task in tasks])
+        kinds = [task.get("type") or "" for task in tasks]
+        typed = [i for i, kind in enumerate(kinds) if kind]
+        x[rows[typed], [BUCKETS.start + bucket(kinds[i]) for i in typed]] = 1
+        texts = [
+            " ".join([kind, (task.get("description") or "") if self.describe else "", *task.get("requires", ())])
+            for kind, task in zip(kinds, tasks, strict=True)
+        ]
+        x[rows, TEXT] = x[rows, PAST] = hash_texts(texts, _TEXT_WIDTH)
+        given: dict[str, tuple[list[int], list[float]]] = {}
+        for i, task in enumerate(tasks):
+            for name, value in task.get("features", {}).items():
+                if name in self.features and value is not None and math.isfinite(value):
+                    places, values = given.setdefault(name, ([], []))
+                    places.append(i)
+                    values.append(value)
+        for name, (places, values) in given.items():
+            code = zlib.crc32(name.encode())
+            sign = np.float32(1 if code & 0x80000000 else -1)
+            x[rows[places], FEATURES.start + code % 64] += sign * self.features[name].apply(np.array(values))
 
     def swarm(self, swarm: Swarm) -> NDArray[np.float32]:
         """Tokens ``[1, 1 + agents + tasks, 512]`` of a request."""
-        tokens = [self.state(swarm.state, swarm.agents, len(swarm.tasks))]
-        tokens += [self.agent(agent) for agent in swarm.agents]
-        tokens += [self.task(task) for task in swarm.tasks]
-        return np.stack(tokens)[None]
+        return self.swarms([swarm])
+
+    def swarms(self, swarms: Sequence[Swarm]) -> NDArray[np.float32]:
+        """Tokens ``[B, T, 512]`` of several requests, those of shorter ones padded with zeros."""
+        agents, tasks = (np.array([len(part) for part in parts]) for parts in zip(
+            *[(swarm.agents, swarm.tasks) for swarm in swarms], strict=True))  # fmt: skip
+        length = int((1 + agents + tasks).max())
+        x = np.zeros((len(swarms), length, WIDTH), np.float32)
+        for token, swarm in zip(x, swarms, strict=True):
+            token[0] = self.state(swarm.state, swarm.agents, len(swarm.tasks))
+        flat, begin = x.reshape(-1, WIDTH), np.arange(len(swarms)) * length + 1
+        self._agents(flat, _runs(begin, agents), [agent for swarm in swarms for agent in swarm.agents])
+        self._tasks(flat, _runs(begin + agents, tasks), [task for swarm in swarms for task in swarm.tasks])
+        return x
 
 
+def _runs(begin: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The numbers from each ``begin`` on, so many as ``sizes`` say.
+
+    >>> _runs(np.array([0, 10]), np.array([2, 3])).tolist()
+    [0, 1, 10, 11, 12]
+    """
+    within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    numbers: NDArray[np.int64] = np.repeat(begin, sizes) + within
+    return numbers
+
+
+@lru_cache(maxsize=65536)
 def bucket(kind: str) -> int:
     """Skill bucket (0-63) of a task type; case does not matter."""
     return zlib.crc32(kind.strip().lower().encode()) % 64
+
+
+def _fill(
+    x: NDArray[np.float32], rows: NDArray[np.int64], name: str, known: str, column: Sequence[float | None]
+) -> None:
+    """A number per row, None where it is unknown."""
+    values = np.array(column, np.float64)  # None becomes NaN
+    is_known = ~np.isnan(values)
+    x[rows, NUMBERS[name]] = np.where(is_known, values, 0)
+    x[rows, NUMBERS[known]] = is_known
 
 
 def _put(token: NDArray[np.float32], name: str, known: str, value: float | None) -> None:
@@ -300,12 +351,28 @@ def parse_request(request: Any, max_tokens: int = 128) -> Swarm:
     ...
     claude_flow.errors.InputError: input.current-agents is empty: name at least one agent
     """
-    checked = schema.check(request, _REQUEST, "input")
-    agents, tasks = checked["current-agents"], checked["pending-tasks"]
-    tokens = 1 + len(agents) + len(tasks)
-    if tokens > max_tokens:
-        raise InputError(
-            f"input: {tokens - 1} agents and tasks and one state make {tokens} tokens, "
-            f"but the network takes {max_tokens}: split the tasks into several requests"
-        )
-    return Swarm(agents, tasks, checked.get("system-state", {}))
+    (found,) = parse_requests([request], max_tokens)
+    if isinstance(found, InputError):
+        raise found
+    return found
+
+
+def parse_requests(requests: Sequence[Any], max_tokens: int = 128) -> list[Swarm | InputError]:
+    """:func:`parse_request` of each request, or the error that it raises."""
+    found: list[Swarm | InputError] = []
+    for checked in schema.check_many(requests, _REQUEST, "input"):
+        if isinstance(checked, InputError):
+            found.append(checked)
+            continue
+        agents, tasks = checked["current-agents"], checked["pending-tasks"]
+        tokens = 1 + len(agents) + len(tasks)
+        if tokens <= max_tokens:
+            found.append(Swarm(agents, tasks, checked.get("system-state", {})))
+        else:
+            found.append(
+                InputError(
+                    f"input: {tokens - 1} agents and tasks and one state make {tokens} tokens, "
+                    f"but the network takes {max_tokens}: split the tasks into several requests"
+                )
+            )
+    return found

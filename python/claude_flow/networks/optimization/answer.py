@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -13,10 +14,10 @@ from claude_flow import networks, registry
 from claude_flow.errors import InputError
 from claude_flow.model import Model
 from claude_flow.networks.network import Option
-from claude_flow.networks.optimization.catalogue import RECOMMENDATIONS, moved
+from claude_flow.networks.optimization.catalogue import DIRECTIONS, RECOMMENDATIONS, TUNABLES, all_moved, moved
 from claude_flow.networks.optimization.features import GROUPS, Encoder, Reading
 
-__all__ = ["EXAMPLES", "HELP", "OPTIONS", "answer", "confidences", "render"]
+__all__ = ["EXAMPLES", "HELP", "OPTIONS", "answer", "answers", "confidences", "render"]
 
 HELP = """\
 docs/optimization.md lists every metric, setting, limit and target. What is left out is unknown, never zero."""
@@ -77,58 +78,137 @@ def answer(
     >>> answer(cf.load("optimization-v2"), idle, top=1)["recommendations"][0]["id"]
     'lower-memory-limit'
     """
-    if not 1 <= top <= len(RECOMMENDATIONS):
-        raise InputError(f"top must lie between 1 and {len(RECOMMENDATIONS)}, not {top}")
-    if not 0.0 <= confidence_threshold <= 1.0:
-        raise InputError(f"confidence-threshold must lie between 0 and 1, not {confidence_threshold:g}")
+    (found,) = answers(model, [(request, {"top": top, "confidence_threshold": confidence_threshold})], explain=explain)
+    if isinstance(found, InputError):
+        raise found
+    return found
+
+
+def answers(
+    model: Model, asked: Sequence[tuple[Any, Mapping[str, Any]]], *, explain: bool = False, batch: int | None = None
+) -> list[dict[str, Any] | InputError]:
+    """:func:`answer` to each pair of a request and its keywords, or the error that it raises; ``batch`` requests a
+    crossing into the engine."""
     networks.get("optimization").check(model)
-    encoder = Encoder.from_schema(model.features)
-    reading = encoder.encode(request)
-    scale = model.constant("scale")
-    scores = model.run(reading.inputs[None])[0] / scale
-    confidence = confidences(model, scores, len(reading.values))
-    leading = [i for i in np.argsort(-scores, kind="stable") if scores[i] > 0 and possible(i, reading)][:top]
-    effects = _occlusion(model, encoder, reading, scale) if explain else {}
+    encoder = _encoder(model)
+    wrong = [_refused(**keywords) for _, keywords in asked]
+    places, readings = encoder.encode_many([request for request, _ in asked])
+    if not len(readings.inputs):
+        return [error or place for error, place in zip(wrong, places, strict=True) if isinstance(place, InputError)]
+    raw = model.run(readings.inputs, batch=batch) / model.constant("scale")
+    may = raw > 0
+    possible, new = _all_moves(encoder, readings.values)
+    may &= possible
+    most = max(
+        [keywords.get("top", 5) for error, (_, keywords) in zip(wrong, asked, strict=True) if not error], default=1
+    )
+    order = np.argsort(-np.where(may, raw, -np.inf), axis=1, kind="stable")[:, :most]
+    scores = np.take_along_axis(raw, order, 1)
+    known = (~np.isnan(readings.values)).sum(1)
+    sure = np.empty(scores.shape)
+    for count in np.unique(known):
+        sure[known == count] = confidences(model, scores[known == count], int(count))
+    found = _Found(
+        order.tolist(),
+        may.sum(1).tolist(),
+        np.round(scores.astype(np.float64), 4).tolist(),
+        np.round(sure, 4).tolist(),
+        np.asarray(sure).tolist(),
+        known.tolist(),
+        np.take_along_axis(_settings(encoder, readings.values), order // 2, 1).tolist(),
+        np.take_along_axis(new, order, 1).tolist(),
+    )
+    name = registry.model_name(model.path)
+    result: list[dict[str, Any] | InputError] = []
+    for error, place, (request, keywords) in zip(wrong, places, asked, strict=True):
+        if error or isinstance(place, InputError):
+            result.append(error or place)  # type: ignore[arg-type]
+            continue
+        effects = None
+        if explain:
+            reading = encoder.encode(request)
+            effects = reading, _occlusion(model, encoder, reading, model.constant("scale"))
+        result.append(
+            {
+                "network": "optimization",
+                "model": name,
+                **_recommended(found, place, readings.notes[place], effects, **keywords),
+                "confidence_is": CONFIDENCE,
+                "targets": {name: round(weight, 4) for name, weight in readings.targets[place].items()},
+                "inputs_known": found.known[place],
+                "inputs_total": len(encoder.fields),
+                "notes": readings.notes[place],
+            }
+        )
+    return result
+
+
+@lru_cache(maxsize=4)
+def _encoder(model: Model) -> Encoder:
+    return Encoder.from_schema(model.features)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Of every request: its leading changes, best first, how many may be made, their scores and confidences (rounded,
+    and exact), how many inputs are known, and the settings that they change: now (NaN = unknown), and then."""
+
+    order: list[list[int]]
+    count: list[int]
+    scores: list[list[float]]
+    confidence: list[list[float]]
+    exact: list[list[float]]
+    known: list[int]
+    now: list[list[float]]
+    then: list[list[float]]
+
+
+def _refused(top: int = 5, confidence_threshold: float = 0.0) -> InputError | None:
+    if not 1 <= top <= len(RECOMMENDATIONS):
+        return InputError(f"top must lie between 1 and {len(RECOMMENDATIONS)}, not {top}")
+    if not 0.0 <= confidence_threshold <= 1.0:
+        return InputError(f"confidence-threshold must lie between 0 and 1, not {confidence_threshold:g}")
+    return None
+
+
+def _recommended(
+    found: _Found,
+    place: int,
+    notes: list[str],
+    effects: tuple[Reading, dict[str, NDArray[np.float32]]] | None,
+    top: int = 5,
+    confidence_threshold: float = 0.0,
+) -> dict[str, Any]:
+    """What is recommended and what withheld; says so in ``notes`` where there is nothing."""
     recommendations: list[dict[str, Any]] = []
     withheld: list[dict[str, Any]] = []
-    for i in leading:
+    count = min(top, found.count[place])
+    for rank, i in enumerate(found.order[place][:count]):
         recommendation = RECOMMENDATIONS[i]
         entry: dict[str, Any] = {
             "id": recommendation.id,
             "tunable": recommendation.tunable.name,
             "direction": recommendation.direction,
-            "score": round(float(scores[i]), 4),
-            "confidence": round(float(confidence[i]), 4),
+            "score": found.scores[place][rank],
+            "confidence": found.confidence[place][rank],
             "expected_effect": recommendation.effect,
         }
-        current = reading.values.get(f"current-settings.{recommendation.tunable.name}")
-        if current is not None:
-            new = float(moved(recommendation.tunable, current, recommendation.direction))
-            entry["change"] = {"from": current, "to": float(f"{new:.4g}"), "unit": recommendation.tunable.unit}
-        if explain:
-            strongest = sorted(effects.items(), key=lambda item: -abs(item[1][i]))[:_REASONS]
+        now, then = found.now[place][rank], found.then[place][rank]
+        if now == now:  # known
+            entry["change"] = {"from": now, "to": float(f"{then:.4g}"), "unit": recommendation.tunable.unit}
+        if effects is not None:
+            reading, lost = effects
+            strongest = sorted(lost.items(), key=lambda item: -abs(item[1][i]))[:_REASONS]
             entry["explanation"] = [
                 {"input": path, "value": reading.values[path], "effect": round(float(effect[i]), 4)}
                 for path, effect in strongest
             ]
-        (recommendations if confidence[i] >= confidence_threshold else withheld).append(entry)
-    notes = list(reading.notes)
-    if not leading:
+        (recommendations if found.exact[place][rank] >= confidence_threshold else withheld).append(entry)
+    if not count:
         notes.append("no change is expected to help: the swarm looks well tuned for these targets")
     elif not recommendations:
         notes.append(f"no recommendation reaches the confidence threshold {confidence_threshold:g}")
-    return {
-        "network": "optimization",
-        "model": registry.model_name(model.path),
-        "recommendations": recommendations,
-        "withheld": withheld,
-        "confidence_threshold": confidence_threshold,
-        "confidence_is": CONFIDENCE,
-        "targets": {name: round(weight, 4) for name, weight in reading.targets.items()},
-        "inputs_known": len(reading.values),
-        "inputs_total": len(encoder.fields),
-        "notes": notes,
-    }
+    return {"recommendations": recommendations, "withheld": withheld, "confidence_threshold": confidence_threshold}
 
 
 def confidences(model: Model, scores: NDArray[np.float32], known: int) -> NDArray[np.float64]:
@@ -190,6 +270,28 @@ def _moves(index: int, current: float, most: float | None) -> bool:
     new = float(moved(recommendation.tunable, current, recommendation.direction))
     step = new - current if recommendation.direction == "raise" else current - new
     return step > 0 and (most is None or new <= most)
+
+
+def _settings(encoder: Encoder, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The current settings ``[n, 64]`` among the fields' values."""
+    places = np.array([encoder.place(GROUPS[1], tunable.name) for tunable in TUNABLES], np.int64)
+    current: NDArray[np.float64] = values[:, places]
+    return current
+
+
+def _all_moves(encoder: Encoder, values: NDArray[np.float64]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """For the fields' values of n requests: :func:`possible` of every change ``[n, 128]``, and the setting then."""
+    current = _settings(encoder, values)
+    result, new = np.empty((len(values), 2 * len(TUNABLES)), bool), np.empty((len(values), 2 * len(TUNABLES)))
+    with np.errstate(invalid="ignore"):
+        raised, lowered = (all_moved(current, direction) for direction in DIRECTIONS)
+        new[:, 0::2], new[:, 1::2] = raised, lowered
+        result[:, 0::2] = ~(raised <= current)
+        result[:, 1::2] = ~(lowered >= current)
+        for i, tunable in enumerate(TUNABLES):
+            if (limit := encoder.place(GROUPS[3], tunable.name)) is not None:
+                result[:, 2 * i] &= ~(raised[:, i] > values[:, limit])
+    return result, new
 
 
 def _occlusion(model: Model, encoder: Encoder, reading: Reading, scale: float) -> dict[str, NDArray[np.float32]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -184,6 +184,27 @@ class Reading:
     notes: list[str] = dataclasses.field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Readings:
+    """Several: ``inputs`` float32 ``[n, 256]``, ``values`` float64 ``[n, fields]`` (NaN = unknown), and the rest."""
+
+    inputs: NDArray[np.float32]
+    values: NDArray[np.float64]
+    targets: list[dict[str, float]]
+    notes: list[list[str]]
+
+
+def _constants(
+    fields: tuple[Field, ...], scale: str
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Of the fields of a scale: their numbers, ``low``, ``high`` and, if it is logarithmic, the log of their ratio."""
+    columns = [i for i, field in enumerate(fields) if field.scale == scale]
+    own = [fields[i] for i in columns]
+    ratio = [math.log(field.high / field.low) if scale == "log" else 1.0 for field in own]
+    low, high = [field.low for field in own], [field.high for field in own]
+    return np.array(columns, np.int64), np.array(low, np.float64), np.array(high, np.float64), np.array(ratio)
+
+
 class Encoder:
     """Turns requests, or whole columns of simulated swarms, into network inputs; a model file stores its schema."""
 
@@ -193,6 +214,13 @@ class Encoder:
         self.width = 2 * len(fields) + len(targets)
         self._index = {field.path: i for i, field in enumerate(fields)}
         self._request = _request(fields, targets)
+        self._places = {g: {f.name: i for i, f in enumerate(fields) if f.group == g} for g in GROUPS}
+        self._are_shares = np.array([field.kind == "share" for field in fields])
+        self._scales = {scale: _constants(fields, scale) for scale in ("linear", "log", "log0")}
+
+    def place(self, group: str, name: str) -> int | None:
+        """The number of a field among :attr:`fields`; None where there is no such field."""
+        return self._places[group].get(name)
 
     def schema(self) -> dict[str, Any]:
         """The layout as JSON-ready values; :meth:`from_schema` is the inverse.
@@ -254,33 +282,87 @@ class Encoder:
         Traceback (most recent call last):
         claude_flow.errors.InputError: current-performance.troughput: no such field: did you mean throughput?
         """
-        if not isinstance(request, Mapping):
-            raise schema.refused("the request", self._request.says, request)
-        checked = schema.check(request, self._request)
-        reading = Reading(np.zeros(self.width, dtype=np.float32))
-        if not checked.get(GROUPS[0]):
-            raise InputError(f"{GROUPS[0]}: name at least one metric, such as latency or throughput")
-        for group in GROUPS:
-            for name, value in checked.get(group, {}).items():
-                field = self.fields[self._index[f"{group}.{name}"]]
-                scaled = float(field.scaled(value))
-                reading.values[field.path] = value
-                reading.inputs[list(self.slots(field.path))] = scaled, 1.0
-                low_is_usual = value == 0.0 or field.kind == "share"  # nothing waits, nothing fails
-                if scaled > 1.2 or (scaled < -1.2 and not low_is_usual):
-                    reading.notes.append(
-                        f"{field.path}: {value:g} is outside the range {field.low:g} to {field.high:g} that the "
-                        "network was trained on"
-                    )
-        given = checked.get(TARGETS_KEY, list(DEFAULT_TARGETS))
+        (found,), readings = self.encode_many([request])
+        if isinstance(found, InputError):
+            raise found
+        known = np.flatnonzero(~np.isnan(readings.values[0]))
+        values = {self.fields[i].path: float(readings.values[0, i]) for i in known}
+        return Reading(readings.inputs[0], values, readings.targets[0], readings.notes[0])
+
+    def encode_many(self, requests: Sequence[Any]) -> tuple[list[int | InputError], Readings]:
+        """Check and encode several: for each request its row in the readings, or what :meth:`encode` raises."""
+        found: list[int | InputError] = []
+        good: list[dict[str, Any]] = []
+        targets: list[dict[str, float]] = []
+        are_objects = [request if isinstance(request, Mapping) else None for request in requests]
+        checked = iter(schema.check_many([request for request in are_objects if request is not None], self._request))
+        for request, is_object in zip(requests, are_objects, strict=True):
+            try:
+                if is_object is None:
+                    raise schema.refused("the request", self._request.says, request)
+                if isinstance(taken := next(checked), InputError):
+                    raise taken
+                if not taken.get(GROUPS[0]):
+                    raise InputError(f"{GROUPS[0]}: name at least one metric, such as latency or throughput")
+                targets.append(self._weights(taken.get(TARGETS_KEY, DEFAULT_TARGETS)))
+                found.append(len(good))
+                good.append(taken)
+            except InputError as error:
+                found.append(error)
+        values = np.full((len(good), len(self.fields)), np.nan)
+        rows: list[int] = []
+        columns: list[int] = []
+        numbers: list[float] = []
+        for row, taken in enumerate(good):
+            for group, places in self._places.items():
+                if part := taken.get(group):
+                    columns += [places[name] for name in part]
+                    numbers += part.values()
+                    rows += [row] * len(part)
+        values[rows, columns] = numbers
+        return found, self._read(values, targets)
+
+    def _weights(self, given: Any) -> dict[str, float]:
         weights = given if isinstance(given, dict) else dict.fromkeys(given, 1.0)
         total = sum(weights.values())
         if not total > 0.0:
             raise InputError(f"{TARGETS_KEY}: give at least one of {', '.join(self.targets)}")
-        reading.targets = {name: weight / total for name, weight in weights.items() if weight > 0}
-        for name, weight in reading.targets.items():
-            reading.inputs[2 * len(self.fields) + self.targets.index(name)] = weight
-        return reading
+        return {name: weight / total for name, weight in weights.items() if weight > 0}
+
+    def _read(self, values: NDArray[np.float64], targets: list[dict[str, float]]) -> Readings:
+        inputs = np.zeros((len(values), self.width), np.float32)
+        scaled = self._scaled(values)
+        known = ~np.isnan(values)
+        size = 2 * len(self.fields)
+        inputs[:, 0:size:2] = np.where(known, scaled, 0.0)
+        inputs[:, 1:size:2] = known
+        places = {name: size + i for i, name in enumerate(self.targets)}
+        for row, weights in zip(inputs, targets, strict=True):
+            row[[places[name] for name in weights]] = list(weights.values())
+        notes: list[list[str]] = [[] for _ in values]
+        low_is_usual = (values == 0.0) | self._are_shares  # nothing waits, nothing fails
+        with np.errstate(invalid="ignore"):
+            beyond = (scaled > 1.2) | ((scaled < -1.2) & ~low_is_usual)
+        for row, i in np.argwhere(beyond):
+            field = self.fields[i]
+            notes[row].append(
+                f"{field.path}: {values[row, i]:g} is outside the range {field.low:g} to {field.high:g} that the "
+                "network was trained on"
+            )
+        return Readings(inputs, values, targets, notes)
+
+    def _scaled(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """:meth:`Field.scaled` of every field at once: ``[n, fields]``, NaN passes."""
+        position = np.empty_like(values)
+        for scale, (columns, low, high, ratio) in self._scales.items():
+            value = values[:, columns]
+            if scale == "linear":
+                position[:, columns] = (value - low) / (high - low)
+            elif scale == "log":
+                position[:, columns] = np.log(np.maximum(value, low * 1e-3) / low) / ratio
+            else:
+                position[:, columns] = np.log1p(64.0 * value / high) / math.log(65.0)
+        return np.clip(2.0 * position - 1.0, -CUT_OFF, CUT_OFF)
 
 
 _KINDS: dict[str, schema.Kind] = {

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from functools import lru_cache
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -22,7 +23,19 @@ from claude_flow.networks.prediction.features import QUANTILES, TARGETS, UNITS, 
 from claude_flow.networks.prediction.history import KEYS, SCOPES, History, Runs, as_of
 from claude_flow.values import duration
 
-__all__ = ["EXAMPLES", "FIELDS", "HELP", "INPUTS", "OPTIONS", "Encoded", "answer", "encoded", "parse_request", "render"]
+__all__ = [
+    "EXAMPLES",
+    "FIELDS",
+    "HELP",
+    "INPUTS",
+    "OPTIONS",
+    "Encoded",
+    "answer",
+    "answers",
+    "encoded",
+    "parse_request",
+    "render",
+]
 
 HELP = ""
 EXAMPLES = (
@@ -63,6 +76,7 @@ OPTIONS = (
 Array = NDArray[Any]
 
 DEFAULT_DATASET = "swarm-training-data"
+_TOGETHER = 256  # requests that are encoded at a time
 _SIMILAR = re.compile(r"similar-tasks-last-([0-9]+-[a-z]+)")
 _EXPERIENCE = {"junior": 0, "mid": 1, "intermediate": 1, "senior": 2}
 _NORMAL = NormalDist()
@@ -91,68 +105,131 @@ def answer(model: Model, request: Any, *, explain: bool = False) -> dict[str, An
     Returns a JSON-ready dictionary. A target that the model was not trained on is ``unavailable``, with the reason.
     Raises :class:`InputError` for a request that cannot be used.
     """
-    asked = parse_request(request)
-    read = encoded(model, asked)
-    encoder, task, history, x, lengths, anchors = (
-        read.encoder,
-        read.task,
-        read.history,
-        read.x,
-        read.lengths,
-        read.anchors,
-    )
-    past, used, capacity, experience = read.past, read.used, asked["current-team-capacity"], read.experience
-    quantiles, chances = encoder.decode(model.run(x, lengths), anchors)
-    by = shifts(read.moves, task.keys[:, KEYS.index("source")])
-    by[0], seen = online.adapted(model, encoder, past, task, int(model.features["history"]), by[0])
-    limits = encoder.limits(task)
-    # Where every run had a requested time, a task without one is unlike anything learned: intervals reached 132 years.
-    is_beyond = bool(np.isfinite(encoder.longest)) and "requested-time" not in asked
-    if is_beyond:
-        limits[:, 0] = encoder.longest
-    calibrated = shifted(quantiles, by, limits)[0]
+    (found,) = answers(model, [(request, {})], explain=explain)
+    if isinstance(found, InputError):
+        raise found
+    return found
 
-    productivity = float(capacity.get("average-productivity", 1.0))
-    predictions = {}
-    for i, target in enumerate(TARGETS):
-        if not encoder.trained()[i]:
-            rows = int(encoder.rows[i])
-            reason = (
-                f"not trained: the training data told it for {rows} runs" if rows else "not trained: not in the data"
+
+def answers(
+    model: Model, asked: Sequence[tuple[Any, Mapping[str, Any]]], *, explain: bool = False, batch: int | None = None
+) -> list[dict[str, Any] | InputError]:
+    """:func:`answer` to each request, or the error that it raises; ``batch`` requests a crossing into the engine.
+
+    There are no keywords. Those that go by the same past at the same time are answered together; one that says no
+    ``decision-time`` is decided now, the same now for all.
+    """
+    networks.get("prediction").check(model)
+    now = _now()
+    found: list[Any] = [*_parsed([request for request, _ in asked])]
+    together: dict[Any, list[int]] = {}
+    for i, request in enumerate(found):
+        if not isinstance(request, InputError):
+            request["decision"] = request.get("decision-time", now)
+            # Without a past, when it is decided makes no difference to the others.
+            context = request.get("historical-context")
+            together.setdefault((context, request["decision"] if context else None), []).append(i)
+    for places in together.values():
+        for first in range(0, len(places), _TOGETHER):
+            part = places[first : first + _TOGETHER]
+            try:
+                results = _answers(model, [found[i] for i in part], explain, batch)
+            except InputError as error:
+                results = [error] if len(part) == 1 else answers(model, [asked[i] for i in part[:1]], explain=explain)
+                for i in part[1:]:  # one of them names a source that there is not
+                    results += answers(model, [asked[i]], explain=explain)
+            for i, result in zip(part, results, strict=True):
+                found[i] = result
+    return found
+
+
+def _answers(model: Model, asked: list[dict[str, Any]], explain: bool, batch: int | None) -> list[Any]:
+    read = _encoded(model, asked)
+    encoder = read.encoder
+    quantiles, chances = encoder.decode(model.run(read.x, read.lengths, batch=batch), read.anchors)
+    codes = read.tasks.keys[:, KEYS.index("source")]
+    by, seen = shifts(read.moves, codes), np.zeros((len(asked), len(TARGETS)), np.int64)
+    if len(read.past):  # the tasks of a source are asked about at the same time, and know the same outcomes
+        for code in np.unique(codes):
+            rows = np.flatnonzero(codes == code)
+            length = int(model.features["history"])
+            by[rows], seen[rows] = online.adapted(
+                model, encoder, read.past, read.tasks.take(rows[:1]), length, by[rows[0]]
             )
-            predictions[target] = {"status": "unavailable", "reason": reason}
-            continue
-        scale = 1 / productivity if target == "duration" else 1.0
-        entry: dict[str, Any] = {"status": "predicted", "unit": UNITS[i]}
-        entry["median"] = _round(np.expm1(_quantile(calibrated[i], 0.5)) * scale)
-        if asked["uncertainty-quantification"]:
-            entry["intervals"] = {
-                f"{level:.4g}": [_round(np.expm1(_quantile(calibrated[i], p)) * scale) for p in _tails(level)]
-                for level in asked["confidence-intervals"]
-            }
-            entry["calibrated"] = bool(np.isfinite(by[0, i]).all())
-            entry["own_outcomes"] = int(seen[i])
-        if target == "duration" and is_beyond:
-            entry["note"] = (
-                "every run that was learned from had a requested time, this task has none: no forecast beyond "
-                f"{_show(np.expm1(encoder.longest), 's')}, the longest of them; give --requested-time"
+    limits = encoder.limits(read.tasks)
+    # Where every run had a requested time, a task without one is unlike anything learned: intervals reached 132 years.
+    is_limited = bool(np.isfinite(encoder.longest))
+    beyond: list[bool] = [is_limited and "requested-time" not in request for request in asked]
+    limits[beyond, 0] = encoder.longest
+    calibrated = shifted(quantiles, by, limits)
+    is_calibrated: Any = np.isfinite(by).all(2).tolist()
+    trained = encoder.trained()
+    productivity = np.array([request["current-team-capacity"].get("average-productivity", 1.0) for request in asked])
+    scale = np.ones(calibrated.shape[:2])
+    scale[:, TARGETS.index("duration")] = 1 / productivity
+
+    def at(p: float) -> list[list[float]]:
+        values: list[list[float]] = _rounded(np.expm1(_quantiles(calibrated, p)) * scale).tolist()
+        return values
+
+    medians = at(0.5)
+    levels = {level for request in asked if request["uncertainty-quantification"] for level in
+              request["confidence-intervals"]}  # fmt: skip
+    ends = {level: [at(p) for p in _tails(level)] for level in levels}
+    name = registry.model_name(model.path)
+    results = []
+    for i, request in enumerate(asked):
+        capacity = request["current-team-capacity"]
+        predictions: dict[str, Any] = {}
+        for t, target in enumerate(TARGETS):
+            if not trained[t]:
+                predictions[target] = _untrained(int(encoder.rows[t]))
+                continue
+            entry: dict[str, Any] = {"status": "predicted", "unit": UNITS[t], "median": medians[i][t]}
+            if request["uncertainty-quantification"]:
+                entry["intervals"] = {
+                    f"{level:.4g}": [end[i][t] for end in ends[level]] for level in request["confidence-intervals"]
+                }
+                entry["calibrated"] = is_calibrated[i][t]
+                entry["own_outcomes"] = int(seen[i, t])
+            if target == "duration" and beyond[i]:
+                entry["note"] = (
+                    "every run that was learned from had a requested time, this task has none: no forecast beyond "
+                    f"{_show(np.expm1(encoder.longest), 's')}, the longest of them; give --requested-time"
+                )
+            predictions[target] = entry
+        used = {
+            **read.used,
+            **read.sources[i],
+            "runs": len(read.past),
+            "finished": int(read.history.finished[i]),
+            "shown": int(read.lengths[i]) - 1,
+        }
+        result = {
+            "network": "prediction",
+            "model": name,
+            "rests_on": _rests_on(len(read.past), int(seen[i, 0]), encoder),
+            "task": request["task-description"],
+            "decision_time": _iso(request["decision"]),
+            "history": used,
+            "capacity": _capacity_report(
+                capacity, float(productivity[i]), read.experience[i], predictions["duration"], encoder
+            ),
+            "predictions": predictions,
+            "failure": _failure(encoder, float(chances[i, 0])),
+        }
+        if explain:
+            length = read.lengths[i : i + 1]
+            result["explanation"] = _reasons(
+                model, encoder, read.x[i : i + 1, : length[0]], length, read.anchors[i : i + 1], quantiles[i, 0]
             )
-        predictions[target] = entry
-    used |= {"runs": len(past), "finished": int(history.finished[0]), "shown": int(lengths[0]) - 1}
-    result = {
-        "network": "prediction",
-        "model": registry.model_name(model.path),
-        "rests_on": _rests_on(len(past), int(seen[0]), encoder),
-        "task": asked["task-description"],
-        "decision_time": _iso(int(task.decision[0])),
-        "history": used,
-        "capacity": _capacity_report(capacity, productivity, experience, predictions["duration"], encoder),
-        "predictions": predictions,
-        "failure": _failure(encoder, float(chances[0, 0])),
-    }
-    if explain:
-        result["explanation"] = _reasons(model, encoder, x, lengths, anchors, quantiles[0, 0])
-    return result
+        results.append(result)
+    return results
+
+
+def _untrained(rows: int) -> dict[str, Any]:
+    reason = f"not trained: the training data told it for {rows} runs" if rows else "not trained: not in the data"
+    return {"status": "unavailable", "reason": reason}
 
 
 def _rests_on(runs: int, outcomes: int, encoder: Encoder) -> str:
@@ -170,37 +247,56 @@ def _rests_on(runs: int, outcomes: int, encoder: Encoder) -> str:
 
 @dataclass(frozen=True)
 class Encoded:
-    """A checked request as the network sees it, ``x`` float32 ``[1, T, 128]``, and what it was made of."""
+    """Checked requests with a past in common as the network sees them, ``x`` float32 ``[n, T, 128]``, and what they
+    were made of. ``used`` says how the past was found, ``sources`` whose log each task belongs to."""
 
     encoder: Encoder
     moves: dict[str, Any]
     past: Runs
     used: dict[str, Any]
-    task: Runs
+    sources: list[dict[str, Any]]
+    tasks: Runs
     history: History
-    experience: float | None
+    experience: list[float | None]
     x: Array
     lengths: Array
     anchors: Array
 
 
-def encoded(model: Model, asked: dict[str, Any]) -> Encoded:
-    """What a request of :func:`parse_request` is to the network; raises :class:`InputError` for an unfit history."""
+def encoded(model: Model, asked: Sequence[dict[str, Any]]) -> Encoded:
+    """What requests of :func:`parse_request`, with a past in common, are to the network; raises :class:`InputError` for
+    an unfit history."""
     networks.get("prediction").check(model)
+    return _encoded(model, [{**request, "decision": request.get("decision-time", _now())} for request in asked])
+
+
+def _encoded(model: Model, asked: list[dict[str, Any]]) -> Encoded:
     encoder, length, moves = _stored(model)
-    past, used = _history(asked)
-    past, task = encoder.view(past), encoder.view(_task(asked, past, used))
-    history = as_of(past if len(past) else task, task, length)
-    openings, anchors = encoder.openings(task, history)
-    experience = _experience(asked["current-team-capacity"], encoder, history.seen[0, SCOPES.index("agent")])
-    if experience is not None:
-        openings[0, slots().index("agent: count")] = np.log1p(experience) / 3
-    seen = past if len(past) else task
-    x, lengths = encoder.sequences(seen, encoder.records(seen), task, openings, anchors, history.index)
-    x = np.ascontiguousarray(x[:, : lengths[0]])
-    return Encoded(encoder, moves, past, used, task, history, experience, x, lengths, anchors)
+    past, used, codes = _history(asked[0])
+    runs, sources = _tasks(asked, past, codes)
+    past, tasks = encoder.view(past), encoder.view(runs)
+    if len(past):
+        history = as_of(past, tasks, length)
+    else:  # of nothing, all tasks know the same
+        first = tasks.take(np.zeros(1, np.int64))
+        history = as_of(first, first, length).take(np.zeros(len(tasks), np.int64))
+    openings, anchors = encoder.openings(tasks, history)
+    seen_runs = history.seen[:, SCOPES.index("agent")]
+    experience = [
+        _experience(request["current-team-capacity"], encoder, seen)
+        for request, seen in zip(asked, seen_runs, strict=True)
+    ]
+    for opening, runs_done in zip(openings, experience, strict=True):
+        if runs_done is not None:
+            opening[slots().index("agent: count")] = np.log1p(runs_done) / 3
+    seen = past if len(past) else tasks
+    index = history.index[:, : (history.index >= 0).sum(1).max()]
+    x, lengths = encoder.sequences(seen, encoder.records(seen), tasks, openings, anchors, index)
+    x = np.ascontiguousarray(x[:, : lengths.max()])
+    return Encoded(encoder, moves, past, used, sources, tasks, history, experience, x, lengths, anchors)
 
 
+@lru_cache(maxsize=4)
 def _stored(model: Model) -> tuple[Encoder, int, dict[str, Any]]:
     """What the model file holds beside the network: encoder, number of past records, conformal shifts."""
     try:
@@ -256,22 +352,51 @@ _REQUEST = schema.Record(
 FIELDS = tuple(_REQUEST.fields)
 
 
+_DEFAULTS = {"uncertainty-quantification": True, "confidence-intervals": [0.8, 0.95], "current-team-capacity": {}}
+
+
 def parse_request(request: Any) -> dict[str, Any]:
     """The request, checked, with defaults filled in; null is as good as absent."""
-    if not isinstance(request, Mapping):
-        raise schema.refused("the request", _REQUEST.says, request)
-    checked = schema.check({key: value for key, value in request.items() if value is not None}, _REQUEST)
-    defaults = {"uncertainty-quantification": True, "confidence-intervals": [0.8, 0.95], "current-team-capacity": {}}
-    return {**defaults, **checked}
+    return parse_requests([request])[0]
 
 
-def _history(asked: dict[str, Any]) -> tuple[Runs, dict[str, Any]]:
-    """The runs that the request points at, and how they were found; none is said, never assumed."""
+def parse_requests(requests: Sequence[Any]) -> list[dict[str, Any]]:
+    """:func:`parse_request` of each."""
+    found = _parsed(requests)
+    for request in found:
+        if isinstance(request, InputError):
+            raise request
+    return found  # type: ignore[return-value]  # no error is among them
+
+
+def _parsed(requests: Sequence[Any]) -> list[dict[str, Any] | InputError]:
+    told = [
+        {key: value for key, value in request.items() if value is not None}
+        for request in requests
+        if isinstance(request, Mapping)
+    ]
+    checked = iter(schema.check_many(told, _REQUEST))
+    found: list[dict[str, Any] | InputError] = []
+    for request in requests:
+        if not isinstance(request, Mapping):
+            found.append(schema.refused("the request", _REQUEST.says, request))
+        else:
+            taken = next(checked)
+            found.append(taken if isinstance(taken, InputError) else {**_DEFAULTS, **taken})
+    return found
+
+
+def _now() -> int:
+    return int(datetime.now(timezone.utc).timestamp() * 1e6)
+
+
+def _history(asked: dict[str, Any]) -> tuple[Runs, dict[str, Any], dict[str, int]]:
+    """The runs that the request points at, how they were found, and the keys of their sources; none is said, never
+    assumed."""
     context = asked.get("historical-context")
     nothing = Runs.from_columns({})
-    asked["decision"] = asked.get("decision-time", int(datetime.now(timezone.utc).timestamp() * 1e6))
     if context is None:
-        return nothing, {"note": "no historical-context given: the model's prior alone answers"}
+        return nothing, {"note": "no historical-context given: the model's prior alone answers"}, {}
     from claude_flow.data import views  # a tenth of a command's start
 
     similar = _SIMILAR.fullmatch(context)
@@ -282,10 +407,10 @@ def _history(asked: dict[str, Any]) -> tuple[Runs, dict[str, Any]]:
         if not similar:
             raise
         missing = f"the workspace has no dataset {name} (make it with  claude-flow neural data collect)"
-        return nothing, {"note": f"{missing}: the model's prior alone answers"}
+        return nothing, {"note": f"{missing}: the model's prior alone answers"}, {}
     from claude_flow.networks.prediction.prepare import read_runs
 
-    runs, asked["sources"] = read_runs(Path(folder))
+    runs, sources = read_runs(Path(folder))
     used: dict[str, Any] = {"dataset": str(folder), "order": "most similar and most recent first"}
     if similar:
         since = asked["decision"] - int(duration(similar.group(1).replace("-", " ")) * 1e6)
@@ -294,32 +419,40 @@ def _history(asked: dict[str, Any]) -> tuple[Runs, dict[str, Any]]:
     runs = runs.take(np.flatnonzero(runs.decision <= asked["decision"]))
     if not len(runs):
         used["note"] = "the dataset has no timed run before the decision in that span: the model's prior alone answers"
-    return runs, used
+    return runs, used, {name: int(code) for code, name in sources.items()}
 
 
-def _task(asked: dict[str, Any], past: Runs, used: dict[str, Any]) -> Runs:
-    """The open task as a run without an outcome; its source is the one named, else that of the latest run."""
-    columns = {
-        "submitted": [asked["decision"]],
-        "description": [asked["task-description"]],
-        "task_type": [asked.get("task-type")],
-        "agent": [asked.get("agent")],
-        "project": [asked.get("project")],
-        "model": [asked.get("model")],
-        "requested_s": [asked.get("requested-time", np.nan)],
-        "requested_processors": [asked.get("processors", np.nan)],
-    }
-    task = Runs.from_columns(columns)
-    codes = {name: int(code) for code, name in asked.get("sources", {}).items()}
-    wanted = asked.get("source")
-    if wanted is not None and wanted not in codes:
-        raise InputError(f"source {wanted!r} is not in the history; it has {', '.join(sorted(codes)) or 'no runs'}")
-    keys = task.keys.copy()
-    if len(past):
-        latest = past.keys[-1, KEYS.index("source")]
-        keys[0, KEYS.index("source")] = codes[wanted] if wanted is not None else latest
-        used["source"] = next(name for name, code in codes.items() if code == keys[0, KEYS.index("source")])
-    return replace(task, keys=keys)
+def _tasks(asked: list[dict[str, Any]], past: Runs, codes: Mapping[str, int]) -> tuple[Runs, list[dict[str, Any]]]:
+    """The open tasks as runs without an outcome; each one's source is the one named, else that of the latest run."""
+
+    def column(name: str, unknown: Any = None) -> list[Any]:
+        return [request.get(name, unknown) for request in asked]
+
+    # Runs come in the order of their decisions: these keep their own.
+    tasks = Runs.from_columns(
+        {
+            "submitted": [0] * len(asked),
+            "description": column("task-description"),
+            "task_type": column("task-type"),
+            "agent": column("agent"),
+            "project": column("project"),
+            "model": column("model"),
+            "requested_s": column("requested-time", np.nan),
+            "requested_processors": column("processors", np.nan),
+        }
+    )
+    keys, sources = tasks.keys.copy(), []
+    for i, request in enumerate(asked):
+        wanted = request.get("source")
+        if wanted is not None and wanted not in codes:
+            raise InputError(f"source {wanted!r} is not in the history; it has {', '.join(sorted(codes)) or 'no runs'}")
+        if len(past):
+            code = codes[wanted] if wanted is not None else past.keys[-1, KEYS.index("source")]
+            keys[i, KEYS.index("source")] = code
+            sources.append({"source": next(name for name, own in codes.items() if own == code)})
+        else:
+            sources.append({})
+    return replace(tasks, keys=keys, decision=np.array(column("decision"), np.int64)), sources
 
 
 def _experience(capacity: Mapping[str, Any], encoder: Encoder, seen: float) -> float | None:
@@ -396,10 +529,19 @@ def _tails(level: float) -> tuple[float, float]:
     return (1 - level) / 2, (1 + level) / 2
 
 
-def _quantile(values: Array, p: float) -> float:
-    """A quantile between the seven: linear in the normal score of ``p``, so exact for a normal distribution."""
-    scores = [_NORMAL.inv_cdf(q) for q in QUANTILES]
-    return float(np.interp(_NORMAL.inv_cdf(min(max(p, QUANTILES[0]), QUANTILES[-1])), scores, values))
+_SCORES = np.array([_NORMAL.inv_cdf(q) for q in QUANTILES])
+
+
+def _quantiles(values: Array, p: float) -> Array:
+    """A quantile between the seven of the last axis: linear in the normal score of ``p``, so exact for a normal
+    distribution."""
+    score = _NORMAL.inv_cdf(min(max(p, QUANTILES[0]), QUANTILES[-1]))
+    place = min(max(int(np.searchsorted(_SCORES, score, "right")) - 1, 0), len(_SCORES) - 2)
+    low, high = values[..., place], values[..., place + 1]
+    if score == _SCORES[place]:
+        return np.asarray(low)
+    slope = (high - low) / (_SCORES[place + 1] - _SCORES[place])
+    return np.asarray(high if score == _SCORES[place + 1] else slope * (score - _SCORES[place]) + low)
 
 
 def _iso(micros: int) -> str:
@@ -409,6 +551,20 @@ def _iso(micros: int) -> str:
 def _round(value: float) -> float:
     """Four significant digits: more would claim a precision that no forecast has."""
     return float(f"{value:.4g}") if value > 1e-6 else 0.0
+
+
+def _rounded(values: Array) -> Array:
+    """:func:`_round` of each.
+
+    >>> _rounded(np.array([123456.0, 0.123456, 1e-9])).tolist()
+    [123500.0, 0.1235, 0.0]
+    """
+    safe = np.where(np.isfinite(values) & (values > 1e-6), values, 1.0)
+    power = np.floor(np.log10(safe)).astype(np.int64) - 3
+    # Whole numbers times or over an exact power of ten: the nearest doubles to four digits.
+    large, small = 10.0 ** np.maximum(power, 0), 10.0 ** np.maximum(-power, 0)
+    digits = np.rint(safe / large * small)
+    return np.where(values > 1e-6, np.where(np.isfinite(values), digits * large / small, values), 0.0)
 
 
 def render(result: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:

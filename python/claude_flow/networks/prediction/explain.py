@@ -26,7 +26,7 @@ class Reader:
 
     def item(self, request: Any) -> Item:
         """The request as the network sees it; what is explained is log1p of the median duration, without its anchor."""
-        read = encoded(self._model, parse_request(request))
+        read = encoded(self._model, [parse_request(request)])
         x, names = read.x[0], slots()
         last = len(x) - 1
         own = {
