@@ -249,7 +249,7 @@ def page(found: dict[str, Any]) -> str:
         for name, one in found["by_network"].items()
     ]  # fmt: skip
     text = [
-        f"`python -m bench.scale`: {mixed['requests']:,} requests of all four networks in equal parts, simulated, on one "
+        f"`python -m bench.scale`: {mixed['requests']:,} requests of all networks in equal parts, simulated, on one "
         f"core ({found['cpu']}), batches of {found['batch']}. CPU time, so a busy machine adds what its caches lose.",
         "",
         *_table(["", "measured", "mark", "met"], rows),
