@@ -78,7 +78,7 @@ class Clock:
         """How long the kept calls take by themselves, of how long they took: 1 is as fast."""
         took = again = 0.0
         for calls in self.calls.values():
-            for model, x, lengths, seconds in calls[2:]:  # the first ones warm up
+            for model, x, lengths, seconds in calls[2:] or calls:  # the first ones warm up
                 best = min(self._again(model, x, lengths) for _ in range(3))
                 took, again = took + seconds, again + best
         return again / took

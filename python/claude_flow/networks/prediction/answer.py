@@ -152,10 +152,9 @@ def _answers(model: Model, asked: list[dict[str, Any]], explain: bool, batch: in
     if len(read.past):  # the tasks of a source are asked about at the same time, and know the same outcomes
         for code in np.unique(codes):
             rows = np.flatnonzero(codes == code)
-            length = int(model.features["history"])
-            by[rows], seen[rows] = online.adapted(
-                model, encoder, read.past, read.tasks.take(rows[:1]), length, by[rows[0]]
-            )
+            shown = int(model.features["history"])
+            task = read.tasks.take(rows[:1])
+            by[rows], seen[rows] = online.adapted(model, encoder, read.past, task, shown, by[rows[0]])
     limits = encoder.limits(read.tasks)
     # Where every run had a requested time, a task without one is unlike anything learned: intervals reached 132 years.
     is_limited = bool(np.isfinite(encoder.longest))
