@@ -39,7 +39,7 @@ PYTHON: dict[str, Part] = {
     "errors": Part("every error raised on purpose; `require`, the door to optional libraries", ""),
     "forks": Part("what threads share, made anew in a forked child", ""),
     "files": Part("atomic writes, locks, temporary folders, text whatever wrote it", "errors", "filelock"),
-    "values": Part("text to values: JSON, durations, sizes, shares, lists", "errors files"),
+    "values": Part("text to values: JSON, durations, sizes, shares, lists", "errors files", "orjson"),
     "schema": Part("the one checker of requests, configurations, manifests, cards", "errors values"),
     "statistics": Part("intervals, paired tests, corrections, scores", "errors", "scipy"),
     "report": Part("how results are shown: pages, tables, drawings, charts, progress", "errors files", "matplotlib"),
