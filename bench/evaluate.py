@@ -143,6 +143,19 @@ MARKS = (
     Mark("SWE-bench Pro routing: all agents", "routing", "resolve rate, all agents", beats(), units="tasks"),
     Mark("MySQL knobs: rank correlation", "knobs", "spearman", beats("LightGBM"), at_least(0.0)),
     Mark("MySQL knobs: regret", "knobs", "regret@", beats("LightGBM"), beats("random")),
+    Mark(
+        "who takes which task, projects left out",
+        *("assignment", "accuracy", beats("first-word", "LightGBM"), beats("most used")),
+        units="projects",
+    ),
+    Mark("the same without any history", "assignment", "no history: accuracy", beats("LightGBM"), units="projects"),
+    Mark("the same: confidence", "assignment", "calibration error", at_most(0.06)),
+    Mark(
+        "SWE-bench Verified escalation: cost at the constant's rate",
+        *("escalation", "cost", beats("price-aware", factor=0.8)),
+        given=("resolve rate", "price-aware constant"),
+        units="tasks",
+    ),
     Mark("Claude Code durations", "durations", "MAE", beats("shrunken", "LightGBM"), beats("last"), units="sessions"),
     Mark(
         "Claude Code durations", "durations", "pinball", beats("shrunken", "LightGBM"), beats("last"), units="sessions"
@@ -379,7 +392,7 @@ def main() -> int:
 
 
 #: the protocols by how long they take
-_LONGEST = ("jobs", "selection", "knobs", "assignment", "durations", "steps", "routing", "shipped", "escalation")
+_LONGEST = ("jobs", "selection", "knobs", "assignment", "durations", "steps", "routing", "escalation")
 
 
 # The page ------------------------------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ DATA = "a folder of Claude Code transcripts (*.jsonl, *.jsonl.gz) of several pro
 _FOLDS, _QUICK_FOLDS = 5, 3
 _LEAST_PROJECTS = 6
 _PART = 4  # one training project in so many tunes LightGBM
-ACCURACY, BARE, LOSS, ERROR = "accuracy", "accuracy, no history", "log loss", "calibration error"
+ACCURACY, BARE, LOSS, ERROR = "accuracy", "no history: accuracy", "log loss", "calibration error"
 
 Array = NDArray[np.float64]
 

@@ -25,11 +25,8 @@ PROTOCOLS: dict[str, str] = {
     "durations": "claude_flow.studies.durations",
     "assignment": "claude_flow.studies.assignment",
     "escalation": "claude_flow.studies.escalation",
-    "shipped": "claude_flow.studies.shipped",
 }
 
-#: what `benchmark` on one data set leaves to `make evaluate`: it trains nothing, and judges what is shipped
-_APART = ("shipped",)
 _DEPTH = 3  # folders below the one that is searched
 
 
@@ -76,7 +73,7 @@ def run(
 
     :raises InputError: no protocol reads it, or none has such a contender or measure (the message has near matches).
     """
-    names = [name for name in detect(path) if name not in _APART]
+    names = detect(path)
     if not names:
         known = "; ".join(load(name).DATA for name in PROTOCOLS)
         raise InputError(f"{path}: no protocol reads this. There are protocols for: {known}")
