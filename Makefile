@@ -17,9 +17,8 @@ demo: $(VENV)/.installed  ## print assignments for the guide's example swarm, by
 # Installing is one core's work, and leaves the other to the compiler. Many tests wait for a process, a browser or a server,
 # so that three at a time keep two cores busy.
 test: wasm-if-possible  ## everything: lint, C++ (CTest), Python (pytest and the examples in the docstrings)
-	$(MAKE) --no-print-directory -j 2 sanitize-short $(VENV)/.tools
+	$(MAKE) --no-print-directory -j 2 $(VENV)/.tools sanitize-short arm
 	$(MAKE) --no-print-directory -j 2 lint cpp-test
-	$(MAKE) --no-print-directory arm
 	$(MAKE) --no-print-directory quick-wheel
 	$(BIN)/python -m pytest -n 3 --dist worksteal tests
 	cd build && ../$(BIN)/python -m pytest -n 3 --doctest-modules --pyargs claude_flow -p no:cacheprovider
