@@ -9,7 +9,7 @@ VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' python/claude_flow/__
 MODULE := python/claude_flow/wasm/relaxed.wasm
 SOURCES := CMakeLists.txt pyproject.toml $(shell find cpp python/claude_flow -type f -not -name '*.pyc' -not -name '*.so')
 
-.PHONY: demo test wasm wheel lint docs guide tour bench bench-compare evaluate models clean
+.PHONY: demo test wasm wheel lint docs guide tour bench bench-compare evaluate operate models clean
 
 demo: $(VENV)/.installed  ## print assignments for the guide's example swarm, by the model that ships with the package
 	$(BIN)/claude-flow neural infer coordination --input docs/examples/swarm.json --explain-decision true
@@ -128,6 +128,14 @@ evaluate: $(VENV)/.tools  ## judge our networks on public data beside baselines:
 .PHONY: compression
 compression: $(VENV)/.peers  ## write the tables of docs/compression.md (5 minutes); PARTS="prune distill" trains for longer
 	OMP_NUM_THREADS=1 $(BIN)/python -m bench.compression $(PARTS)
+
+# The tests of operating that are too long for every day, with promtool where Debian's package prometheus is installed,
+# then the proofs behind docs/operate_proofs.md and docs/operate_drift.md (an hour and a half on two cores).
+operate: $(VENV)/.tools  ## prove operation: MLflow's server, alert rules, half a year of retraining, kill -9, rollback, drift: make operate DATA=folder
+	CLAUDE_FLOW_LONG=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/watch
+	OMP_NUM_THREADS=1 $(BIN)/python -m bench.operate
+	$(BIN)/pip install -q --disable-pip-version-check '.[drift-peers]'
+	OMP_NUM_THREADS=1 $(BIN)/python -m bench.drift $(if $(DATA),--data $(DATA))
 
 $(VENV)/.peers: $(VENV)/.tools
 	$(BIN)/pip install -q --disable-pip-version-check '.[peers]'

@@ -18,7 +18,7 @@ from claude_flow.errors import InputError
 from claude_flow.modelfile import layout
 from claude_flow.modelfile.quantize import products, quantize
 
-__all__ = ["Decision", "Model", "assemble", "load", "load_as", "load_for"]
+__all__ = ["Decision", "Model", "assemble", "load", "load_as", "load_for", "load_to_answer"]
 
 #: A batch, or one for each input of a model of several.
 Arrays = NDArray[np.float32] | Sequence[NDArray[np.float32]]
@@ -189,6 +189,14 @@ def load_for(network: str, name: str | Path | None = None, **options: Any) -> Mo
     model = load(path, **options)
     networks.get(network).check(model)
     return model
+
+
+def load_to_answer(network: str, name: str | Path | None = None, **options: Any) -> Model:
+    """As :func:`load_for`, to answer one request: where a canary of the named model is tried, it may be its turn."""
+    path = registry.newest_model(network) if name is None else registry.model_path(str(name))
+    if name is None or "/" not in str(name):
+        path = registry.asked(path)
+    return load_for(network, path, **options)
 
 
 def load_as(path: Path, settings: runtime.Settings, precision: str = "auto", isa: str = "auto") -> Model:

@@ -5,10 +5,12 @@ nearest parent of the current folder that has one, else under the current folder
 
     models/NAME/VERSION/model.safetensors, card.json
     models/NAME/current.json                              which version NAME means, and what it meant before;
-                                                          without it the highest
+                                                          without it the highest. Maybe a canary: another version
+                                                          that answers a share of the requests
     datasets/NAME/manifest.json, ...
     configs/NAME.json
     runs/
+    turns/NAME.json                                       how many requests a canary was tried on
 
 A name is looked up as an existing path, then in the workspace, then among the built-ins.
 """
@@ -31,9 +33,12 @@ from claude_flow.files import atomic_folder
 from claude_flow.values import did_you_mean, read_json, valid_name
 
 __all__ = [
+    "CANDIDATE",
     "add_model",
+    "asked",
     "built_in",
     "built_in_configs",
+    "canary",
     "config_path",
     "current",
     "dataset_path",
@@ -48,12 +53,16 @@ __all__ = [
     "passed_over",
     "point",
     "runs_dir",
+    "takes",
+    "try_out",
     "versions",
     "workspace",
 ]
 
 _BUILT_IN = Path(__file__).parent
 _MODEL, _CARD, _POINTER = "model.safetensors", "card.json", "current.json"
+#: a model whose name ends so is on trial: nothing takes it unless it is named
+CANDIDATE = "-candidate"
 _CARD_FIELDS = schema.Record({"network": schema.Text()}, free=True)
 
 
@@ -108,14 +117,18 @@ def model_path(name: str) -> Path:
 def newest_model(network: str) -> Path:
     """The model of a command that is told none: the workspace's newest of ``network``, else a built-in.
 
-    Newest is by the time its card was written. Raises InputError if there is none.
+    Newest is by the time its card was written, or its name was pointed at it. Candidates are left out. Raises
+    InputError if there is none.
     """
     found: list[tuple[int, Path]] = []
     for name in _folders("models"):
-        for version in [current(name)] if _versions(name) else []:
+        for version in [current(name)] if _versions(name) and not name.endswith(CANDIDATE) else []:
             folder = workspace() / "models" / name / version
             if _is_for(folder, network):
-                found.append(((folder / _CARD).stat().st_mtime_ns, folder / _MODEL))
+                times = [
+                    file.stat().st_mtime_ns for file in (folder / _CARD, folder.parent / _POINTER) if file.exists()
+                ]
+                found.append((max(times), folder / _MODEL))
     if found:
         return max(found)[1]
     shipped = [name for name in _built_ins("models", ".safetensors") if name.startswith(network)]
@@ -204,8 +217,76 @@ def point(name: str, version: str, why: str) -> list[dict[str, Any]]:
 def _point(name: str, version: str, why: str) -> list[dict[str, Any]]:
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
     entries = [*history(name), {"version": version, "time": now, "who": getpass.getuser(), "why": why}]
-    files.atomic_write(workspace() / "models" / name / _POINTER, json.dumps({"history": entries}, indent=1) + "\n")
+    _write_pointer(name, {"history": entries})  # a canary ends with what it was tried beside
     return entries
+
+
+def _write_pointer(name: str, value: dict[str, Any]) -> None:
+    files.atomic_write(workspace() / "models" / name / _POINTER, json.dumps(value, indent=1) + "\n")
+
+
+# A version on trial ---------------------------------------------------------------------------------------
+
+
+def canary(name: str) -> dict[str, Any] | None:
+    """The version of the workspace model ``name`` that answers a share of its requests, or None: ``version``,
+    ``share``, ``time`` (UTC), ``why``."""
+    path = workspace() / "models" / name / _POINTER
+    found = read_json(path) if path.is_file() else None
+    trial = found.get("canary") if isinstance(found, dict) else None
+    if not isinstance(trial, dict) or trial.get("version") not in _versions(name):
+        return None
+    share = trial.get("share")
+    return trial if isinstance(share, (int, float)) and 0 < share < 1 else None
+
+
+def try_out(name: str, version: str | None, share: float, why: str) -> None:
+    """Let ``version`` of a workspace model answer a ``share`` of the requests that ask for ``name``; None ends that.
+
+    Raises:
+        InputError: there is no such version, it is the current one, or the share is not between 0 and 1.
+    """
+    with locked():
+        entries = history(name)
+        if version is None:
+            if canary(name):
+                _write_pointer(name, {"history": entries})
+            return
+        if version not in _versions(name) or version == current(name):
+            raise InputError(f"the model {name!r} has no other version {version!r} to try")
+        if not 0 < share < 1:
+            raise InputError(f"a canary's share lies between 0 and 1, not {share:g}")
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        trial = {"version": version, "share": share, "time": now, "why": why}
+        # Without a history the highest version would be meant, which may be the one on trial.
+        started = {"version": current(name), "time": now, "who": getpass.getuser(), "why": "a canary is tried"}
+        _write_pointer(name, {"history": entries or [started], "canary": trial})
+
+
+def takes(number: int, share: float) -> bool:
+    """Whether the canary answers request ``number`` (from 1): of any first n requests it gets ``floor(n * share)``.
+
+    >>> [number for number in range(1, 11) if takes(number, 0.3)]
+    [4, 7, 10]
+    """
+    return int(number * share + 1e-9) > int((number - 1) * share + 1e-9)
+
+
+def asked(path: Path) -> Path:
+    """The file that answers one request for ``path``, what a name without a version stands for: the canary's where it
+    is its turn. Turns are counted across processes, so that the canary never gets more than its share."""
+    name = path.parent.parent.name
+    if path.name != _MODEL or path.parent.parent.parent != workspace() / "models" or (trial := canary(name)) is None:
+        return path
+    counter, version = workspace() / "turns" / f"{name}.json", trial["version"]  # servers watch the models' folders
+    with files.locked(counter.with_name(f".{name}.lock")):
+        try:
+            found = json.loads(counter.read_bytes())
+            number = 1 + (int(found["number"]) if found["of"] == version else 0)
+        except (OSError, ValueError, KeyError, TypeError):  # the first, or one that was cut off: the count begins anew
+            number = 1
+        counter.write_text(json.dumps({"of": version, "number": number}), "utf-8")  # not synced: it is no loss
+    return path.parent.parent / version / _MODEL if takes(number, float(trial["share"])) else path
 
 
 def built_in(name: str) -> Path | None:
@@ -325,13 +406,20 @@ def _built_ins(kind: str, suffix: str) -> list[str]:
 
 
 def add_model(
-    name: str, version: str | None, model_file: Path, card: dict[str, Any], beside: Sequence[Path] = ()
+    name: str,
+    version: str | None,
+    model_file: Path,
+    card: dict[str, Any],
+    beside: Sequence[Path] = (),
+    *,
+    points: bool = True,
 ) -> Path:
     """Copy ``model_file`` and its ``card`` into the workspace as NAME/VERSION; return the new model's path.
 
     Args:
         version: three numbers such as "3.2.1"; None = the next minor one after the latest, at first 1.0.0.
         beside: files that are copied into its folder.
+        points: a name that points somewhere is to point to the new version.
 
     Raises:
         InputError: a malformed name or version, or one that exists.
@@ -352,7 +440,7 @@ def add_model(
             for file in beside:
                 shutil.copyfile(file, folder / file.name)
             (folder / _CARD).write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", "utf-8")
-        if history(name):  # a name that points somewhere points to what is new
+        if points and history(name):
             _point(name, version, "added")
     return target / _MODEL
 

@@ -452,10 +452,17 @@ def kolmogorov_smirnov(one: Array, other: Array) -> tuple[float, float]:
     >>> kolmogorov_smirnov(np.arange(50.0), np.arange(50.0) + 100)[0]
     1.0
     """
-    everything = np.concatenate([one, other])
-    below = [np.searchsorted(np.sort(part), everything, side="right") / len(part) for part in (one, other)]
-    distance = float(np.abs(below[0] - below[1]).max())
-    root = np.sqrt(len(one) * len(other) / len(everything))
+    parts = np.sort(one), np.sort(other)
+    steps = [  # in order, a search is three times as fast as at random
+        np.abs(np.arange(1, len(own) + 1) / len(own) - np.searchsorted(rest, own, side="right") / len(rest))
+        if not (own[1:] == own[:-1]).any()
+        else np.abs(
+            np.searchsorted(own, own, side="right") / len(own) - np.searchsorted(rest, own, side="right") / len(rest)
+        )
+        for own, rest in (parts, parts[::-1])
+    ]
+    distance = float(max(step.max() for step in steps))
+    root = np.sqrt(len(one) * len(other) / (len(one) + len(other)))
     scaled = (root + 0.12 + 0.11 / root) * distance
     if scaled < 0.2:  # the series does not converge there, and p differs from 1 by less than 1e-12
         return distance, 1.0

@@ -40,7 +40,7 @@ def test_create_and_rollback_as_the_guide_prints_them(neural: Any) -> None:
     assert answer["history"][-1]["why"] == "performance-regression"
     assert registry.model_name(registry.model_path("coordination")) == "coordination/3.1.0"
     code, answer, _ = neural("list")
-    assert answer["models"]["coordination"] == {"current": "3.1.0", "versions": ["3.1.0", "3.2.1"]}
+    assert answer["models"]["coordination"] == {"current": "3.1.0", "versions": ["3.1.0", "3.2.1"], "canary": None}
     code, answer, _ = neural("show", "--model", "coordination")
     assert answer["card"]["made_from"] == "coordination-v3"
     code, answer, _ = neural("diff", "--model", "coordination/3.1.0", "--with", "coordination/3.2.1")
@@ -60,6 +60,33 @@ def test_what_would_break_callers_is_refused(neural: Any) -> None:
     code, _, error = neural("rollback", "--model", "mine", "--target-version", "1.0.0", "--reason", "y")
     assert code == 2
     assert "cannot take the place" in error
+
+
+def test_golden_answers_are_recorded_and_an_engine_that_gives_others_is_refused(neural: Any) -> None:
+    create = ("create", "--model", "coordination-v3", "--changes", "x")
+    for number in ("1.0.0", "1.1.0"):
+        assert neural(*create, "--version", number)[0] == 0
+    path = registry.workspace() / "models/coordination/1.0.0/golden.json"
+    found = json.loads(path.read_text())
+    _, answer, _ = neural("diff", "--model", "coordination/1.0.0", "--with", "coordination/1.1.0")
+    checks = {check["name"]: check for check in answer["checks"]}
+    assert {"engine version", "op list", "request schema", "answers", "outputs", "golden answers"} <= set(checks)
+    assert all(check["ok"] for check in checks.values())
+    path.write_text(json.dumps({**found, "values": [1.01 * value for value in found["values"]]}))
+    code, _, error = neural("rollback", "--model", "coordination", "--target-version", "1.0.0", "--reason", "x")
+    assert code == 2
+    assert "golden answers: 9.9e-03 from what" in error
+    assert registry.current("coordination") == "1.1.0"
+
+
+def test_outputs_beyond_the_tolerance_are_refused(neural: Any) -> None:
+    create = ("create", "--family", "mine", "--changes", "x")
+    assert neural(*create, "--model", "coordination-v3", "--version", "1.0.0")[0] == 0
+    words = (*create, "--model", "coordination-v2-general", "--version", "1.1.0", "--output-tolerance", "0.01")
+    code, answer, error = neural(*words)
+    assert code == 1
+    assert "outputs" in error or "request schema" in error
+    assert not answer["created"]
 
 
 @pytest.mark.parametrize(

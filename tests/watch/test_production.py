@@ -50,14 +50,15 @@ def heard() -> Iterator[tuple[str, list[str]]]:
     server.shutdown()
 
 
-def test_alerts_rise_once_recover_once_and_reach_the_channel(run, heard):
+def test_alerts_rise_once_recover_once_and_reach_the_channel(run, heard, monkeypatch):
     pytest.importorskip("apprise", reason="notifications need the extra: pip install 'claude-flow[notify]'")
     address, told = heard
+    monkeypatch.setenv("CLAUDE_FLOW_NOTIFY_OPS", address)
     log(30)
     outcomes(*[True] * 15, *[False] * 10)
     command = ["monitor", "production", "--models", "coordination-v3", "--metrics", "accuracy,latency,confidence",
                "--alert-thresholds", '{"accuracy": {"warning": 0.85, "critical": 0.5}}', "--once", "--format", "json",
-               "--notification-channels", address, "--html", "page.html"]  # fmt: skip
+               "--notification-channels", "ops", "--html", "page.html"]  # fmt: skip
     code, out, err = run(*command)
     answer = json.loads(out)
     values = answer["models"][0]["metrics"]
@@ -90,14 +91,38 @@ def test_prometheus_rules_and_dashboard_are_what_those_tools_read(run, tmp_path)
     folder = registry.workspace() / "monitor"
     limits = '{"latency": {"warning": 100, "critical": 200}}'
     assert run("monitor", "production", "--models", "coordination-v3", "--alert-thresholds", limits, "--once")[0] == 0
-    assert 'claude_flow_latency_milliseconds{model="coordination-v3"' in (folder / "metrics.prom").read_text()
+    assert 'claude_flow_latency_seconds{model="coordination-v3"' in (folder / "metrics.prom").read_text()
     rules = json.loads((folder / "alert-rules.yml").read_text())["groups"][0]["rules"]
-    assert [rule["expr"] for rule in rules] == [f"claude_flow_latency_milliseconds >= {n}" for n in (100, 200)]
+    assert [rule["expr"] for rule in rules] == [f"claude_flow_latency_seconds >= {n}" for n in (0.1, 0.2)]
     assert {panel["title"] for panel in json.loads((folder / "dashboard.json").read_text())["panels"]} == {
         "accuracy", "latency", "throughput", "drift",
     }  # fmt: skip
-    if promtool := shutil.which("promtool"):
-        assert subprocess.run([promtool, "check", "rules", folder / "alert-rules.yml"]).returncode == 0
+
+
+def test_promtool_takes_the_metrics_and_the_rules_and_the_rules_fire(run, tmp_path):
+    if (promtool := shutil.which("promtool")) is None:
+        pytest.skip("promtool is not installed: apt-get install prometheus")
+    log(2)
+    limits = '{"latency": {"warning": 10, "critical": 200}, "accuracy": {"warning": 0.85, "critical": 0.8}}'
+    assert run("monitor", "production", "--models", "coordination-v3", "--alert-thresholds", limits, "--once")[0] == 0
+    folder = registry.workspace() / "monitor"
+    metrics = subprocess.run(
+        [promtool, "check", "metrics"], input=(folder / "metrics.prom").read_bytes(), capture_output=True
+    )
+    assert (metrics.returncode, metrics.stderr) == (0, b"")
+    series = [{"series": "claude_flow_latency_seconds{model='m',network='n'}", "values": "0.05x10"}]
+    labels = {"severity": "warning", "model": "m", "network": "n"}
+    words = {"summary": "m: 95th percentile of the time of an answer is 0.05"}
+    fires = {"eval_time": "5m", "alertname": "ClaudeFlowLatencyWarning",
+             "exp_alerts": [{"exp_labels": labels, "exp_annotations": words}]}  # fmt: skip
+    silent = {"eval_time": "5m", "alertname": "ClaudeFlowLatencyCritical", "exp_alerts": []}
+    case = {"interval": "1m", "input_series": series, "alert_rule_test": [fires, silent]}
+    (tmp_path / "case.yml").write_text(
+        json.dumps({"rule_files": [str((folder / "alert-rules.yml").resolve())], "tests": [case]})
+    )
+    for words_ in (("check", "rules", folder / "alert-rules.yml"), ("test", "rules", tmp_path / "case.yml")):
+        done = subprocess.run([promtool, *words_], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_prometheus_fetches_the_metrics():
@@ -117,6 +142,7 @@ def test_prometheus_fetches_the_metrics():
         (["--alert-thresholds", '{"accuracy": {"warning": 0.8}}'], "write {"),
         (["--alert-thresholds", '{"speed": {}}'], "there is no such metric"),
         (["--notification-channels", "slak"], "did you mean slack?"),
+        (["--notification-channels", "slack://a/b/c"], "set CLAUDE_FLOW_NOTIFY_OPS to it"),
     ],
 )
 def test_wrong_input_is_one_line(run, words, told):

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from claude_flow import schema
-from claude_flow.cli import params
+from claude_flow import files, schema
+from claude_flow.cli import options, params
 from claude_flow.cli.command import Group
 from claude_flow.cli.curve import sparkline
 from claude_flow.cli.output import Output, Table
@@ -30,6 +30,7 @@ claude-flow neural experiments setup \\
   --artifact-storage "s3" \\
   --collaboration-features true""",
         "claude-flow neural experiments setup --tracking-uri http://mlflow.example:5000 --artifact-storage local",
+        "claude-flow neural experiments setup --tracking-uri local",
     ],
 )
 @click.option(
@@ -41,7 +42,7 @@ claude-flow neural experiments setup \\
     envvar="MLFLOW_TRACKING_URI",
     show_envvar=True,
     show_default="a SQLite file in the workspace",
-    help="A server, or a database.",
+    help="A server, a database, or local: a server on this machine that is started over the workspace's runs.",
 )
 @click.option(
     "--metrics-logging",
@@ -90,18 +91,51 @@ def setup(
             collaboration=collaboration_features,
         )
     artifacts = found["artifacts"]
-    share = f"mlflow server --backend-store-uri {found['tracking_uri']} --artifacts-destination {artifacts['uri']}"
-    answer = {**found, "share": share if collaboration_features and "sqlite" in found["tracking_uri"] else None}
+    own = "sqlite" in found["tracking_uri"]
+    share = "claude-flow neural experiments server start" if collaboration_features and own else None
+    answer = {**found, "share": None if found["server"] else share}
     rows = [
         ["runs", found["tracking_uri"]],
         ["metrics", metrics_logging],
         ["files", artifacts["uri"]],
         ["probe", ", ".join(f"{step} {ms:g} ms" for step, ms in artifacts["probe"].items())],
-        *([["to share them", answer["share"]]] if answer["share"] else []),
+        *([["server", found["server"]["address"]]] if found["server"] else []),
+        *([["to show them", answer["share"]]] if answer["share"] else []),
     ]
     output.result(answer, [("Experiments", ["", ""], rows)])
     if artifacts["waiting_for"]:
         output.warn(f"no S3 address is given, so files stay in the workspace: set {artifacts['waiting_for']}")
+
+
+@group.command(
+    "server",
+    examples=[
+        "claude-flow neural experiments server start",
+        "claude-flow neural experiments server stop",
+    ],
+)
+@click.argument("action", type=click.Choice(["start", "stop", "status"]), default="status")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, show_default="any that is free", help="Where.")
+@click.pass_obj
+def server_(output: Output, action: str, port: int) -> None:
+    """Start or stop MLflow's server over the runs of this workspace, or say where it is.
+
+    It listens on this machine alone and runs on when the command has ended.
+    """
+    from claude_flow.watch import server, tracking
+
+    with output.progress(f"{action}: the server"):
+        if action == "start":
+            settings = tracking.settings() or tracking.own_settings()
+            store = str(settings["tracking_uri"])
+            if "://" in store and not store.startswith("sqlite:"):
+                raise InputError(f"runs go to {store}: that is the server")
+            found: dict[str, Any] | None = server.start(store, settings["artifacts"]["uri"], port)
+        else:
+            found = server.stop() if action == "stop" else server.running()
+    state = "none runs" if found is None else {"stop": "stopped"}.get(action, "it answers")
+    answer = {"server": found, "running": found is not None and action != "stop", "state": state}
+    output.result(answer, [("MLflow's server", ["", ""], [["address", found and found["address"]], ["state", state]])])
 
 
 def _object(option: str, text: str | None) -> dict[str, Any]:
@@ -207,15 +241,20 @@ def list_(output: Output, experiment_name: str | None, most: int) -> None:
     "compare",
     examples=[
         "claude-flow neural experiments compare --experiment-name train-coordination",
-        "claude-flow neural experiments compare --runs 1f3a,77b0 --metrics loss",
+        "claude-flow neural experiments compare --runs 1f3a,77b0 --metrics loss --html compared.html",
     ],
 )
 @click.option("--experiment-name", metavar="NAME", show_default="all", help="Runs of one experiment.")
 @click.option("--runs", "chosen", type=params.NAMES, show_default="the two newest", help="Beginnings of runs' ids.")
 @click.option("--metrics", type=params.NAMES, show_default="all", help="Metrics, or beginnings of their names.")
+@options.html()
 @click.pass_obj
 def compare(
-    output: Output, experiment_name: str | None, chosen: tuple[str, ...] | None, metrics: tuple[str, ...] | None
+    output: Output,
+    experiment_name: str | None,
+    chosen: tuple[str, ...] | None,
+    metrics: tuple[str, ...] | None,
+    html: Path | None,
 ) -> None:
     """Show what runs were given that differs, and what came out."""
     from claude_flow.watch import tracking
@@ -258,4 +297,8 @@ def compare(
         tables.append(("Given", ["parameter", *heads], [[name, *row] for name, row in differ.items()]))
     tables.append(("Came out", ["metric", *heads, "course"], shown))
     answer = {"runs": picked, "differ": differ, "metrics": values, "courses": courses}
+    if html:
+        from claude_flow.watch import page
+
+        files.atomic_write(html, page.runs(answer))
     output.result(answer, tables)

@@ -59,12 +59,12 @@ def _command(row: networks.Network) -> Command:
         **given: Any,
     ) -> None:
         from claude_flow import requests
-        from claude_flow.model import load_for
+        from claude_flow.model import load_to_answer
 
         if model is None:
             for note in registry.passed_over(row.name):
                 output.warn(note)
-        loaded = load_for(row.name, model, backend=backend, isa=isa, threads=threads)
+        loaded = load_to_answer(row.name, model, backend=backend, isa=isa, threads=threads)
         request, keywords = split(row, given)
         begin = time.perf_counter()
         answer = answers.answer(loaded, request, explain=explain_decision, **keywords)

@@ -79,7 +79,7 @@ PYTHON: dict[str, Part] = {
     "watch": Part(
         "production: drift, alarms, retraining, tracking",
         f"{_LEARN} search compress insight run",
-        "pyarrow sklearn mlflow boto3 botocore sqlalchemy apprise prometheus_client",
+        "pyarrow sklearn mlflow flask boto3 botocore sqlalchemy apprise prometheus_client apscheduler",
     ),
     "integrations": Part("what other tools run or read of this package: Claude Code", _GROUND),
     "notebooks": Part("example notebooks, and JupyterLab to run them in", "errors files registry"),

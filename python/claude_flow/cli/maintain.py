@@ -9,10 +9,11 @@ from typing import Any
 
 import click
 
-from claude_flow import modelfile, registry
+from claude_flow import modelfile, registry, values
 from claude_flow.cli import options, params
 from claude_flow.cli.command import Group
 from claude_flow.cli.output import Output, Table
+from claude_flow.errors import InputError
 
 __all__ = ["group"]
 
@@ -69,7 +70,28 @@ claude-flow neural maintain retrain-schedule \\
     show_default=True,
     help="Who says yes, and whether a version with worse outcomes goes back by itself.",
 )
+@click.option(
+    "--canary-share",
+    type=params.SHARE,
+    default="10%",
+    show_default=True,
+    help="Of the requests that name the model, for a new version until its outcomes are known; 0: none.",
+)
+@click.option(
+    "--canary-outcomes",
+    type=click.IntRange(20),
+    default=40,
+    show_default=True,
+    help="Outcomes of the new version that decide.",
+)
+@click.option(
+    "--canary-time", type=params.DURATION, default="24h", show_default=True, help="After this it decides without them."
+)
+@click.option(
+    "--training-window", metavar="DURATION", show_default="all", help="Learn from the newest events of so long."
+)
 @click.option("--interval", type=params.DURATION, default="1h", show_default=True, help="How often to look.")
+@click.option("--cron", metavar="LINE", help="Look at these times (UTC) instead, such as '0 3 * * *'.")
 @click.option("--only-set", is_flag=True, help="Keep the schedule and end, for cron or systemd to run.")
 @options.time_budget("End after this time.")
 @click.pass_obj
@@ -80,7 +102,12 @@ def retrain_schedule(
     strategy: str,
     validation: str,
     approval: str,
+    canary_share: float,
+    canary_outcomes: int,
+    canary_time: float,
+    training_window: str | None,
     interval: float,
+    cron: str | None,
     only_set: bool,
     time_budget: float | None,
 ) -> None:
@@ -89,41 +116,49 @@ def retrain_schedule(
     It prints a cron line and a systemd unit that follow it instead. Every step is in the workspace's
     maintain/audit.jsonl; a process that was killed goes on where it was.
     """
-    from claude_flow.watch import retrain
+    from claude_flow.watch import policies, scheduler
 
-    conditions = retrain.conditions(triggers)
-    policies = []
+    conditions = policies.conditions(triggers)
+    if training_window:
+        values.duration(training_window)
+    if interval < 1:
+        raise InputError("--interval: a second or more is wanted")
+    if not canary_share < 1:
+        raise InputError("--canary-share: less than all of the requests is wanted")
+    chosen = []
     for name in dict.fromkeys(models):
         network = modelfile.read(registry.model_path(name)).network
-        policies.append(retrain.Policy(name, network, conditions, strategy, validation, approval))
-    retrain.schedule(policies)
+        chosen.append(
+            policies.Policy(name, network, conditions, strategy, validation, approval, canary_share, canary_outcomes,
+                            canary_time, training_window or "")
+        )  # fmt: skip
+    when = None if only_set else scheduler.trigger(interval, cron)
+    policies.schedule(chosen)
     program = shutil.which("claude-flow") or f"{sys.executable} -m claude_flow"
     home = f"CLAUDE_FLOW_HOME={registry.workspace().resolve()}"
-    cron = f"0 * * * * {home} {program} neural maintain run-once"
+    line = f"{cron or '0 * * * *'} {home} {program} neural maintain run-once"
     unit = f"[Service]\nEnvironment={home}\nExecStart={program} neural maintain run-once\n[Timer]\nOnCalendar=hourly\n"
-    end = None if time_budget is None else time.monotonic() + time_budget
     looks: dict[str, Any] = {}
+
+    def told(model: str, look: dict[str, Any]) -> None:
+        looks[model] = look
+        output.note(f"{model}: {look['did']}")
+
     try:
-        while not only_set:
-            for policy in policies:
-                looks[policy.model] = retrain.check(policy, deadline=end, progress=output.note)
-                output.note(f"{policy.model}: {looks[policy.model]['did']}")
-            left = interval if end is None else min(interval, end - time.monotonic())
-            if left <= 0 or (end is not None and time.monotonic() + left >= end and left < interval):
-                break
-            time.sleep(left)
+        if when is not None:
+            scheduler.follow([policy.model for policy in chosen], when, time_budget, told, output.note)
     except KeyboardInterrupt:
         output.note("the schedule is kept: maintain run-once follows it, maintain stop ends it")
-    rows = [[p.model, p.network, strategy, approval, (looks.get(p.model) or {}).get("did")] for p in policies]
+    rows = [[p.model, p.network, strategy, approval, (looks.get(p.model) or {}).get("did")] for p in chosen]
     tables: list[Table] = [("Schedule", ["model", "network", "strategy", "approval", "did"], rows)]
     tables += _triggers(looks)
     tables.append(
-        ("To follow it without this process", ["", ""], [["cron", cron], ["systemd", unit.replace("\n", "; ")]])
+        ("To follow it without this process", ["", ""], [["cron", line], ["systemd", unit.replace("\n", "; ")]])
     )
     answer = {
-        "schedules": [vars(policy) for policy in policies],
+        "schedules": [vars(policy) for policy in chosen],
         "looks": looks,
-        "cron": cron,
+        "cron": line,
         "systemd": unit,
         "audit": registry.workspace() / "maintain" / "audit.jsonl",
     }
@@ -146,11 +181,11 @@ def _triggers(looks: dict[str, Any]) -> list[Table]:
 @click.pass_obj
 def status(output: Output, last: int) -> None:
     """Show the schedules, where each model's cycle is, and what was done."""
-    from claude_flow.watch import retrain
+    from claude_flow.watch import audit, policies
 
-    kept = retrain.schedules()
-    states = {name: retrain.state(name) for name in kept}
-    entries = retrain.audit()[-last:]
+    kept = policies.schedules()
+    states = {name: audit.state(name) for name in kept}
+    entries = audit.entries()[-last:]
     rows = [
         [name, p.strategy, p.approval, s["ended"] or ("waits for approval" if s["waiting"] else
          f"{len(s['done'])} steps done" if s["cycle"] else "no cycle yet"), s["since"]]
@@ -178,10 +213,10 @@ def status(output: Output, last: int) -> None:
 @click.pass_obj
 def run_once(output: Output, model: str | None, force: bool, time_budget: float | None) -> None:
     """Look at every schedule once, go on with a cycle or begin one, and end."""
-    from claude_flow.watch import retrain
+    from claude_flow.watch import policies, retrain
 
-    kept = retrain.schedules()
-    chosen = list(kept.values()) if model is None else [retrain.known(model, kept)]
+    kept = policies.schedules()
+    chosen = list(kept.values()) if model is None else [policies.known(model, kept)]
     end = None if time_budget is None else time.monotonic() + time_budget
     looks = {p.model: retrain.check(p, force=force, deadline=end, progress=output.note) for p in chosen}
     rows = [[name, look["did"]] for name, look in looks.items()]
@@ -211,7 +246,7 @@ def approve(output: Output, model: str, answer: str) -> None:
 @click.pass_obj
 def stop(output: Output, model: str) -> None:
     """End a model's schedule; a process that follows it is to be ended by Ctrl-C."""
-    from claude_flow.watch import retrain
+    from claude_flow.watch import policies
 
-    retrain.stop(model)
+    policies.stop(model)
     output.result({"model": model, "stopped": True}, [("Stopped", ["", ""], [["model", model]])])

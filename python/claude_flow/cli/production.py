@@ -58,7 +58,8 @@ claude-flow neural monitor production \\
     "channels",
     type=params.NAMES,
     show_default="none",
-    help="Who hears of alerts: slack, email, pagerduty, webhook, or addresses of apprise.",
+    help="Who hears of alerts: slack, email, pagerduty, webhook, or names of your own, each with its address in "
+    "CLAUDE_FLOW_NOTIFY_NAME.",
 )
 @click.option("--window", type=params.DURATION, default="24h", show_default=True, help="The requests that count.")
 @click.option(

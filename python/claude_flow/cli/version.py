@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from claude_flow import networks, registry
+from claude_flow import files, networks, registry
 from claude_flow.cli import params
 from claude_flow.cli.command import Group
 from claude_flow.cli.output import Output, Table
@@ -36,6 +36,13 @@ claude-flow neural version create \\
 @click.option("--family", type=params.NAME, show_default="coordination of coordination-v3", help="Whose version it is.")
 @params.switch("--compatibility-check", default=True, help="Compare it with the family's current version.")
 @params.switch("--backward-compatibility", default=False, help="Refuse it if callers of the current one would break.")
+@click.option(
+    "--output-tolerance",
+    "tolerance",
+    type=params.SHARE,
+    show_default="any",
+    help="How far outputs may lie from the current version's (root mean square), such as 0.05.",
+)
 @click.pass_obj
 def create(
     output: Output,
@@ -45,32 +52,37 @@ def create(
     family: str | None,
     compatibility_check: bool,
     backward_compatibility: bool,
+    tolerance: float | None,
 ) -> None:
     """Keep a model as a numbered version of its family.
 
-    coordination is the family of coordination-v3, and then means this version. Compatible means: the engine runs it,
-    and request schema, outputs and sizes are those of the current version; how far answers differ is told. Exit code 1,
-    with nothing kept, when --backward-compatibility is asked for and not given.
+    coordination is the family of coordination-v3, and then means this version. Compatible means: this engine runs it,
+    was made no earlier, has its ops and gives the golden answers that were recorded with it; and request schema, sizes
+    and the fields of answers are those of the current version. How far outputs differ is told. Exit code 1, with
+    nothing kept, when --backward-compatibility is asked for and not given.
     """
     path = registry.model_path(model)
     name = family or networks.family(registry.model_name(path) if path.parent.parent.name else model)
     checks: list[Any] = []
-    if compatibility_check or backward_compatibility:
-        from claude_flow.evaluate.compatibility import compare
+    if number in registry.versions(name):
+        raise InputError(f"the model {name} has a version {number} already")
+    from claude_flow.evaluate import compatibility
 
-        before = _current(name)
-        checks = compare(path, before)
+    if compatibility_check or backward_compatibility or tolerance is not None:
+        checks = compatibility.compare(path, _current(name), tolerance)
     rows = [[c.name, "yes" if c.ok else "no", c.finding] for c in checks]
     tables: list[Table] = [("Compatibility", ["what", "compatible", "finding"], rows)] if rows else []
     broken = [c.name for c in checks if not c.ok and c.breaks]
     answer: dict[str, Any] = {"family": name, "version": number, "checks": [vars(c) for c in checks]}
-    if broken and (backward_compatibility or broken[0] == "runs on the engine"):
+    if broken and (backward_compatibility or tolerance is not None or broken[0] == "runs on the engine"):
         output.result({**answer, "created": False}, tables)
         output.warn(f"nothing is kept: {', '.join(broken)} would break callers of {name}")
         raise click.exceptions.Exit(1)
     card = registry.model_card(path) or _provenance(path)
     card = {**card, "changes": changes, "made_from": registry.model_name(path), "version": number}
-    new = registry.add_model(name, number, path, card)
+    with files.temporary_folder() as scratch:
+        (scratch / compatibility.GOLDEN).write_text(compatibility.golden(path), "utf-8")
+        new = registry.add_model(name, number, path, card, [scratch / compatibility.GOLDEN])
     entries = registry.history(name)
     if not entries or entries[-1]["version"] != number or entries[-1]["why"] == "added":
         entries = registry.point(name, number, changes)
@@ -152,9 +164,21 @@ def list_(output: Output) -> None:
     """List every model of the workspace and its versions."""
     folder = registry.workspace() / "models"
     names = sorted(child.name for child in folder.iterdir() if registry.versions(child.name)) if folder.is_dir() else []
-    found = {name: {"current": registry.current(name), "versions": registry.versions(name)} for name in names}
-    rows = [[name, entry["current"], ", ".join(entry["versions"])] for name, entry in found.items()]
-    output.result({"models": found}, [("Models of the workspace", ["name", "means", "versions"], rows)])
+    found: dict[str, dict[str, Any]] = {
+        name: {
+            "current": registry.current(name),
+            "versions": registry.versions(name),
+            "canary": registry.canary(name),
+        }
+        for name in names
+    }
+    rows = [[name, entry["current"], ", ".join(entry["versions"]), _tried(entry["canary"])]
+            for name, entry in found.items()]  # fmt: skip
+    output.result({"models": found}, [("Models of the workspace", ["name", "means", "versions", "canary"], rows)])
+
+
+def _tried(canary: Any) -> str | None:
+    return None if canary is None else f"{canary['version']} of {canary['share']:.0%} of the requests"
 
 
 @group.command("show", examples=["claude-flow neural version show --model coordination"])
@@ -166,9 +190,11 @@ def show(output: Output, model: str) -> None:
     card = registry.model_card(path) or _provenance(path)
     name = registry.model_name(path).partition("/")[0]
     entries = registry.history(name) if registry.versions(name) else []
-    plain = [[key, value] for key, value in card.items() if isinstance(value, str | int | float)]
+    canary = registry.canary(name) if entries else None
+    plain: list[list[Any]] = [[key, value] for key, value in card.items() if isinstance(value, str | int | float)]
+    plain += [["canary", _tried(canary)]] if canary else []
     tables: list[Table] = [(registry.model_name(path), ["what", "value"], plain)]
-    output.result({"model": registry.model_name(path), "card": card, "history": entries},
+    output.result({"model": registry.model_name(path), "card": card, "history": entries, "canary": canary},
                   [*tables, *([_history(name, entries)] if entries else [])])  # fmt: skip
 
 

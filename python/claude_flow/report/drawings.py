@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-__all__ = ["halves", "lines", "shares"]
+__all__ = ["bars", "halves", "lines", "shares"]
 
 _BARS = 12  # of a text column: the most frequent values
 
@@ -32,6 +32,26 @@ def lines(series: Sequence[tuple[str, Sequence[float]]], width: int = 560, heigh
     axis = f"<text x=0 y=16>{high:.3g}</text><text x=0 y={height - 18}>{low:.3g}</text>"
     names = escape(", ".join(name for name, _ in series))
     return f"<svg viewBox='0 0 {width} {height}' width={width} role=img aria-label='{names}'>{axis}{drawn}</svg>"
+
+
+def bars(rows: Sequence[tuple[str, float | None]], label: str) -> str:
+    """One horizontal bar per row from 0 to its value, which may be negative or unknown; ``label`` says what is drawn.
+
+    >>> bars([("a", 2.0), ("b", -1.0), ("c", None)], "loss").count("class=newer")
+    2
+    """
+    known = [value for _, value in rows if value is not None]
+    low, high = min([0.0, *known]), max([0.0, *known])
+    scale = 300 / ((high - low) or 1.0)
+    drawn = []
+    for index, (name, value) in enumerate(rows):
+        y = 20 * index
+        drawn += [f"<text x=90 y={y + 13} text-anchor=end>{escape(name)}</text>"]
+        if value is not None:
+            x, width = 100 + scale * (min(value, 0.0) - low), scale * abs(value)
+            drawn += [f"<rect class=newer x={x:.1f} y={y + 3} width={width:.1f} height=13 />"]
+        drawn += [f"<text x=410 y={y + 13}>{'-' if value is None else f'{value:.4g}'}</text>"]
+    return f"<svg viewBox='0 0 480 {20 * len(rows) + 4}' role=img aria-label='{escape(label)}'>{''.join(drawn)}</svg>"
 
 
 def halves(found: dict[str, Any]) -> str:

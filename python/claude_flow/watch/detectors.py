@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from claude_flow import statistics
 from claude_flow.errors import require
 
-__all__ = ["METHODS", "Found", "Method", "categories", "joint", "normal_scores", "onset"]
+__all__ = ["METHODS", "Found", "Method", "categories", "joint", "normal_scores", "onset", "thinned"]
 
 Array = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -30,6 +30,8 @@ _BLOCKS = 200  # of reference and stream together, in time
 _MOST = 300  # rows a side that the joint test looks at
 _MOST_LEARNED = 4000  # the same for a classifier, half of which learn
 _NORMAL = NormalDist()
+_GRID = np.linspace(-4, 4, 801)
+_BELOW = np.array([_NORMAL.cdf(z) for z in _GRID])
 
 
 @dataclass(frozen=True)
@@ -159,8 +161,7 @@ def _classifier(one: Array, other: Array, draws: int, generator: np.random.Gener
 
 def normal_scores_of(shares: Array) -> Array:
     """Where a standard normal has such shares below it."""
-    grid = np.linspace(-4, 4, 801)
-    return np.interp(shares, np.array([_NORMAL.cdf(z) for z in grid]), grid)
+    return np.asarray(np.interp(shares, _BELOW, _GRID))
 
 
 def normal_scores(one: Array, other: Array) -> tuple[Array, Array]:
@@ -274,6 +275,12 @@ METHODS: dict[str, Method] = {
 # Jointly --------------------------------------------------------------------------------------------------
 
 
+def thinned(rows: Array, most: int = _MOST_LEARNED) -> Array:
+    """At most so many rows, evenly spread."""
+    kept: Array = rows[np.linspace(0, len(rows), min(len(rows), most), endpoint=False).astype(int)]
+    return kept
+
+
 def joint(
     one: Array, other: Array, method: str, shift: float, draws: int, generator: np.random.Generator
 ) -> tuple[str, Found, float]:
@@ -284,9 +291,7 @@ def joint(
     """
     if method == "classifier":
         return "2 AUC - 1 of a forest", _forest(one, other, generator), METHODS[method].threshold(shift)
-    parts = [
-        part[np.linspace(0, len(part), min(len(part), _MOST), endpoint=False).astype(int)] for part in (one, other)
-    ]
+    parts = [thinned(part, _MOST) for part in (one, other)]
     pooled = np.concatenate(parts)
     width = max(1, pooled.shape[1])
     squares = (pooled**2).sum(1)
@@ -307,10 +312,7 @@ def joint(
 def _forest(one: Array, other: Array, generator: np.random.Generator) -> Found:
     """A forest learns on every other row which sample it is of; the rest tell how well. p is Mann and Whitney's."""
     Trees = require("sklearn.ensemble", "baselines").ExtraTreesClassifier
-    parts = [
-        part[np.linspace(0, len(part), min(len(part), _MOST_LEARNED), endpoint=False).astype(int)]
-        for part in (one, other)
-    ]
+    parts = [thinned(part) for part in (one, other)]
     trees = Trees(100, min_samples_leaf=5, random_state=int(generator.integers(2**31)), class_weight="balanced")
     learned = [part[::2] for part in parts]
     trees.fit(np.concatenate(learned), np.repeat([0, 1], [len(part) for part in learned]))

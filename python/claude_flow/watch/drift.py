@@ -145,7 +145,8 @@ def _feature(
         about = {**shares, "labels": list(before.words)}
         return _row(name, "total variation", tested, shift, tested.effect, about, one, other, is_category=True)
     tested = METHODS[method].compare(one_values, other_values, draws, generator)
-    distance = statistics.kolmogorov_smirnov(one_values, other_values)[0]
+    is_distance = METHODS[method].compare is METHODS["kolmogorov-smirnov"].compare
+    distance = tested.effect if is_distance else statistics.kolmogorov_smirnov(one_values, other_values)[0]
     low, high = np.quantile(np.concatenate([one_values, other_values]), [0.005, 0.995])
     edges = np.linspace(low, high if high > low else low + 1, _TOLD_BINS + 1)
     one, other = (np.histogram(np.clip(part, edges[0], edges[-1]), edges)[0] for part in (one_values, other_values))
@@ -189,9 +190,11 @@ def _distance_of(one: NDArray[np.int64], other: NDArray[np.int64]) -> float:
 
 
 def _matrices(columns: Sequence[tuple[Column, Column]]) -> tuple[Array, Array]:
-    """Both samples as [rows, features] for the joint test: numbers as normal scores, categories as indicators."""
+    """Both samples as [rows, features] for the joint test, thinned to the rows that it looks at: numbers as normal
+    scores, categories as indicators."""
     first, second = [], []
-    for before, now in columns:
+    for pair in columns:
+        before, now = (Column(detectors.thinned(column.values), column.words) for column in pair)
         if before.words:
             pooled = np.concatenate([before.values, now.values])
             common = np.argsort(-np.bincount(pooled[~np.isnan(pooled)].astype(int)), kind="stable")[:5]

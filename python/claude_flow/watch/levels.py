@@ -22,8 +22,9 @@ __all__ = ["CHANNELS", "Threshold", "changes", "deliver", "thresholds", "try_cha
 
 LEVELS = ("ok", "warning", "critical")
 _MARGIN = 0.1
+_PREFIX = "CLAUDE_FLOW_NOTIFY_"
 #: channels by name, and the variable that holds each one's address for apprise
-CHANNELS = {name: f"CLAUDE_FLOW_NOTIFY_{name.upper()}" for name in ("slack", "email", "pagerduty", "webhook")}
+CHANNELS = {name: f"{_PREFIX}{name.upper()}" for name in ("slack", "email", "pagerduty", "webhook")}
 _FORM = {
     "slack": "slack://TOKEN_A/TOKEN_B/TOKEN_C",
     "email": "mailtos://USER:PASSWORD@HOST",
@@ -109,28 +110,35 @@ def changes(values: Mapping[str, tuple[float | None, Threshold]], source: str) -
 # Channels -------------------------------------------------------------------------------------------------
 
 
+def _variable(channel: str) -> str:
+    return CHANNELS.get(channel) or f"{_PREFIX}{channel.upper().replace('-', '_')}"
+
+
 def _address(channel: str) -> str | None:
-    """The address of a channel: its own, if it is one, or its variable's."""
-    return channel if "://" in channel else os.environ.get(CHANNELS[channel])
-
-
-def _shown(channel: str) -> str:
-    """A channel without what is secret in its address."""
-    return f"{channel.partition('://')[0]}://..." if "://" in channel else channel
+    """The address of a channel, from its variable. It holds secrets: it is never shown, logged, kept or passed on."""
+    return os.environ.get(_variable(channel)) or None
 
 
 def try_channels(channels: Sequence[str]) -> list[dict[str, Any]]:
     """Send a test message to every channel that has an address; one row each: channel, state, what is missing.
 
+    A channel is one of :data:`CHANNELS`, or any name whose variable ``CLAUDE_FLOW_NOTIFY_NAME`` is set.
+
     Raises:
-        InputError: an unknown channel, an address that is none, or one that did not take the message.
+        InputError: an unknown channel, an address in place of a name, or a channel that did not take the message.
     """
     rows: list[dict[str, Any]] = []
     for channel in channels:
-        if "://" not in channel and channel not in CHANNELS:
+        if "://" in channel:
+            raise InputError(
+                f"{channel.partition('://')[0]}://...: an address holds secrets, which every list of processes would "
+                f"show: set {_PREFIX}OPS to it and name the channel ops"
+            )
+        if channel not in CHANNELS and _address(channel) is None:
             known = ", ".join(CHANNELS)
             raise InputError(
-                f"there is no channel {channel!r}{did_you_mean(channel, CHANNELS)}: {known}, or an address"
+                f"there is no channel {channel!r}{did_you_mean(channel, CHANNELS)}: {known}, or a name with an address "
+                f"in {_PREFIX}NAME"
             )
     for channel in channels:
         address = _address(channel)
@@ -139,8 +147,8 @@ def try_channels(channels: Sequence[str]) -> list[dict[str, Any]]:
             rows.append({"channel": channel, "state": "waiting", "needs": needs})
             continue
         if not _send(address, "claude-flow: this channel works", "info"):
-            raise InputError(f"the channel {_shown(channel)} did not take a test message: check its address")
-        rows.append({"channel": _shown(channel), "state": "tested", "needs": None})
+            raise InputError(f"the channel {channel} did not take a test message: check {_variable(channel)}")
+        rows.append({"channel": channel, "state": "tested", "needs": None})
     return rows
 
 
@@ -167,8 +175,8 @@ def deliver(channels: Sequence[str]) -> list[str]:
         done = done if isinstance(done, dict) else {}
         entries = list(alerts.entries())
         for channel in channels:
-            address, name = _address(channel), _shown(channel)
-            first = int(done.get(name, 0))
+            address = _address(channel)
+            first = int(done.get(channel, 0))
             if address is None or first >= len(entries):
                 continue
             for entry in entries[first:]:
@@ -178,10 +186,10 @@ def deliver(channels: Sequence[str]) -> list[str]:
                     wrong.append(str(error))
                     break
                 if not sent:
-                    wrong.append(f"the channel {name} does not take alerts: they wait in alerts/log.jsonl")
+                    wrong.append(f"the channel {channel} does not take alerts: they wait in alerts/log.jsonl")
                     break
                 first += 1
-            if first != done.get(name):
-                done[name] = first
+            if first != done.get(channel):
+                done[channel] = first
                 files.atomic_write(path, json.dumps(done) + "\n")
     return wrong

@@ -8,9 +8,10 @@ from typing import Any
 from claude_flow.report import document, drawings, table
 from claude_flow.watch.drift import verdict
 
-__all__ = ["drift"]
+__all__ = ["drift", "runs"]
 
 _PLOTS = 12
+_CHARTS = 40
 
 
 def drift(answer: dict[str, Any]) -> str:
@@ -49,3 +50,25 @@ def _comparison(found: dict[str, Any]) -> str:
         f"<p><b class={'error' if found['verdict'] == 'drift' else 'info'}>{escape(verdict(found))}.</b> "
         f"{escape(told)}.</p>{table(names, rows) if rows else ''}{grid if shown else ''}"
     )
+
+
+def runs(answer: dict[str, Any]) -> str:
+    """The page of an ``experiments compare``: what was given, and a plot of every metric."""
+    heads = [run["run"][:8] for run in answer["runs"]]
+    about = [[h, r["experiment"], r["name"], r["time"]] for h, r in zip(heads, answer["runs"], strict=True)]
+    parts = [table(["run", "experiment", "name", "time"], about)]
+    if answer["differ"]:
+        rows = [[name, *values] for name, values in answer["differ"].items()]
+        parts += ["<h2>Given</h2>", table(["parameter", *heads], rows)]
+    plots = []
+    for name, values in answer["metrics"].items():
+        courses = answer["courses"].get(name, [])
+        if any(len(course) > 1 for course in courses):
+            shown = [(head, course) for head, course in zip(heads, courses, strict=True) if course]
+            drawn = drawings.lines(shown)
+        else:
+            drawn = drawings.bars([(head, value) for head, value in zip(heads, values, strict=True)], name)
+        plots.append(f"<figure><h3>{escape(name)}</h3>{drawn}</figure>")
+    rows = [[name, *values] for name, values in answer["metrics"].items()]
+    parts += ["<h2>Came out</h2>", table(["metric", *heads], rows), f"<div class=wide>{''.join(plots[:_CHARTS])}</div>"]
+    return document(f"{len(heads)} runs compared", "".join(parts))

@@ -34,11 +34,13 @@ __all__ = [
 #: name: (higher is better, unit, what it is)
 METRICS: dict[str, tuple[bool, str, str]] = {
     "accuracy": (True, "ratio", "share of answers whose outcome was good"),
-    "latency": (False, "milliseconds", "95th percentile of the time of an answer, in milliseconds"),
+    "latency": (False, "seconds", "95th percentile of the time of an answer"),
     "throughput": (True, "per_second", "answers per second over the window"),
     "drift": (False, "distance", "largest distance of a feature from the training data that is no chance"),
     "confidence": (True, "ratio", "mean confidence of the answers"),
 }
+#: what a value is multiplied by for Prometheus, whose times are seconds; ours are milliseconds
+_SCALE = {"latency": 0.001}
 _FEWEST = 20  # requests, or outcomes, below which a value is shown and raises no alert
 _RECENT_DRIFT = 2000  # requests
 
@@ -86,11 +88,16 @@ def outcomes() -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Logged:
-    """A request of the log with its ids and its time in seconds since 1970."""
+    """A request of the log with its place (file and line), its ids, and its time in seconds since 1970."""
 
     request: Request
-    ids: tuple[str, ...]
+    place: tuple[str, int]
     time: float
+
+    @property
+    def ids(self) -> tuple[str, str]:
+        """What an outcome may call it: its own id, or its place."""
+        return self.request.id, f"{self.place[0]}-{self.place[1]}"
 
 
 def logged(since: float) -> list[Logged]:
@@ -103,7 +110,7 @@ def logged(since: float) -> list[Logged]:
             if isinstance(request, Request) and request.time:
                 moment = datetime.fromisoformat(request.time.replace("Z", "+00:00")).timestamp()
                 if moment >= since:
-                    found.append(Logged(request, (request.id, f"{file.stem}-{number}"), moment))
+                    found.append(Logged(request, (file.stem, number), moment))
     return found
 
 
@@ -210,7 +217,7 @@ def registry_of(found: Mapping[str, Any]) -> Any:
         asked.labels(row["model"], row["network"]).set(row["requests"])
         for name, metric in row["metrics"].items():
             if metric["value"] is not None:
-                gauges[name].labels(row["model"], row["network"]).set(metric["value"])
+                gauges[name].labels(row["model"], row["network"]).set(metric["value"] * _SCALE.get(name, 1.0))
     return collected
 
 
@@ -229,7 +236,7 @@ def rules(limits: Mapping[str, Threshold]) -> str:
             found.append(
                 {
                     "alert": f"ClaudeFlow{name.title()}{level.title()}",
-                    "expr": f"{_series(name)} {sign} {value:g}",
+                    "expr": f"{_series(name)} {sign} {value * _SCALE.get(name, 1.0):g}",
                     "for": "2m",
                     "labels": {"severity": level},
                     "annotations": {"summary": f"{{{{ $labels.model }}}}: {METRICS[name][2]} is {{{{ $value }}}}"},
@@ -242,16 +249,14 @@ def grafana(names: Sequence[str], limits: Mapping[str, Threshold]) -> str:
     """A dashboard for Grafana: a panel a metric, a line a model, its thresholds."""
     panels = []
     for index, name in enumerate(names):
-        limit = limits.get(name)
+        limit, scale = limits.get(name), _SCALE.get(name, 1.0)
         steps: list[dict[str, Any]] = [{"color": "green", "value": None}]
-        if limit and not limit.higher:
-            steps += [{"color": "orange", "value": limit.warning}, {"color": "red", "value": limit.critical}]
-        elif limit:
-            steps = [
-                {"color": "red", "value": None},
-                {"color": "orange", "value": limit.critical},
-                {"color": "green", "value": limit.warning},
-            ]
+        if limit:
+            worse = [("orange", limit.warning * scale), ("red", limit.critical * scale)]
+            colours = [("green", None), *worse]
+            if limit.higher:
+                colours = [("red", None), ("orange", worse[1][1]), ("green", worse[0][1])]
+            steps = [{"color": colour, "value": value} for colour, value in colours]
         panels.append(
             {
                 "id": index + 1,
@@ -263,6 +268,7 @@ def grafana(names: Sequence[str], limits: Mapping[str, Threshold]) -> str:
                 "targets": [{"refId": "A", "expr": _series(name), "legendFormat": "{{model}}"}],
                 "fieldConfig": {
                     "defaults": {
+                        **({"unit": "s"} if METRICS[name][1] == "seconds" else {}),
                         "thresholds": {"mode": "absolute", "steps": steps},
                         "custom": {"thresholdsStyle": {"mode": "line"}},
                     },

@@ -6,7 +6,6 @@ cannot be delivered waits there, and the next delivery catches up. Delivering tw
 
 from __future__ import annotations
 
-import contextlib
 import getpass
 import json
 import logging
@@ -15,7 +14,7 @@ import re
 import secrets
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,9 +22,11 @@ from urllib.parse import urlsplit
 from claude_flow import files, registry
 from claude_flow.errors import ClaudeFlowError, InputError, require
 from claude_flow.values import plain, read_json
+from claude_flow.watch import server, store
 
 __all__ = [
     "BUCKET",
+    "LOCAL",
     "client",
     "deliver",
     "flat",
@@ -34,17 +35,19 @@ __all__ = [
     "numbers",
     "own_settings",
     "pending",
-    "probe",
     "runs",
     "set_up",
     "settings",
 ]
 
 EXTRA = "experiments"
+#: what `--tracking-uri` says for a server that we start
+LOCAL = "local"
 #: where artifacts go if `--artifact-uri` does not say it
 BUCKET = "CLAUDE_FLOW_ARTIFACT_URI"
 _MOST_METRICS = 400
-_SECRET = re.compile(r"key|token|secret|password|credential", re.IGNORECASE)
+_SECRET = re.compile(r"(^|[^a-z])key$|apikey|token(?!s)|secret|passw|credential", re.IGNORECASE)
+_LOGIN = re.compile(r"(?<=://)[^/\s@]+(?=@)")
 _ID = "claude-flow.id"
 _TIMEOUT_S = 5
 
@@ -82,13 +85,14 @@ def set_up(
     """Check that runs and artifacts can be kept, and remember where. Nothing is kept if one cannot.
 
     ``storage`` s3 without an address (neither ``artifact_uri`` nor :data:`BUCKET`): artifacts go to the workspace, and
-    ``artifacts.waiting_for`` names what gives the address.
+    ``artifacts.waiting_for`` names what gives the address. ``tracking_uri`` "local" starts a server over the
+    workspace's own database.
 
     Raises:
         InputError: the server or the store cannot be reached; the message has the reason.
     """
     found = {**own_settings(), "metrics_logging": metrics_logging, "collaboration": collaboration}
-    if tracking_uri:
+    if tracking_uri and tracking_uri != LOCAL:
         if urlsplit(tracking_uri).password:
             raise InputError(
                 "the tracking address holds a password: give MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
@@ -106,91 +110,12 @@ def set_up(
         }
     elif address:
         found["artifacts"]["uri"] = str(Path(address).resolve())
-    found["artifacts"]["probe"] = probe(found["artifacts"]["uri"])
-    _reach(found)
+    found["artifacts"]["probe"] = store.probe(found["artifacts"]["uri"])
+    started = server.start(found["tracking_uri"], found["artifacts"]["uri"]) if tracking_uri == LOCAL else None
+    if started is None:
+        _reach(found)
     files.atomic_write(_folder() / "settings.json", json.dumps(found, indent=1) + "\n")
-    return found
-
-
-def probe(address: str) -> dict[str, Any]:
-    """Write, read and delete an object below an address, a folder or ``s3://BUCKET/...``; the milliseconds each took.
-
-    Raises:
-        InputError: one of them failed; the message has the reason and what to do.
-    """
-    name, content, steps = f".claude-flow-probe-{secrets.token_hex(6)}", secrets.token_bytes(16), {}
-    read = b""
-    begin = time.perf_counter()
-
-    def done(step: str) -> None:
-        nonlocal begin
-        now = time.perf_counter()
-        steps[step] = round(1000 * (now - begin), 1)
-        begin = now
-
-    if address.startswith("s3://"):
-        bucket, _, prefix = address.removeprefix("s3://").partition("/")
-        key = f"{prefix.rstrip('/')}/{name}".lstrip("/")
-        with _explained(address, bucket):
-            s3 = _s3()
-            s3.put_object(Bucket=bucket, Key=key, Body=content)
-            done("write")
-            read = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-            done("read")
-            s3.delete_object(Bucket=bucket, Key=key)
-            done("delete")
-    else:
-        path = Path(address) / name
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-            done("write")
-            read = path.read_bytes()
-            done("read")
-            path.unlink()
-            done("delete")
-        except OSError as error:
-            raise InputError(f"{address}: artifacts cannot be kept there: {error.strerror or error}") from None
-    if read != content:
-        raise InputError(f"{address}: what was read back is not what was written: it is no store for artifacts")
-    return steps
-
-
-def _s3() -> Any:
-    boto3, config = require("boto3", EXTRA), require("botocore.config", EXTRA)
-    timeouts = config.Config(connect_timeout=_TIMEOUT_S, read_timeout=2 * _TIMEOUT_S, retries={"max_attempts": 1})
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
-    return boto3.client("s3", config=timeouts, region_name=region)
-
-
-_REASONS = {
-    "NoSuchBucket": "there is no such bucket: make it, or name another",
-    "AccessDenied": "access is denied: the credentials lack PutObject, GetObject or DeleteObject there",
-    "InvalidAccessKeyId": "the access key is unknown: check AWS_ACCESS_KEY_ID",
-    "SignatureDoesNotMatch": "the secret key is wrong: check AWS_SECRET_ACCESS_KEY",
-    "ExpiredToken": "the session has expired: renew AWS_SESSION_TOKEN",
-    "PermanentRedirect": "the bucket is in another region: set AWS_REGION",
-}
-
-
-@contextlib.contextmanager
-def _explained(address: str, bucket: str) -> Iterator[None]:
-    """The errors of an S3 store as one line with the reason and without a secret."""
-    errors = require("botocore.exceptions", EXTRA)
-    try:
-        yield
-    except errors.NoCredentialsError:
-        raise InputError(
-            f"{address}: there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile"
-        ) from None
-    except errors.ClientError as error:
-        code = str(error.response.get("Error", {}).get("Code", "unknown"))
-        raise InputError(f"{address}: {_REASONS.get(code, f'the store refused it ({code})')}") from None
-    except (errors.EndpointConnectionError, errors.ConnectTimeoutError, errors.ReadTimeoutError):
-        at = os.environ.get("AWS_ENDPOINT_URL") or "the store"
-        raise InputError(f"{address}: {at} cannot be reached: check AWS_ENDPOINT_URL and the network") from None
-    except errors.BotoCoreError as error:
-        raise InputError(f"{address}: {type(error).__name__} of bucket {bucket!r}") from None
+    return {**found, "server": started}
 
 
 # MLflow ---------------------------------------------------------------------------------------------------
@@ -219,6 +144,9 @@ def client(found: Mapping[str, Any]) -> Any:
 def _reach(found: Mapping[str, Any]) -> Any:
     """A client that was heard; :class:`InputError` where the server cannot be reached or refuses."""
     address = str(found["tracking_uri"])
+    # To import MLflow takes seconds, so that is done only where somebody answers.
+    if address.startswith(("http://", "https://")) and (wrong := server.knock(address)):
+        raise InputError(f"{address}: the tracking server cannot be reached ({wrong}): check the address")
     try:
         mlflow = client(found)
         mlflow.search_experiments(max_results=1)
@@ -289,7 +217,10 @@ def keep(
 ) -> Path:
     """Write a run to the pending ones. What looks like a secret is replaced by ``***``."""
     now = time.time()
-    shown = {str(key): "***" if _SECRET.search(str(key)) else value for key, value in parameters.items()}
+    shown = {
+        str(key): "***" if _SECRET.search(str(key)) else _LOGIN.sub("***", value) if isinstance(value, str) else value
+        for key, value in parameters.items()
+    }
     record = {
         "id": secrets.token_hex(8),
         "experiment": experiment,

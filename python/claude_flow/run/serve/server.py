@@ -202,7 +202,7 @@ class Server:
         for name in self._versions.current():
             row = networks.get(name)
             with contextlib.suppress(ClaudeFlowError):  # an example may name what this workspace lacks
-                tools.question(row, requests.example(row)).answer(self._versions.get(name))
+                tools.question(row, requests.example(row)).answer(self._versions.meant(name))
 
     def _watched(self) -> None:
         watch = self._metrics.watch

@@ -3,7 +3,7 @@
 A name means its current version (``version create``, ``version rollback``). A thread looks at the folders of the
 workspace's models fifty times a second; where one changed, names are looked up again, the new version is loaded beside
 the old one, and from then on it answers. A request runs to its end with the version that it began with. The version
-that a rollback would take is loaded in advance.
+that a rollback would take is loaded in advance. A canary (``maintain``) answers its share of the requests, and no more.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,15 @@ __all__ = ["Versions"]
 _PAUSE = 0.02  # seconds between two looks
 _FRESH_NS = 1_000_000_000  # a folder that changed so lately may have changed twice within one tick of the file's clock
 _KEPT_BYTES = 512 << 20  # of model files whose models stay loaded
+
+
+@dataclass
+class _Canary:
+    """A version on trial, its share of the requests, and how many were asked since this server knows it."""
+
+    model: Model
+    share: float
+    asked: int = 0
 
 
 class Versions:
@@ -54,6 +63,7 @@ class Versions:
         #: network -> the name that its default model was chosen by (None: the newest), and name -> model
         self._defaults: dict[str, str | None] = {}
         self._models: dict[tuple[str, str | None], Model] = {}
+        self._canaries: dict[tuple[str, str | None], _Canary] = {}
         self._only = tuple(names)
         self._wrong: dict[tuple[str, str | None], str] = {}
         for name in names or networks.NETWORKS:
@@ -63,11 +73,22 @@ class Versions:
             self._models[model.network, None if newest else name] = model
         self._ended = threading.Event()
         self._state = _state()
+        for key in self._models:
+            self._try(key)
         self._thread = threading.Thread(target=self._watch, name="versions", daemon=True)
         self._thread.start()
 
     def get(self, network: str, name: str | None = None) -> Model:
-        """The model that answers a request of ``network`` that asks for ``name``. Raises :class:`InputError`."""
+        """The model that answers a request of ``network`` that asks for ``name``, which may be a canary's turn. One
+        thread asks. Raises :class:`InputError`."""
+        if canary := self._canaries.get((network, self._defaults.get(network) if name is None else name)):
+            canary.asked += 1
+            if registry.takes(canary.asked, canary.share):
+                return canary.model
+        return self.meant(network, name)
+
+    def meant(self, network: str, name: str | None = None) -> Model:
+        """The model that a name means, whoever's turn it is. Raises :class:`InputError`."""
         if network not in self._defaults:
             raise InputError(f"{network} is not served here: {', '.join(self._defaults)} are")
         model = self._models.get((network, self._defaults[network] if name is None else name))
@@ -80,7 +101,7 @@ class Versions:
 
     def current(self) -> dict[str, str]:
         """Network -> the model that answers where a request names none."""
-        return {name: registry.model_name(self.get(name).path) for name in self._defaults}
+        return {name: registry.model_name(self.meant(name).path) for name in self._defaults}
 
     def wrong(self) -> list[str]:
         """What could not be switched to, in words; the older versions answer."""
@@ -119,8 +140,30 @@ class Versions:
                     self._told(False, words)
                 continue
             if new is not model:
+                self._canaries.pop(key, None)  # it ended with what it was tried beside
                 self._models[key] = new  # one assignment: a reader sees the old one or the new one
                 self._told(True, f"{registry.model_name(new.path)} answers {network} now")
+            self._try(key)
+
+    def _try(self, key: tuple[str, str | None]) -> None:
+        """Take up the canary of a name without a version, or end it."""
+        network, name = key
+        base, _, version = registry.model_name(self._models[key].path).partition("/")
+        trial = registry.canary(base) if version and "/" not in (name or "") else None
+        known = self._canaries.get(key)
+        if trial is None:
+            self._canaries.pop(key, None)
+            return
+        try:
+            model = self._load(registry.model_path(f"{base}/{trial['version']}"))
+            networks.get(network).check(model)
+        except (ClaudeFlowError, OSError) as error:
+            self._canaries.pop(key, None)
+            self._told(False, f"{base}/{trial['version']}: {error}: it answers no share of the requests")
+            return
+        if known is None or known.model is not model or known.share != trial["share"]:
+            self._canaries[key] = _Canary(model, float(trial["share"]))
+            self._told(True, f"{registry.model_name(model.path)} answers {trial['share']:.0%} of {network} now")
 
     def _before(self) -> None:
         """Load what a rollback would take: the version that a name meant before, else the next lower one."""

@@ -1,0 +1,151 @@
+"""Drift detectors, ours and others', as functions of (reference, stream, seed) with rows [n, features]."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from claude_flow import statistics
+from claude_flow.watch import drift
+from claude_flow.watch.samples import Column, Sample
+
+__all__ = ["DEFAULTS", "STATISTICS", "STREAMS", "Array", "needs", "ours"]
+
+Array = NDArray[np.float64]
+Alarm = Callable[[Array, Array, int], bool]
+Statistic = Callable[[Array, Array, int], float]
+
+
+def needs(name: str) -> str | None:
+    """The library of a detector."""
+    return {"river": "river", "Evidently": "evidently"}.get(name.split(",")[0].split()[0])
+
+
+def sample(values: Array) -> Sample:
+    columns = {f"f{i}": Column(values[:, i]) for i in range(values.shape[1])}
+    return Sample(columns, np.full(len(values), np.nan), "rows")
+
+
+def ours(method: str) -> Alarm:
+    def alarm(one: Array, other: Array, seed: int) -> bool:
+        return bool(drift.compare(sample(one), sample(other), method, seed=seed)["verdict"] == "drift")
+
+    return alarm
+
+
+def _ours(one: Array, other: Array, seed: int) -> float:
+    """The smallest corrected p of what is large enough."""
+    found = drift.compare(sample(one), sample(other), "kolmogorov-smirnov", seed=seed)
+    tests = [*found["features"], found["joint"]]
+    return min((float(test["p_corrected"]) for test in tests if test["effect"] >= test["threshold"]), default=1.0)
+
+
+def _bare(one: Array, other: Array, seed: int) -> float:
+    return min(statistics.kolmogorov_smirnov(one[:, i], other[:, i])[1] for i in range(one.shape[1]))
+
+
+def _adwin(one: Array, other: Array, seed: int) -> float:
+    """The smallest delta of a row of them at which any feature's detector alarms in the stream."""
+    from river import drift as river
+
+    for delta in (1e-9, 1e-7, 1e-6, 1e-5, 1e-4, 5e-4, 0.002, 0.01, 0.05):
+        for i in range(one.shape[1]):
+            detector = river.ADWIN(delta=delta)
+            for value in one[:, i].tolist():
+                detector.update(value)
+            for value in other[:, i].tolist():
+                detector.update(value)
+                if detector.drift_detected:
+                    return delta
+    return 1.0
+
+
+def _kswin(one: Array, other: Array, seed: int) -> float:
+    """The smallest p that any feature's detector saw in the stream; its own limit keeps it from starting anew."""
+    from river import drift as river
+
+    lowest = 1.0
+    for i in range(one.shape[1]):
+        detector = river.KSWIN(alpha=1e-300, seed=seed)
+        for value in one[-detector.window_size :, i].tolist():  # older values leave its window
+            detector.update(value)
+        for value in other[:, i].tolist():
+            detector.update(value)
+            lowest = min(lowest, float(detector.p_value))
+    return lowest
+
+
+def _evidently(one: Array, other: Array, seed: int) -> dict[str, Any]:
+    import pandas
+    from evidently import DataDefinition, Dataset, Report
+    from evidently.presets import DataDriftPreset
+
+    names = [f"f{i}" for i in range(one.shape[1])]
+    about = DataDefinition(numerical_columns=names)
+    pair = [Dataset.from_pandas(pandas.DataFrame(part, columns=names), data_definition=about) for part in (other, one)]
+    found: dict[str, Any] = Report([DataDriftPreset()]).run(*pair).dict()
+    return found
+
+
+def _columns(found: dict[str, Any]) -> list[float]:
+    """The score of every column."""
+    return [float(m["value"]) for m in found["metrics"] if isinstance(m["value"], (int, float))]
+
+
+def _evidently_lowest(one: Array, other: Array, seed: int) -> float:
+    """Its p of the column that differs most; up to 1,000 rows its default is Kolmogorov and Smirnov's test."""
+    return min(_columns(_evidently(one, other, seed)))
+
+
+def _evidently_any(one: Array, other: Array, seed: int) -> bool:
+    values = _columns(_evidently(one, other, seed))
+    # up to 1,000 rows of reference a p below 0.05, beyond that Wasserstein's distance of 0.1 standard deviations
+    return min(values) < 0.05 if len(one) <= 1000 else max(values) >= 0.1
+
+
+def _evidently_half(one: Array, other: Array, seed: int) -> bool:
+    counted = next(m for m in _evidently(one, other, seed)["metrics"] if isinstance(m["value"], dict))
+    return bool(counted["value"]["share"] >= 0.5)
+
+
+#: name -> a statistic of a family, the smaller the surer; and the limit at which each alarms by itself
+STATISTICS: dict[str, Statistic] = {
+    "ours, kolmogorov-smirnov": _ours,
+    "bare Kolmogorov-Smirnov, p < 0.05": _bare,
+    "river ADWIN": _adwin,
+    "river KSWIN": _kswin,
+    "Evidently, any column": _evidently_lowest,
+}
+DEFAULTS = dict(zip(STATISTICS, (0.02, 0.05, 0.002, 0.005, 0.05), strict=True))
+
+
+def _river(name: str) -> Alarm:
+    def alarm(one: Array, other: Array, seed: int) -> bool:
+        from river import drift as river
+
+        for i in range(one.shape[1]):
+            detector = river.ADWIN() if name == "ADWIN" else river.KSWIN(seed=seed)
+            for value in one[-2000:, i].tolist():
+                detector.update(value)
+            for value in other[:, i].tolist():
+                detector.update(value)
+                if detector.drift_detected:
+                    return True
+        return False
+
+    return alarm
+
+
+#: name -> whether a window of a stream alarms, beside the reference
+STREAMS: dict[str, Alarm] = {
+    "ours, kolmogorov-smirnov": ours("kolmogorov-smirnov"),
+    "ours, psi": ours("psi"),
+    "bare Kolmogorov-Smirnov, p < 0.05": lambda one, other, seed: _bare(one, other, seed) < 0.05,
+    "river ADWIN": _river("ADWIN"),
+    "river KSWIN": _river("KSWIN"),
+    "Evidently, any column": _evidently_any,
+    "Evidently, half of the columns": _evidently_half,
+}

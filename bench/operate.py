@@ -1,0 +1,481 @@
+"""python -m bench.operate [loop] [kill] [rollback]: operation proved on simulated worlds, into docs/operate_proofs.md.
+
+loop      half a year of a swarm whose world shifts three times, retrained by `maintain` without a person, beside the
+          model that is never retrained; at the end a canary that is bad on purpose.
+kill      100 times kill -9 at a random moment of that loop; then everything is counted.
+rollback  `serve` at 70 % of its capacity, while `coordination` is pointed back to an earlier version.
+
+Results are kept in build/operate.json, and the page is written from them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from claude_flow import files, modelfile, networks, registry, requests
+from claude_flow.measure import machine
+from claude_flow.model import load
+from claude_flow.watch import alerts, audit, policies, retrain
+
+ROOT = Path(__file__).parents[1]
+PAGE, KEPT = ROOT / "docs" / "operate_proofs.md", ROOT / "build" / "operate.json"
+BEGIN = datetime(2026, 1, 5, tzinfo=timezone.utc)
+DAYS, ASKED, BY_HAND, BEFORE = 182, 12, 6, 60  # days, requests a day, tasks a day that people hand out, days of history
+SHIFTS = (40, 90, 140)
+AGENTS, KINDS = ("coder", "tester", "reviewer", "architect"), ("write", "test", "review", "design")
+GOOD, BAD = 0.9, 0.25
+POLICY = policies.Policy(
+    "coordination-v3",
+    "coordination",
+    {"performance-degradation": 0.05},
+    canary_share=0.25,
+    canary_outcomes=20,
+    window="10d",
+)
+SMALL = {"width": 32, "heads": 2, "feed_forward": [32]}
+
+
+def best(day: int) -> list[int]:
+    """Which agent is good at each kind of task: every shift moves all of them on by one."""
+    return [(kind + sum(day >= shift for shift in SHIFTS)) % len(AGENTS) for kind in range(len(KINDS))]
+
+
+def chance(day: int, kind: int, agent: int) -> float:
+    return GOOD if best(day)[kind] == agent else BAD
+
+
+def request(kind: int, number: int) -> dict[str, Any]:
+    return {
+        "current-agents": [{"id": f"{name}-1", "type": name} for name in AGENTS],
+        "pending-tasks": [{"id": f"t{number}", "type": KINDS[kind], "description": f"{KINDS[kind]} part {number % 9}"}],
+    }
+
+
+def event(day: float, number: int, kind: int, agent: int, good: bool, by: str) -> dict[str, Any]:
+    start = BEGIN + timedelta(days=day)
+    return {
+        "event": "run",
+        "run_id": f"{by}-{number}",
+        "group": "shop",
+        "project": "shop",
+        "agent": f"{AGENTS[agent]}-1",
+        "agent_type": AGENTS[agent],
+        "task": f"{by}-t{number}",
+        "task_type": KINDS[kind],
+        "description": f"{KINDS[kind]} part {number % 9}",
+        "submitted": start.isoformat(),
+        "start": start.isoformat(),
+        "end": (start + timedelta(seconds=60)).isoformat(),
+        "status": "completed" if good else "failed",
+        "success": good,
+    }
+
+
+@contextlib.contextmanager
+def workspace() -> Iterator[Path]:
+    """A new workspace that this process and its children use, and no logs but its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ.update(CLAUDE_FLOW_HOME=f"{folder}/neural", HOME=folder, OMP_NUM_THREADS="1")
+        os.environ.pop("CLAUDE_PROJECT_DIR", None)
+        yield Path(folder)
+
+
+def neural(*words: str) -> dict[str, Any]:
+    done = subprocess.run([sys.executable, "-m", "claude_flow", "neural", *words, "--format", "json"],
+                          capture_output=True, text=True)  # fmt: skip
+    if done.returncode:
+        raise SystemExit(f"{' '.join(words)}: {done.stderr}")
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def start(generator: np.random.Generator) -> Path:
+    """Sixty days of history, and the model that learned it; returns its file."""
+    lines = []
+    for number in range(BEFORE * (ASKED + BY_HAND)):
+        kind = int(generator.integers(len(KINDS)))
+        agent = best(0)[kind] if generator.random() < 0.7 else int(generator.integers(len(AGENTS)))
+        good = bool(generator.random() < chance(0, kind, agent))
+        lines.append(event(number / (ASKED + BY_HAND) - BEFORE, number, kind, agent, good, "history"))
+    folder = registry.workspace() / "events"
+    folder.mkdir(parents=True)
+    (folder / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    config = {"coordination-training": {"epochs": 8, "network": SMALL}}
+    path = registry.workspace() / "configs" / "small.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(config))
+    neural("data", "collect")
+    neural("data", "preprocess")
+    neural("train", "coordination", "--config", "small", "--data", "preprocessed-coordination-data", "--output",
+           "coordination-v3")  # fmt: skip
+    tables = registry.dataset_path("swarm-training-data")
+    shutil.copytree(tables, tables.with_name("as-it-began"))
+    return registry.model_path("coordination-v3")
+
+
+def in_use() -> Path:
+    """The model that answers the next request."""
+    there = registry.versions("coordination")
+    return registry.asked(registry.model_path("coordination" if there else "coordination-v3"))
+
+
+def choose(path: Path, asked: dict[str, Any], history: str | None) -> tuple[int, dict[str, Any]]:
+    """The agent that a model names (of commands, the first agent behind), and its answer."""
+    answer = networks.get("coordination").answer.answer(load(path), asked, historical_context=history)
+    names = [choice["choice"] for choice in answer["assignments"][0]["candidates"]]
+    picked = next((name for name in names if name.endswith("-1")), f"{AGENTS[0]}-1")
+    return AGENTS.index(picked.removesuffix("-1")), answer
+
+
+def log_answer(number: int, day: float, asked: dict[str, Any], answer: dict[str, Any], good: bool) -> None:
+    """What `infer` logs, with the simulated time, and its outcome."""
+    folder = registry.workspace()
+    moment = (BEGIN + timedelta(days=day)).isoformat()
+    entry = requests.Request(f"r{number}", "coordination", asked, None, moment, 0.002, answer)
+    requests.append(folder / "requests" / "000001.jsonl", entry)
+    file = folder / "outcomes" / "a.jsonl"
+    file.parent.mkdir(exist_ok=True)
+    with file.open("a") as out:
+        out.write(json.dumps({"id": f"r{number}", "correct": good}) + "\n")
+
+
+def loop() -> dict[str, Any]:
+    begin, generator = time.perf_counter(), np.random.default_rng(16)
+    with workspace():
+        first = start(generator)
+        policies.schedule([POLICY])
+        lost: dict[str, list[float]] = {"retrained": [], "never": []}
+        did: list[list[Any]] = []
+        number = 0
+        for day in range(DAYS):
+            lines = []
+            for i in range(ASKED + BY_HAND):
+                number += 1
+                kind, moment = int(generator.integers(len(KINDS))), day + i / (ASKED + BY_HAND)
+                asked = request(kind, number)
+                agent = int(generator.integers(len(AGENTS)))
+                if i < ASKED:
+                    path = in_use()
+                    agent, answer = choose(path, asked, None)
+                    other, _ = choose(first, asked, "as-it-began")
+                    for name, chosen in (("retrained", agent), ("never", other)):
+                        lost[name].append(GOOD - chance(day, kind, chosen))
+                good = bool(generator.random() < chance(day, kind, agent))
+                if i < ASKED:
+                    log_answer(number, moment, asked, answer, good)
+                lines.append(json.dumps(event(moment, number, kind, agent, good, "a")) + "\n")
+            with (registry.workspace() / "events" / "a.jsonl").open("a") as out:
+                out.writelines(lines)
+            look = retrain.check(POLICY)["did"]
+            if not look.startswith(("nothing", "the canary")):
+                did.append([day, look])
+                print(day, look, file=sys.stderr, flush=True)
+        regret = {name: float(np.mean(values)) for name, values in lost.items()}
+        canaries = [
+            (entry["detail"] or {})
+            for entry in audit.entries()
+            if (entry["step"], entry["state"]) == ("canary", "done")
+        ]
+        return {
+            "regret": regret,
+            "ratio": regret["retrained"] / regret["never"],
+            "did": did,
+            "canaries": [[c["answers"], c["of"]] for c in canaries if "answers" in c],
+            "bad": bad_canary(generator, number),
+            "seconds": time.perf_counter() - begin,
+        }
+
+
+def bad_canary(generator: np.random.Generator, number: int) -> dict[str, Any]:
+    """A canary that is wrong on purpose answers until it is found: of how many requests it got how many."""
+    if not registry.versions("coordination"):
+        return {}
+    now = audit.state(POLICY.model)
+    if now["cycle"] and not now["ended"]:
+        audit.note(POLICY.model, "cycle", "failed", "the loop is over", now["cycle"])
+    worse = registry.add_model("coordination-candidate", None, registry.model_path("coordination"),
+                               {"network": "coordination"})  # fmt: skip
+    policy = replace(POLICY, canary_share=0.1)
+    audit.note(POLICY.model, "cycle", "begun", {"because": ["a proof"], "volume": 0}, "bad")
+    for step in retrain.STEPS[: retrain.STEPS.index("canary")]:
+        audit.note(POLICY.model, step, "done", {"candidate": registry.model_name(worse)}, "bad")
+    did, answered = retrain.check(policy)["did"], Counter[str]()
+    bad = registry.canary("coordination")
+    for _ in range(60):
+        for _ in range(ASKED):
+            number += 1
+            kind = int(generator.integers(len(KINDS)))
+            path, asked = in_use(), request(kind, number)
+            name = registry.model_name(path)
+            answered[name] += 1
+            _, answer = choose(path, asked, None)
+            good = bad is not None and not name.endswith(bad["version"]) and generator.random() < 0.7
+            log_answer(number, DAYS, asked, {**answer, "model": name}, good)
+        did = retrain.check(policy)["did"]
+        if not did.startswith("the canary"):
+            break
+    reached = answered[f"coordination/{bad['version']}"] if bad else 0
+    return {"did": did, "reached": reached, "of": sum(answered.values()), "share": policy.canary_share}
+
+
+# kill -9 --------------------------------------------------------------------------------------------------
+
+
+def worker() -> None:
+    """Log events and follow the schedule for ever; says on standard output what is safely logged."""
+    generator = np.random.default_rng(os.getpid())
+    file = registry.workspace() / "events" / "b.jsonl"
+
+    def write() -> None:
+        while True:
+            number = time.time_ns()
+            kind = int(generator.integers(len(KINDS)))
+            agent = best(0)[kind] if generator.random() < 0.7 else int(generator.integers(len(AGENTS)))
+            good = bool(generator.random() < chance(0, kind, agent))
+            alerts.append_line(file, event(BEFORE, number, kind, agent, good, "b"))
+            print(f"b-{number}", flush=True)
+            time.sleep(0.05)
+
+    threading.Thread(target=write, daemon=True).start()
+    policy = replace(POLICY, conditions={"new-data-volume": 1.0}, canary_share=0.0)
+    while True:
+        retrain.check(policy, force=True)
+
+
+def kill(times: int = 100, most: float = 6.0) -> dict[str, Any]:
+    chances = random.Random(16)
+    begin, told, stopped = time.perf_counter(), [], Counter[str]()
+    with workspace():
+        start(np.random.default_rng(16))
+        policies.schedule([POLICY])
+        deaths = 0
+        while deaths < times:
+            process = subprocess.Popen([sys.executable, "-m", "bench.operate", "worker"], stdout=subprocess.PIPE,
+                                       cwd=ROOT, start_new_session=True)  # fmt: skip
+            time.sleep(chances.uniform(0.5, most))
+            process.send_signal(signal.SIGKILL)  # the process alone: what it started must end by itself
+            deaths += 1
+            told += process.communicate()[0].decode().split("\n")[:-1]
+            now = audit.state(POLICY.model)
+            stopped[next((s for s in retrain.STEPS if s not in now["done"]), "between cycles")] += 1
+            print(deaths, dict(stopped), file=sys.stderr, flush=True)
+        # One more process, left alone, must end what was begun.
+        policy = replace(POLICY, conditions={"new-data-volume": 1.0}, canary_share=0.0)
+        last = retrain.check(policy, force=True)["did"]
+        logged = Counter(
+            entry.get("run_id") for entry in alerts.read_lines(registry.workspace() / "events" / "b.jsonl")
+        )
+        broken = []
+        for name in ("coordination", "coordination-candidate", "coordination-v3"):
+            for folder in (registry.workspace() / "models" / name).glob("*.*.*"):
+                try:
+                    load(folder / "model.safetensors")
+                    registry.model_card(folder / "model.safetensors")
+                    modelfile.read(folder / "model.safetensors")
+                except Exception as error:  # whatever it is, the version is not whole
+                    broken.append(f"{name}/{folder.name}: {error}")
+        cycles = Counter(e["state"] for e in audit.entries() if e["step"] == "cycle")
+        return {
+            "kills": deaths,
+            "stopped": dict(stopped),
+            "told": len(told),
+            "lost": sum(logged[line] == 0 for line in told),
+            "twice": sum(logged[line] > 1 for line in told),
+            "versions": len(registry.versions("coordination")),
+            "broken": broken,
+            "cycles": dict(cycles),
+            "last": last,
+            "seconds": time.perf_counter() - begin,
+        }
+
+
+# Rollback under load --------------------------------------------------------------------------------------
+
+
+def rollback(seconds: float = 20.0, clients: int = 4) -> dict[str, Any]:
+    body = json.dumps({"input": request(0, 1)}).encode()
+    with workspace():
+        for number in ("3.1.0", "3.2.1"):
+            neural("version", "create", "--model", "coordination-v3", "--version", number, "--changes", "x")
+        server = subprocess.Popen([sys.executable, "-m", "claude_flow", "neural", "serve", "--models", "coordination",
+                                   "--port", "0", "--format", "json"], stdout=subprocess.PIPE, text=True)  # fmt: skip
+        try:
+            text = ""
+            assert server.stdout is not None
+            while not text.strip().endswith("}"):
+                text += server.stdout.readline()
+            address = f"{json.loads(text)['address']}/infer/coordination"
+            most = _load(address, body, clients, 5.0, None)
+            rate = 0.7 * len(most) / 5.0
+            rows: list[tuple[float, int, str]] = []
+            thread = threading.Thread(target=lambda: rows.extend(_load(address, body, clients, seconds, rate)))
+            thread.start()
+            moments = []
+            for turn in range(6):
+                time.sleep(seconds / 7)
+                number = ("3.1.0", "3.2.1")[turn % 2]
+                registry.point("coordination", number, "a proof")
+                moments.append((time.time(), f"coordination/{('3.2.1', '3.1.0')[turn % 2]}"))
+            thread.join()
+        finally:
+            server.terminate()
+            server.wait(30)
+        rows.sort()
+        gaps = []
+        for i, (moment, old) in enumerate(moments):
+            until = moments[i + 1][0] if i + 1 < len(moments) else float("inf")
+            late = [end for end, _, model in rows if moment < end < until and model == old]
+            gaps.append(1000 * (max(late) - moment) if late else 0.0)
+        return {
+            "clients": clients,
+            "capacity": len(most) / 5.0,
+            "rate": rate,
+            "requests": len(rows),
+            "failed": sum(status != 200 for _, status, _ in rows),
+            "milliseconds": gaps,
+            "models": dict(Counter(model for _, _, model in rows)),
+        }
+
+
+def _load(address: str, body: bytes, clients: int, seconds: float, rate: float | None) -> list[tuple[float, int, str]]:
+    """Requests of so many clients for so long, at a rate of all together or as fast as they are answered: when each
+    answer was there, its status, and the model that answered."""
+    rows: list[tuple[float, int, str]] = []
+    end = time.time() + seconds
+
+    def client(index: int) -> None:
+        due = time.time() + (index / rate if rate else 0)
+        while time.time() < end:
+            if rate:
+                time.sleep(max(0.0, due - time.time()))
+                due += clients / rate
+            asked = urllib.request.Request(address, body, {"Content-Type": "application/json"})
+            try:
+                with urllib.request.urlopen(asked, timeout=30) as reply:
+                    rows.append((time.time(), reply.status, json.loads(reply.read())["model"]))
+            except OSError as error:
+                rows.append((time.time(), getattr(error, "code", 0), ""))
+
+    threads = [threading.Thread(target=client, args=(i,)) for i in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return rows
+
+
+# The page -------------------------------------------------------------------------------------------------
+
+
+def write(values: dict[str, Any]) -> None:
+    lines = ["<!-- Written by `python -m bench.operate`. -->", "", "# Operation, proved", ""]
+    if found := values.get("loop"):
+        regret, bad = found["regret"], found["bad"]
+        lines += [
+            "## Half a year with three shifts",
+            "",
+            f"A simulated swarm of four agents and four kinds of task, {ASKED} requests a day for {DAYS} days; on days "
+            f"{', '.join(map(str, SHIFTS))} other agents become the good ones ({GOOD:.0%} against {BAD:.0%}). "
+            f"{BY_HAND} tasks a day are handed out at random by people, so that the log shows what has changed. The "
+            "model that is never retrained keeps the history that it began with. Regret: the best agent's chance of "
+            "success less the chosen one's.",
+            "",
+            "| | mean regret |",
+            "|---|---|",
+            f"| never retrained | {regret['never']:.4f} |",
+            f"| `maintain`, without a person | {regret['retrained']:.4f} ({found['ratio']:.0%}) |",
+            "",
+            f"It took {found['seconds'] / 60:.1f} minutes ({found['machine']}). What was done:",
+            "",
+            "| day | |",
+            "|---|---|",
+            *(f"| {day} | {text} |" for day, text in found["did"]),
+            "",
+            f"Canaries answered {', '.join(f'{a} of {n}' for a, n in found['canaries']) or 'nothing'} requests; their "
+            f"share is {POLICY.canary_share:.0%}.",
+        ]
+        if bad:
+            reached = f"{bad['reached']} of {bad['of']} requests ({bad['reached'] / bad['of']:.1%})"
+            told = (
+                f"A canary that is always wrong, with a share of {bad['share']:.0%}, reached {reached}: {bad['did']}."
+            )
+            lines += ["", told]
+    if found := values.get("kill"):
+        broken = "; ".join(found["broken"]) or "none"
+        lines += [
+            "",
+            "## kill -9",
+            "",
+            f"The process that follows the schedule was killed {found['kills']} times at random moments "
+            f"({found['seconds'] / 60:.0f} minutes, {found['machine']}). The step that had not ended then: "
+            f"{', '.join(f'{step} {count}' for step, count in found['stopped'].items())}.",
+            "",
+            "| | |",
+            "|---|---|",
+            f"| events that were acknowledged | {found['told']} |",
+            f"| of these lost | {found['lost']} |",
+            f"| of these twice | {found['twice']} |",
+            f"| versions of coordination, all loaded | {found['versions']} |",
+            f"| versions that are not whole | {broken} |",
+            f"| cycles | {', '.join(f'{count} {state}' for state, count in found['cycles'].items())} |",
+            f"| the process after the last | {found['last']} |",
+        ]
+    if found := values.get("rollback"):
+        slowest = max(found["milliseconds"])
+        lines += [
+            "",
+            "## Rollback under load",
+            "",
+            f"`serve` with {found['clients']} clients at 70 % of its capacity ({found['rate']:.0f} of "
+            f"{found['capacity']:.0f} requests a second, {found['machine']}), while `coordination` was pointed back "
+            f"and forth {len(found['milliseconds'])} times.",
+            "",
+            "| | |",
+            "|---|---|",
+            f"| requests | {found['requests']} |",
+            f"| failed | {found['failed']} |",
+            f"| milliseconds from the change to the last answer of the old version | "
+            f"{', '.join(f'{ms:.0f}' for ms in found['milliseconds'])} (at most {slowest:.0f}) |",
+        ]
+    files.atomic_write(PAGE, "\n".join(lines) + "\n")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.operate", description=__doc__)
+    parser.add_argument("what", nargs="*", choices=["loop", "kill", "rollback", "worker"])
+    parser.add_argument("--kills", type=int, default=100)
+    options = parser.parse_args()
+    if options.what == ["worker"]:
+        worker()
+    for what in options.what or ["loop", "kill", "rollback"]:
+        found = kill(options.kills) if what == "kill" else {"loop": loop, "rollback": rollback}[what]()
+        values = json.loads(KEPT.read_text()) if KEPT.is_file() else {}
+        about = f"{machine.cpu_name()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.0f}"
+        values[what] = {**found, "machine": about}
+        files.atomic_write(KEPT, json.dumps(values, indent=1))
+        write(values)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
