@@ -59,6 +59,8 @@ class Tools:
         asked = question(row, arguments)
         begin = time.perf_counter()
         path = registry.newest_model(row.name) if asked.model is None else registry.model_path(asked.model)
+        if asked.model is None or "/" not in asked.model:
+            path = registry.asked(path)  # a canary's turn, maybe
         model = self._models.get(path, None, lambda: load(path))
         row.check(model)
         answer = asked.answer(model)

@@ -173,7 +173,7 @@ class Line:
         try:
             if group:
                 first = group[0][1]
-                model = self._versions.get(first.row.name, first.model)
+                model = self._versions.get(first.row.name, first.model, len(group))
                 found = tools.answers(model, [asked for _, asked in group])
         except Exception as error:  # a model that is not there
             found = [error] * len(group)

@@ -30,11 +30,13 @@ _KEPT_BYTES = 512 << 20  # of model files whose models stay loaded
 
 @dataclass
 class _Canary:
-    """A version on trial, its share of the requests, and how many were asked since this server knows it."""
+    """A version on trial, its share of the requests, how many were asked since this server knows it, and how many of
+    them it answered."""
 
     model: Model
     share: float
     asked: int = 0
+    answered: int = 0
 
 
 class Versions:
@@ -78,12 +80,13 @@ class Versions:
         self._thread = threading.Thread(target=self._watch, name="versions", daemon=True)
         self._thread.start()
 
-    def get(self, network: str, name: str | None = None) -> Model:
-        """The model that answers a request of ``network`` that asks for ``name``, which may be a canary's turn. One
-        thread asks. Raises :class:`InputError`."""
+    def get(self, network: str, name: str | None = None, count: int = 1) -> Model:
+        """The model that answers ``count`` requests of ``network`` that ask for ``name``, which may be a canary's turn:
+        it never gets more than its share. One thread asks. Raises :class:`InputError`."""
         if canary := self._canaries.get((network, self._defaults.get(network) if name is None else name)):
-            canary.asked += 1
-            if registry.takes(canary.asked, canary.share):
+            canary.asked += count
+            if canary.answered + count <= canary.share * canary.asked:
+                canary.answered += count
                 return canary.model
         return self.meant(network, name)
 
