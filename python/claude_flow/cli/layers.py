@@ -83,7 +83,7 @@ PYTHON: dict[str, Part] = {
     ),
     "integrations": Part("what other tools run or read of this package: Claude Code", _GROUND),
     "notebooks": Part("example notebooks, and JupyterLab to run them in", "errors files registry"),
-    "cli": Part("the commands", "*", "click rich uvicorn"),
+    "cli": Part("the commands", "*", "click rich textual uvicorn"),
 }
 
 CPP: dict[str, Part] = {

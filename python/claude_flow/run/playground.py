@@ -25,7 +25,7 @@ from claude_flow.files import decoded
 from claude_flow.model import Model, load, load_for
 from claude_flow.values import parse_json, plain
 
-__all__ = ["Playground"]
+__all__ = ["Models", "Playground"]
 
 _BODY_BYTES = 1 << 20
 _HEADERS = {
@@ -45,45 +45,18 @@ _QUESTION = schema.Record(
 )
 
 
-class Playground:
-    """The server, from its making until :meth:`close`; ``address`` is the page's.
+class Models:
+    """The models of a playground; ``names`` as those of :class:`Playground`."""
 
-    Args:
-        names: models, or names of networks for the newest model of each; two of one network stand side by side.
-        port: 0 is a free one.
-        tuning: whether the page has sliders, beside the request as JSON.
-        live: whether the page asks at every change, or when its button is pressed.
-
-    Raises:
-        InputError: no model of a name, or the port is taken.
-    """
-
-    def __init__(self, names: Sequence[str], port: int = 0, *, tuning: bool = True, live: bool = True) -> None:
+    def __init__(self, names: Sequence[str]) -> None:
         self._models = _opened(names)
-        self._about = {"interactive-tuning": tuning, "real-time-feedback": live}
         self._one_at_a_time = threading.Lock()
-        try:
-            self._server = _Server(("127.0.0.1", port), _Handler)
-        except OSError as error:
-            raise InputError(f"port {port}: {error.strerror or error}: name another with --port") from None
-        self._server.playground = self
-        self.port = int(self._server.server_port)
-        self.path = f"/{secrets.token_urlsafe(16)}/"
-        self.address = f"http://127.0.0.1:{self.port}{self.path}"
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop answering, and give the port back."""
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
     def setup(self) -> dict[str, Any]:
-        """What the page begins with: the models, and the request that each network's help shows first."""
+        """The models, and the request that each network's help shows first."""
         models = [{"name": name, "network": model.network} for name, model in self._models.items()]
         shown = {model.network: requests.example(networks.get(model.network)) for model in self._models.values()}
-        return {**self._about, "models": models, "examples": shown}
+        return {"models": models, "examples": shown}
 
     def ask(self, question: Any) -> dict[str, Any]:
         """The answer of a model: ``{"model", "arguments", "explain"}``, the arguments being options by name.
@@ -108,6 +81,44 @@ class Playground:
             "seconds": round(seconds, 6),
             "command": requests.command(row, asked["arguments"], name, explain),
         }
+
+
+class Playground:
+    """The server, from its making until :meth:`close`; ``address`` is the page's.
+
+    Args:
+        names: models, or names of networks for the newest model of each; two of one network stand side by side.
+        port: 0 is a free one.
+        tuning: whether the page has sliders, beside the request as JSON.
+        live: whether the page asks at every change, or when its button is pressed.
+
+    Raises:
+        InputError: no model of a name, or the port is taken.
+    """
+
+    def __init__(self, names: Sequence[str], port: int = 0, *, tuning: bool = True, live: bool = True) -> None:
+        self.models = Models(names)
+        self._about = {"interactive-tuning": tuning, "real-time-feedback": live}
+        try:
+            self._server = _Server(("127.0.0.1", port), _Handler)
+        except OSError as error:
+            raise InputError(f"port {port}: {error.strerror or error}: name another with --port") from None
+        self._server.playground = self
+        self.port = int(self._server.server_port)
+        self.path = f"/{secrets.token_urlsafe(16)}/"
+        self.address = f"http://127.0.0.1:{self.port}{self.path}"
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop answering, and give the port back."""
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def setup(self) -> dict[str, Any]:
+        """What the page begins with: its settings, and :meth:`Models.setup`."""
+        return {**self._about, **self.models.setup()}
 
 
 def _opened(names: Sequence[str]) -> dict[str, Model]:
@@ -162,7 +173,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             try:
                 text = decoded(self.rfile.read(int(length)), "the request")
-                self._json(200, self.server.playground.ask(parse_json(text, "the request")))
+                self._json(200, self.server.playground.models.ask(parse_json(text, "the request")))
             except ClaudeFlowError as error:
                 self._json(400 if isinstance(error, InputError) else 500, {"error": str(error)})
 
