@@ -109,8 +109,9 @@ def app(models: Models, live: bool = True) -> Any:
         @property
         def network(self) -> str:
             """The one whose page is shown."""
+            names: list[str] = list(of)
             active: str = self.query_one(widgets.TabbedContent).active
-            return list(of)[int(active.rpartition("-")[2]) - 1]
+            return names[int(active.rpartition("-")[2]) - 1]
 
         def _fill(self, network: str) -> None:
             table = self.query_one(f"#fields-{network}", widgets.DataTable)
