@@ -42,7 +42,7 @@ wheel: $(MODULE) $(VENV)/.wheel  ## an sdist, and wheels for every Python found 
 
 # For the tests: the wheel that is installed in $(VENV), repaired. Without the modules there is none, except in CI.
 .PHONY: quick-wheel
-quick-wheel: wasm-if-possible $(VENV)/.tools $(VENV)/.wheel
+quick-wheel: $(VENV)/.tools $(VENV)/.wheel
 	$(if $(CI),,[ ! -e $(MODULE) ] ||) $(BIN)/python .ci/wheel.py --quick
 
 .PHONY: cibuildwheel
