@@ -162,7 +162,10 @@ class Number:
         if not types <= {float, int}:
             return None
         if values:
-            total, least = sum(values), min(values)
+            try:
+                total, least = sum(values), min(values)
+            except OverflowError:  # beside a float, an integer that is none
+                return None
             # A sum that is not itself holds a NaN.
             if total != total or not self.low <= least or max(values) > self.high or (self.above and least == self.low):
                 return None

@@ -81,7 +81,7 @@ def test_a_hidden_stream_is_hidden_from_the_program_too(saved, tmp_path):
     pipeline = cf.Pipeline(cf.load(tmp_path / "blind.safetensors"))
     (request,) = requests(1, 3)
     apart = pipeline.decision.run(pipeline.streams.run([request], ("coordination",)))[0]
-    assert np.abs(pipeline.values(request) - apart).max() < 1e-5
+    assert np.abs(pipeline.values([parse_request(request)])[0] - apart).max() < 1e-5
     assert np.abs(apart - pipeline.decision.run(pipeline.streams.run([request]))[0]).max() > 1e-3
 
 

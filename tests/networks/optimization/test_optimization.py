@@ -52,7 +52,8 @@ def test_without_targets_four_count_alike():
 
 def test_sizes_and_durations_are_read():
     reading = ENCODER.encode({"current-performance": {"latency": "2m", "memory": "1.5GiB", "queue-time": "800ms"}})
-    assert list(reading.values.values()) == [120.0, 1.5 * 2**30, 0.8]
+    known = {"latency": 120.0, "memory": 1.5 * 2**30, "queue-time": 0.8}
+    assert reading.values == {f"current-performance.{name}": value for name, value in known.items()}
 
 
 def test_values_beyond_the_training_range_are_noted():
