@@ -11,8 +11,8 @@ namespace {
 // sum = the scaled groups of a b over the depth, for R rows of `a` and P panels of V vectors, whose scales lie
 // `scale_panel` apart.
 template <int R, int P, int V, bool kAhead>
-CF_INLINE void multiply_halves(const QuantizedRows& rows, const int8_t* b, ptrdiff_t panel,
-                               const float* scales, ptrdiff_t scale_panel, int depth, F (&total)[R][P * V]) {
+CF_INLINE void multiply_at_once(const QuantizedRows& rows, const int8_t* b, ptrdiff_t panel,
+                                const float* scales, ptrdiff_t scale_panel, int depth, F (&total)[R][P * V]) {
   CF_UNROLL for (int r = 0; r < R; ++r) {
     CF_UNROLL for (int v = 0; v < P * V; ++v) total[r][v] = splat(0.0f);
   }
@@ -57,6 +57,32 @@ CF_INLINE void multiply_halves(const QuantizedRows& rows, const int8_t* b, ptrdi
       a += (group + kGroupDepth) % kQuantBlock == 0 ? skip : 0;
     }
   });
+}
+
+#ifdef __wasm__
+// As WebAssembly there is code for one row of one panel alone: with that for every tile, here and in the LSTM, the modules
+// had 158 kB, and a page waits for 150 at most. The bits are the same, since no row or column looks at another.
+__attribute__((noinline)) void multiply_one(const QuantizedRows& row, const int8_t* b, const float* scales,
+                                            int depth, F (&total)[1][4]) {
+  multiply_at_once<1, 1, 4, false>(row, b, 0, scales, 0, depth, total);
+}
+#endif
+
+template <int R, int P, int V, bool kAhead>
+CF_INLINE void multiply_halves(const QuantizedRows& rows, const int8_t* b, ptrdiff_t panel,
+                               const float* scales, ptrdiff_t scale_panel, int depth, F (&total)[R][P * V]) {
+#ifdef __wasm__
+  QuantizedRows row = rows;
+  for (int r = 0; r < R; ++r, row.q += kQuantPitch) {
+    for (int p = 0; p < P; ++p) {
+      F one[1][V];
+      multiply_one(row, b + p * panel, scales + p * scale_panel, depth, one);
+      for (int v = 0; v < V; ++v) total[r][p * V + v] = one[0][v];
+    }
+  }
+#else
+  multiply_at_once<R, P, V, kAhead>(rows, b, panel, scales, scale_panel, depth, total);
+#endif
 }
 
 struct TileU7I4 {

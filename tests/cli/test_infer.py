@@ -167,7 +167,9 @@ def test_an_optimization_that_cannot_be_advised(run, models, option, value, mess
 def test_the_prediction_request_of_the_specification(run, models):
     done = run(*spec_words("prediction"))
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("Forecast (prediction-v9/1.0.0)\n")
+    title = done.stdout.splitlines()[0]
+    assert title.startswith("Forecast by the model's prior alone, ")
+    assert title.endswith(" (prediction-v9/1.0.0)")
     assert done.stdout.splitlines()[1].split()[:5] == ["median", "80", "%", "95", "%"]
     found = json.loads(run(*spec_words("prediction"), "--format", "json").stdout)
     time = found["predictions"]["duration"]

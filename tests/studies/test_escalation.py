@@ -32,7 +32,9 @@ def write(path: Path, tasks: int = 200, *, priced: bool = True) -> Path:
 def test_escalation_resolves_as_many_as_the_constant_for_less(tmp_path):
     path = write(tmp_path / "runs.csv")
     assert escalation.detect(path)
-    assert not escalation.detect(tmp_path)
+    assert escalation.detect(tmp_path)  # where it is beside other runs
+    (tmp_path / "nothing").mkdir()
+    assert not escalation.detect(tmp_path / "nothing")
     result = escalation.run(path, seeds=[0], quick=False, progress=lambda done, what: None)
     found: dict[tuple[str, str], list[float]] = {}
     for score in result.scores:

@@ -33,11 +33,17 @@ CONSTANT, BEST, CHEAPEST = "price-aware constant", "best single agent", "cheapes
 
 
 def detect(path: Path) -> bool:
-    """Whether ``path`` is a CSV file with these columns."""
-    if not path.is_file() or not path.name.endswith((".csv", ".csv.gz")):
-        return False
-    lines = head(path).lines
-    return bool(lines) and set(_COLUMNS) <= set(lines[0].strip().split(","))
+    """Whether ``path`` is a CSV file with these columns, or a folder with one in it."""
+    return _file(path) is not None
+
+
+def _file(path: Path) -> Path | None:
+    for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+        if file.is_file() and file.name.endswith((".csv", ".csv.gz")):
+            lines = head(file).lines
+            if lines and set(_COLUMNS) <= set(lines[0].strip().split(",")):
+                return file
+    return None
 
 
 def read(path: Path, prices: Mapping[str, float]) -> tuple[tuple[str, ...], Attempts]:
@@ -47,6 +53,7 @@ def read(path: Path, prices: Mapping[str, float]) -> tuple[tuple[str, ...], Atte
 
     :raises InputError: a value is no number, or fewer than two agents share twenty tasks.
     """
+    path = _file(path) or path
     cells: dict[tuple[str, str], tuple[float, float, float]] = {}
     places: dict[str, str] = {}
     for number, row in enumerate(csv.DictReader(line for _, line in Log().lines(path)), 2):
