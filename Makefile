@@ -14,14 +14,14 @@ SOURCES := CMakeLists.txt pyproject.toml $(shell find cpp python/claude_flow -ty
 demo: $(VENV)/.installed  ## print assignments for the guide's example swarm, by the model that ships with the package
 	$(BIN)/claude-flow neural infer coordination --input docs/examples/swarm.json --explain-decision true
 
-# Installing is one core's work, and leaves the other to the compiler. Many tests wait for a process, a browser or a server,
-# so that three at a time keep two cores busy.
+# Installing is one core's work, and leaves the other to the compiler. Two tests at a time, each of one OpenMP thread: more
+# wait for each other, and a third process made threads in a browser three times as slow.
 test: wasm-if-possible  ## everything: lint, C++ (CTest), Python (pytest and the examples in the docstrings)
 	$(MAKE) --no-print-directory -j 2 $(VENV)/.tools sanitize-short arm
 	$(MAKE) --no-print-directory -j 2 lint cpp-test
 	$(MAKE) --no-print-directory quick-wheel
-	$(BIN)/python -m pytest -n 3 --dist worksteal tests
-	cd build && ../$(BIN)/python -m pytest -n 3 --doctest-modules --pyargs claude_flow -p no:cacheprovider
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests
+	cd build && OMP_NUM_THREADS=1 ../$(BIN)/python -m pytest -n 2 --doctest-modules --pyargs claude_flow -p no:cacheprovider
 
 wasm: $(VENV)/bin/cmake  ## the engine as WebAssembly, for the wheel and the JavaScript package; installs Emscripten if need be
 	PATH="$(abspath $(BIN)):$$PATH" emscripten/build
