@@ -138,7 +138,7 @@ def test_every_kind_of_run_is_kept_with_its_files_on_s3_caught_up_and_compared(r
         "e",
         "train-coordination",
         "optimize-quantize",
-        "nas",
+        "nas-search",
         "validate-cross-fold",
     }
     assert {r["status"] for r in runs if r["experiment"] != "e"} == {"FAILED"}
