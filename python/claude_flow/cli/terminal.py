@@ -67,7 +67,7 @@ def app(models: Models, live: bool = True) -> Any:
     containers, widgets = require("textual.containers", "terminal"), require("textual.widgets", "terminal")
     base: Any = textual.App
     begin = models.setup()
-    of = {network: [m["name"] for m in begin["models"] if m["network"] == network] for network in begin["examples"]}
+    of = {name: [m["name"] for m in begin["models"] if m["network"] == name] for name in begin["examples"]}
 
     class Terminal(base):  # type: ignore[misc]
         TITLE = "Playground"
@@ -91,18 +91,18 @@ def app(models: Models, live: bool = True) -> Any:
 
         def compose(self) -> Iterator[Any]:
             with widgets.TabbedContent(*of):
-                for network in of:
+                for name in of:
                     with containers.Horizontal():
-                        yield widgets.DataTable(id=f"fields-{network}", cursor_type="row")
+                        yield widgets.DataTable(id=f"fields-{name}", cursor_type="row")
                         with containers.VerticalScroll(classes="answer"):
-                            yield widgets.Static(id=f"answer-{network}", markup=False)
+                            yield widgets.Static(id=f"answer-{name}", markup=False)
             yield widgets.Footer()
 
         def on_mount(self) -> None:
-            for network in of:
-                table = self.query_one(f"#fields-{network}", widgets.DataTable)
+            for name in of:
+                table = self.query_one(f"#fields-{name}", widgets.DataTable)
                 table.add_columns("field", "value")
-                self._fill(network)
+                self._fill(name)
             self.query_one(f"#fields-{next(iter(of))}").focus()
             self.action_ask()
 
@@ -141,8 +141,8 @@ def app(models: Models, live: bool = True) -> Any:
 
         def action_ask(self) -> None:
             """Ask all models."""
-            for network in of:
-                self._ask(network)
+            for name in of:
+                self._ask(name)
 
         def action_why(self) -> None:
             """Say what the answers rest on, or no longer."""
@@ -157,8 +157,8 @@ def app(models: Models, live: bool = True) -> Any:
         def action_reset(self) -> None:
             """Go back to the first requests."""
             self.requests = copy.deepcopy(begin["examples"])
-            for network in of:
-                self._fill(network)
+            for name in of:
+                self._fill(name)
             self.action_ask()
 
         def _ask(self, network: str) -> None:
