@@ -12,6 +12,7 @@ import claude_flow as cf
 from claude_flow.data.collect import collect
 from claude_flow.errors import InputError
 from claude_flow.networks.coordination.answer import answer
+from claude_flow.networks.coordination.evidence import WEIGHTS
 
 pytest.importorskip("pyarrow", reason="a log's tables need claude-flow[data]")
 
@@ -67,3 +68,10 @@ def test_what_failed_is_no_evidence_for_who_did_it(tmp_path, monkeypatch):
     held = chance()
     _log(tmp_path, False)
     assert chance() < held
+
+
+def test_the_weights_are_those_that_the_page_was_written_with() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "assignment.md").read_text("utf-8")
+    (line,) = [line for line in page.splitlines() if line.startswith("Weights of the signals")]
+    told = line.removeprefix("Weights of the signals, mean over folds and seeds: ").removesuffix(".")
+    assert told == "; ".join(f"{signal}: {weight:.2f}" for signal, weight in WEIGHTS.items())
