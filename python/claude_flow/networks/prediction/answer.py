@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timezone
+from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from claude_flow import networks, registry, schema
+from claude_flow import networks, registry
 from claude_flow.errors import InputError
 from claude_flow.model import Model
 from claude_flow.networks.network import Option
 from claude_flow.networks.prediction import online
 from claude_flow.networks.prediction.features import QUANTILES, TARGETS, UNITS, WIDTH, Encoder, shifted, shifts, slots
 from claude_flow.networks.prediction.history import KEYS, SCOPES, History, Runs, as_of
-from claude_flow.values import duration
+from claude_flow.networks.prediction.request import (
+    EXPERIENCE,
+    FIELDS,
+    iso,
+    now,
+    open_tasks,
+    parse_request,
+    parse_requests,
+    parsed,
+    past_of,
+)
 
 __all__ = [
     "EXAMPLES",
@@ -34,6 +41,7 @@ __all__ = [
     "answers",
     "encoded",
     "parse_request",
+    "parse_requests",
     "render",
 ]
 
@@ -75,10 +83,7 @@ OPTIONS = (
 
 Array = NDArray[Any]
 
-DEFAULT_DATASET = "swarm-training-data"
 _TOGETHER = 256  # requests that are encoded at a time
-_SIMILAR = re.compile(r"similar-tasks-last-([0-9]+-[a-z]+)")
-_EXPERIENCE = {"junior": 0, "mid": 1, "intermediate": 1, "senior": 2}
 _NORMAL = NormalDist()
 #: Inputs that are blanked together when an answer is explained: name -> beginnings of slot names.
 INPUTS = {
@@ -120,12 +125,12 @@ def answers(
     ``decision-time`` is decided now, the same now for all.
     """
     networks.get("prediction").check(model)
-    now = _now()
-    found: list[Any] = [*_parsed([request for request, _ in asked])]
+    moment = now()
+    found: list[Any] = [*parsed([request for request, _ in asked])]
     together: dict[Any, list[int]] = {}
     for i, request in enumerate(found):
         if not isinstance(request, InputError):
-            request["decision"] = request.get("decision-time", now)
+            request["decision"] = request.get("decision-time", moment)
             # Without a past, when it is decided makes no difference to the others.
             context = request.get("historical-context")
             together.setdefault((context, request["decision"] if context else None), []).append(i)
@@ -209,7 +214,7 @@ def _answers(model: Model, asked: list[dict[str, Any]], explain: bool, batch: in
             "model": name,
             "rests_on": _rests_on(len(read.past), int(seen[i, 0]), encoder),
             "task": request["task-description"],
-            "decision_time": _iso(request["decision"]),
+            "decision_time": iso(request["decision"]),
             "history": used,
             "capacity": _capacity_report(
                 capacity, float(productivity[i]), read.experience[i], predictions["duration"], encoder
@@ -266,13 +271,13 @@ def encoded(model: Model, asked: Sequence[dict[str, Any]]) -> Encoded:
     """What requests of :func:`parse_request`, with a past in common, are to the network; raises :class:`InputError` for
     an unfit history."""
     networks.get("prediction").check(model)
-    return _encoded(model, [{**request, "decision": request.get("decision-time", _now())} for request in asked])
+    return _encoded(model, [{**request, "decision": request.get("decision-time", now())} for request in asked])
 
 
 def _encoded(model: Model, asked: list[dict[str, Any]]) -> Encoded:
     encoder, length, moves = _stored(model)
-    past, used, codes = _history(asked[0])
-    runs, sources = _tasks(asked, past, codes)
+    past, used, codes = past_of(asked[0])
+    runs, sources = open_tasks(asked, past, codes)
     past, tasks = encoder.view(past), encoder.view(runs)
     if len(past):
         history = as_of(past, tasks, length)
@@ -310,156 +315,12 @@ def _stored(model: Model) -> tuple[Encoder, int, dict[str, Any]]:
     return encoder, length, moves
 
 
-def _moment(text: str) -> int:
-    """Microseconds UTC."""
-    try:
-        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    except ValueError:
-        raise InputError(f"{schema.shown(text)} is not ISO 8601 such as 2026-03-01T09:30:00Z") from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=timezone.utc)
-    return int(moment.timestamp() * 1e6)
-
-
-_CAPACITY = schema.Record(
-    {
-        "available-agents": schema.Number(1, 1e6),
-        "average-productivity": schema.Number(0.01, 100),
-        "experience-level": schema.Choice(*_EXPERIENCE),
-    }
-)
-_LEVEL = schema.Number(0, QUANTILES[-1] - QUANTILES[0] + 1e-9, above=True)  # what the network learned
-_REQUEST = schema.Record(
-    {
-        "task-description": schema.Text(),
-        "historical-context": schema.Text(),
-        "current-team-capacity": _CAPACITY,
-        "uncertainty-quantification": schema.Flag(),
-        "confidence-intervals": schema.List(_LEVEL, "share", least=1),
-        "task-type": schema.Text(),
-        "agent": schema.Text(),
-        "project": schema.Text(),
-        "model": schema.Text(),
-        "source": schema.Text(),
-        "requested-time": schema.Number(0, 1e12),
-        "processors": schema.Number(0, 1e12),
-        "decision-time": schema.Parsed("an ISO 8601 time", _moment),
-    },
-    required=("task-description",),
-    says='an object with "task-description"',
-)
-FIELDS = tuple(_REQUEST.fields)
-
-
-_DEFAULTS = {"uncertainty-quantification": True, "confidence-intervals": [0.8, 0.95], "current-team-capacity": {}}
-
-
-def parse_request(request: Any) -> dict[str, Any]:
-    """The request, checked, with defaults filled in; null is as good as absent."""
-    return parse_requests([request])[0]
-
-
-def parse_requests(requests: Sequence[Any]) -> list[dict[str, Any]]:
-    """:func:`parse_request` of each."""
-    found = _parsed(requests)
-    for request in found:
-        if isinstance(request, InputError):
-            raise request
-    return found  # type: ignore[return-value]  # no error is among them
-
-
-def _parsed(requests: Sequence[Any]) -> list[dict[str, Any] | InputError]:
-    told = [
-        {key: value for key, value in request.items() if value is not None}
-        for request in requests
-        if isinstance(request, Mapping)
-    ]
-    checked = iter(schema.check_many(told, _REQUEST))
-    found: list[dict[str, Any] | InputError] = []
-    for request in requests:
-        if not isinstance(request, Mapping):
-            found.append(schema.refused("the request", _REQUEST.says, request))
-        else:
-            taken = next(checked)
-            found.append(taken if isinstance(taken, InputError) else {**_DEFAULTS, **taken})
-    return found
-
-
-def _now() -> int:
-    return int(datetime.now(timezone.utc).timestamp() * 1e6)
-
-
-def _history(asked: dict[str, Any]) -> tuple[Runs, dict[str, Any], dict[str, int]]:
-    """The runs that the request points at, how they were found, and the keys of their sources; none is said, never
-    assumed."""
-    context = asked.get("historical-context")
-    nothing = Runs.from_columns({})
-    if context is None:
-        return nothing, {"note": "no historical-context given: the model's prior alone answers"}, {}
-    from claude_flow.data import views  # a tenth of a command's start
-
-    similar = _SIMILAR.fullmatch(context)
-    name = DEFAULT_DATASET if similar else context
-    try:
-        folder = views.find(name).folder
-    except InputError:
-        if not similar:
-            raise
-        missing = f"the workspace has no dataset {name} (make it with  claude-flow neural data collect)"
-        return nothing, {"note": f"{missing}: the model's prior alone answers"}, {}
-    from claude_flow.networks.prediction.prepare import read_runs
-
-    runs, sources = read_runs(Path(folder))
-    used: dict[str, Any] = {"dataset": str(folder), "order": "most similar and most recent first"}
-    if similar:
-        since = asked["decision"] - int(duration(similar.group(1).replace("-", " ")) * 1e6)
-        used["since"] = _iso(since)
-        runs = runs.take(np.flatnonzero(runs.decision >= since))
-    runs = runs.take(np.flatnonzero(runs.decision <= asked["decision"]))
-    if not len(runs):
-        used["note"] = "the dataset has no timed run before the decision in that span: the model's prior alone answers"
-    return runs, used, {name: int(code) for code, name in sources.items()}
-
-
-def _tasks(asked: list[dict[str, Any]], past: Runs, codes: Mapping[str, int]) -> tuple[Runs, list[dict[str, Any]]]:
-    """The open tasks as runs without an outcome; each one's source is the one named, else that of the latest run."""
-
-    def column(name: str, unknown: Any = None) -> list[Any]:
-        return [request.get(name, unknown) for request in asked]
-
-    # Runs come in the order of their decisions: these keep their own.
-    tasks = Runs.from_columns(
-        {
-            "submitted": [0] * len(asked),
-            "description": column("task-description"),
-            "task_type": column("task-type"),
-            "agent": column("agent"),
-            "project": column("project"),
-            "model": column("model"),
-            "requested_s": column("requested-time", np.nan),
-            "requested_processors": column("processors", np.nan),
-        }
-    )
-    keys, sources = tasks.keys.copy(), []
-    for i, request in enumerate(asked):
-        wanted = request.get("source")
-        if wanted is not None and wanted not in codes:
-            raise InputError(f"source {wanted!r} is not in the history; it has {', '.join(sorted(codes)) or 'no runs'}")
-        if len(past):
-            code = codes[wanted] if wanted is not None else past.keys[-1, KEYS.index("source")]
-            keys[i, KEYS.index("source")] = code
-            sources.append({"source": next(name for name, own in codes.items() if own == code)})
-        else:
-            sources.append({})
-    return replace(tasks, keys=keys, decision=np.array(column("decision"), np.int64)), sources
-
-
 def _experience(capacity: Mapping[str, Any], encoder: Encoder, seen: float) -> float | None:
     """How many runs an agent of the stated level had finished, in the training data; None where it says nothing."""
     level = capacity.get("experience-level")
     if level is None or seen > 0 or not encoder.experience.any():
         return None
-    return float(encoder.experience[_EXPERIENCE[level]])
+    return float(encoder.experience[EXPERIENCE[level]])
 
 
 def _capacity_report(
@@ -541,10 +402,6 @@ def _quantiles(values: Array, p: float) -> Array:
         return np.asarray(low)
     slope = (high - low) / (_SCORES[place + 1] - _SCORES[place])
     return np.asarray(high if score == _SCORES[place + 1] else slope * (score - _SCORES[place]) + low)
-
-
-def _iso(micros: int) -> str:
-    return datetime.fromtimestamp(micros / 1e6, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _round(value: float) -> float:
