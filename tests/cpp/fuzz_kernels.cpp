@@ -1,6 +1,6 @@
 // The kernels against each other and the reference on random shapes, strides and values, those that are not finite or
 // denormal among them. The bytes choose; a mutation of one changes one choice.
-//   build/test/tests/cpp/fuzz_kernels -seed=1 -runs=2000     by fuzz_main.cpp, the same cases every time
+//   build/release/tests/cpp/fuzz_kernels -seed=1 -runs=2000     by fuzz_main.cpp, the same cases every time
 //   build/asan/tests/cpp/fuzz_kernels -max_total_time=600    by libFuzzer, which goes where no case went before
 #include <cstdlib>
 
