@@ -261,6 +261,50 @@ def test_two_processes_train_one_model(data: Path, tmp_path: Path) -> None:
     assert cf.load(tmp_path / "run/model.safetensors").network == "coordination"
 
 
+_LINE = """
+import json, sys
+from pathlib import Path
+import numpy as np, torch
+from claude_flow.train import loop
+from claude_flow.train.config import TrainingConfig
+
+class Line:
+    splits, fingerprint = ("train", "validation"), "a line"
+    x = torch.from_numpy(np.random.default_rng(0).normal(size=(96, 4)).astype(np.float32))
+
+    def module(self, config): return torch.nn.Linear(4, 1)
+    def batches(self, split, size, generator):
+        for rows in np.array_split(generator.permutation(96), range(size, 96, size)): yield {"x": self.x[rows]}
+    def loss(self, module, batch): return (module(batch["x"]) - batch["x"].sum(1, keepdim=True)).square().mean()
+    def metrics(self, module, split): return {"loss": float(self.loss(module, {"x": self.x}))}
+    def baselines(self, split): return {}
+    def metadata(self, module): return {}
+
+config = TrainingConfig(epochs=4, batch_size=int(sys.argv[1]), learning_rate=0.02, warmup_steps=1)
+card = loop.fit("optimization", config, Line(), Path(sys.argv[2]), store=False)
+Path(sys.argv[2], "curve.json").write_text(json.dumps(card["history"]["loss"]))
+"""
+
+
+def test_the_loss_curve_is_that_of_one_process_with_the_same_global_batch(tmp_path: Path) -> None:
+    script = tmp_path / "line.py"
+    script.write_text(_LINE)
+    curves = []
+    for processes, size in ((1, 16), (2, 8)):
+        launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        run = tmp_path / f"run-{processes}"
+        run.mkdir()
+        done = subprocess.run(
+            [sys.executable, *launch, str(script), str(size), str(run)],
+            env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-2000:]
+        curves.append(json.loads((run / "curve.json").read_text()))
+    assert len(curves[0]) == 4
+    assert curves[0][-1] < curves[0][0]
+    assert curves[1] == pytest.approx(curves[0], rel=1e-4)
+
+
 def test_ctrl_c_in_a_real_process_leaves_a_checkpoint(data: Path, tmp_path: Path) -> None:
     script = tmp_path / "worker.py"
     script.write_text(_WORKER.replace('"epochs": 2', '"epochs": 100000'))

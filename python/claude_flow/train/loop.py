@@ -7,6 +7,7 @@ import copy
 import functools
 import math
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -67,7 +68,8 @@ def fit(
     state goes to ``run_dir/checkpoint.pt``; ``resume`` continues there and ends with the same weights as a run that
     was never interrupted. ``time_budget`` (seconds) ends the run at its best epoch so far; the first one counts as far
     as it came, one step at least. ``distributed``: ``"auto"`` joins the process group when started by ``torchrun``
-    and otherwise trains in this process; ``"off"`` never joins. The same seed gives the same weights on the same CPU.
+    and otherwise trains in this process; ``"off"`` never joins. W processes take W batches at a time, and learn as one
+    does from batches W times as large. The same seed gives the same weights on the same CPU.
 
     ``start``: weights by parameter name to begin with; a parameter that it lacks begins at random. ``trainable``:
     beginnings of parameter names -> multiple of the learning rate; what no entry fits, or one of 0 (the longest that
@@ -99,7 +101,8 @@ def fit(
     if resume:
         run.restore(checkpoint.load(run_dir / "checkpoint.pt", identity))
     elif config.learning_rate is None:
-        run.learning_rate = _find(setup, config, seconds=time_budget and time_budget / 4).suggested
+        suggested = _find(setup, config, seconds=time_budget and time_budget / 4).suggested
+        (run.learning_rate,) = process.summed(world, suggested if rank == 0 else 0.0)  # one for all
     else:
         run.learning_rate = config.learning_rate
     steps = sum(1 for _ in setup.epoch(0)) // world
@@ -265,14 +268,15 @@ class _Loop:
                     stopped = "time budget used up in the first epoch"
                     break
                 snapshot = run.state()
-                if self.interrupted:
+                is_late, is_interrupted = self.agreed()
+                if is_interrupted:
                     raise self.ended()
                 if self.rank == 0 and run.epoch % checkpoint_interval == 0:
                     checkpoint.save(self.run_dir / "checkpoint.pt", snapshot, identity)
                 if config.patience is not None and not improved and run.stale >= config.patience:
                     stopped = f"no better {config.monitor} for {config.patience} epochs"
                     break
-                if time.monotonic() > self.deadline:
+                if is_late:
                     stopped = "time budget used up"
                     break
         except KeyboardInterrupt:
@@ -296,9 +300,9 @@ class _Loop:
         total_loss, batch_count = 0.0, 0
         # Each process takes its own of every `world` batches; an incomplete last group is left out, so all stay in
         # step.
-        whole = True
+        whole, is_late = True, False
         for together in zip(*[batches] * self.world, strict=False):
-            if batch_count and time.monotonic() > self.deadline:
+            if is_late:
                 whole = False
                 break
             batch = self.setup.moved(together[self.rank])
@@ -325,9 +329,11 @@ class _Loop:
             if run.average:
                 run.average.update(run.module, run.step)
             batch_count += 1
-            total_loss += loss.item()
+            (total,) = process.summed(self.world, loss.item())
+            total_loss += total / self.world
             self.tell(batch_count / self.steps, total_loss / batch_count)
-            if self.interrupted:
+            is_late, is_interrupted = self.agreed()
+            if is_interrupted:
                 raise self.ended()
         run.history.append(
             {"loss": total_loss / max(1, batch_count), "learning-rate": run.optimizer.param_groups[0]["lr"]}
@@ -345,6 +351,12 @@ class _Loop:
         for hook in self.run.hooks:
             compute = functools.partial(hook.loss, compute, module, batch)
         return compute()
+
+    def agreed(self) -> tuple[bool, bool]:
+        """Whether the time is up, and whether a signal came, for any of the processes: they end after the same step."""
+        late, interrupted = process.summed(self.world, time.monotonic() > self.deadline, self.interrupted)
+        self.interrupted = self.interrupted or min(int(interrupted), signal.SIGTERM)
+        return late > 0, interrupted > 0
 
     def interrupt(self, number: int) -> None:
         """End after the step at hand, as the signal asks."""

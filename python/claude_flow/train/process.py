@@ -14,7 +14,7 @@ from torch import nn
 
 from claude_flow.errors import InputError
 
-__all__ = ["average_gradients", "device", "interrupts", "join"]
+__all__ = ["average_gradients", "device", "interrupts", "join", "summed"]
 
 
 def device(name: str) -> torch.device:
@@ -48,6 +48,16 @@ def average_gradients(module: nn.Module, world: int) -> None:
             parameter.grad = torch.zeros_like(parameter)
         torch.distributed.all_reduce(parameter.grad)
         parameter.grad /= world
+
+
+def summed(world: int, *values: float) -> list[float]:
+    """The sums of ``values`` over ``world`` processes, which wait for each other here: the same in all of them."""
+    if world < 2:
+        return [float(value) for value in values]
+    total = torch.tensor(values, dtype=torch.float64, device=device("auto"))
+    torch.distributed.all_reduce(total)
+    sums: list[float] = total.tolist()
+    return sums
 
 
 _ENDS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
