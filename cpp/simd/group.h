@@ -12,8 +12,9 @@ namespace claude_flow {
 namespace {
 
 // How many vectors an elementwise kernel takes at once. Cycles per vector on Zen 4 with AVX-512, for 1, 2, 3 and 4:
-// tanh 11.4, 10.8, 10.5, 10.6; sigmoid 13.6, 12.9, 12.6, 12.9; exp 7.6, 7.5, 7.4, 7.4.
-constexpr int kGroup = kHasLookup ? 3 : 1;
+// tanh 11.4, 10.8, 10.5, 10.6; sigmoid 13.6, 12.9, 12.6, 12.9; exp 7.6, 7.5, 7.4, 7.4. With the 16 registers of AVX2
+// two vectors go through memory, which takes twice as long as one after the other.
+constexpr int kGroup = kLookup == 32 ? 3 : 1;
 
 // Functions of groups keep them in plain variables: GCC 12 stores a struct of groups to memory.
 template <class T, int N>

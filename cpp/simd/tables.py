@@ -79,6 +79,8 @@ if __name__ == "__main__":
     print("// 2^(i/32), and what its rounding lost.")
     print(f"alignas(64) constexpr float kRoots[{ENTRIES}] =\n    {braces(roots)};")
     print(f"alignas(64) constexpr float kRootsLost[{ENTRIES}] =\n    {braces(roots - np.float32(roots))};\n")
+    print("// 2^(i/8).")
+    print(f"alignas(32) constexpr float kEighthRoots[8] =\n    {braces(roots[:: ENTRIES // 8])};\n")
     print("// Of tanh: coefficients of the powers 0, 1, ..., for each interval.")
     rows = ",\n    ".join(braces(row) for row in tanh_table().T)
     print(f"alignas(64) constexpr float kTanh[{DEGREE + 1}][{ENTRIES}] = {{\n    {rows}}};\n")

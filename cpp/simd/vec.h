@@ -2,7 +2,7 @@
 // anonymous namespace, what every algorithm is written over:
 //
 //   kLanes, kHasFma                floats in a native vector, a power of two <= 16; whether `fused` rounds once
-//   kHasLookup                     whether there is the second list of operations
+//   kLookup                        how many floats `lookup` finds by index within registers: 32, 8 or 0
 //   F, I, M                        native vectors of float, of int32, and of lane conditions
 //   F load(const float* p)         unaligned; store(float* p, F)
 //   F load(const float* p, int n)  first n lanes, 0 <= n < kLanes; touches no memory behind them; the rest are 0
@@ -34,13 +34,19 @@
 //   factor(const float* p), factor_bytes(const uint8_t* p)   for splat(*p) and splat_bytes(p), where nothing else is done
 //                                                            with them
 //
-// Those that find 32 floats by index within registers have kHasLookup and
+// Those whose kLookup is 32 have
 //
 //   F lookup(const float (&table)[32], I i)   table[i mod 32]
 //   I bits_from(F x, int k)        the bits of x from bit k on
 //   F clear_bits(F x, int k)       x with its lowest k bits 0
 //   F bounded(F a, F limit)        a for |a| <= limit, else (and for a NaN) the limit, with either sign
 //   F ldexp(F x, F n)              for every n: x 2^floor(n), and NaN for NaN
+//
+// and those whose kLookup is 8
+//
+//   F lookup(const float (&table)[8], F i)    table[the lowest 3 bits of i]
+//   F power_of_two_of_eighths(F t)            2^floor(n) for t = kEighthsMagic + n, -126 <= n < 128, and 0 for -127 <= n < -126
+//   bool all(M)
 //
 // Two rules make kernels consistent, that is bit-identical on every instruction set: no `fused`, and every
 // reduction goes through 16 virtual lanes (Lanes16 below), whatever kLanes is.
@@ -156,6 +162,7 @@ CF_INLINE void store_bytes(uint8_t* p, I x, Some lanes) { store_bytes(p, x, lane
 // exponent.
 constexpr float kMagic = 12582912.0f;
 constexpr float kExponentMagic = kMagic + 127.0f;
+constexpr float kEighthsMagic = kMagic / 8 + 127.0f;  // the same for a whole number of eighths
 
 #if !defined(CLAUDE_FLOW_FACTOR)
 CF_INLINE F factor(const float* p) { return splat(*p); }
@@ -188,7 +195,8 @@ constexpr bool kFusedFunctions = true;
 // How a kernel multiplies and adds: Fused is the fastest, Consistent the same on every instruction set.
 template <bool kFused>
 struct Products {
-  static constexpr bool kTables = kFused && kHasLookup;
+  static constexpr bool kTables = kFused && kLookup == 32;
+  static constexpr bool kEighths = kFused && kLookup == 8;
   template <class X, class Y, class Z>
   static CF_INLINE auto multiply_add(X a, Y b, Z c) {
     if constexpr (kFused) {

@@ -13,7 +13,7 @@ namespace {
 
 constexpr int kLanes = 8;
 constexpr bool kHasFma = true;
-constexpr bool kHasLookup = false;
+constexpr int kLookup = 8;
 
 struct F {
   __m256 v;
@@ -58,6 +58,14 @@ CF_INLINE I operator-(I a, I b) { return {_mm256_sub_epi32(a.v, b.v)}; }
 CF_INLINE F power_of_two(F t) {
   return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(t.v), 23))};
 }
+CF_INLINE F lookup(const float (&table)[8], F i) {
+  return {_mm256_permutevar8x32_ps(_mm256_load_ps(table), _mm256_castps_si256(i.v))};
+}
+CF_INLINE F power_of_two_of_eighths(F t) {
+  return {_mm256_castsi256_ps(
+      _mm256_slli_epi32(_mm256_andnot_si256(_mm256_set1_epi32(7), _mm256_castps_si256(t.v)), 20))};
+}
+CF_INLINE bool all(M m) { return _mm256_movemask_ps(m.v) == 0xFF; }
 CF_INLINE I operator*(I a, I b) { return {_mm256_mullo_epi32(a.v, b.v)}; }
 CF_INLINE I load(const int32_t* p) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))}; }
 CF_INLINE I load_bytes(const int8_t* p) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))}; }

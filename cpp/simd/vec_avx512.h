@@ -14,7 +14,7 @@ namespace {
 
 constexpr int kLanes = 16;
 constexpr bool kHasFma = true;
-constexpr bool kHasLookup = true;
+constexpr int kLookup = 32;
 
 struct F {
   __m512 v;

@@ -13,7 +13,7 @@ namespace {
 
 constexpr int kLanes = 4;
 constexpr bool kHasFma = true;
-constexpr bool kHasLookup = false;
+constexpr int kLookup = 0;
 
 struct F {
   float32x4_t v;

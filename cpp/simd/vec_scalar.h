@@ -12,7 +12,7 @@ namespace {
 
 constexpr int kLanes = 1;
 constexpr bool kHasFma = false;
-constexpr bool kHasLookup = false;
+constexpr int kLookup = 0;
 
 struct F {
   float v;

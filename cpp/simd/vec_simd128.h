@@ -18,7 +18,7 @@ constexpr bool kHasFma = true;
 #else
 constexpr bool kHasFma = false;
 #endif
-constexpr bool kHasLookup = false;
+constexpr int kLookup = 0;
 
 struct F {
   v128_t v;

@@ -13,7 +13,7 @@ namespace {
 
 constexpr int kLanes = 4;
 constexpr bool kHasFma = false;
-constexpr bool kHasLookup = false;
+constexpr int kLookup = 0;
 
 struct F {
   __m128 v;
