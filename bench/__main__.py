@@ -17,8 +17,9 @@ import sys
 import time
 from pathlib import Path
 
-from bench import RESULTS, footprint, kernels, models, peers
+from bench import footprint, kernels, models, peers, results
 from bench.environment import environment
+from claude_flow import engine
 
 SUITES = {"footprint": footprint, "kernels": kernels, "models": models}
 
@@ -28,9 +29,12 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a few points, short races: does it run at all?")
     parser.add_argument("--only", choices=SUITES, action="append", help="one suite; the others keep their results")
     parser.add_argument("--seconds", type=float, help="of each race (default 5, quick 0.5)")
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument(
+        "--out", type=Path, help="default bench/results.json, or results_avx2.json where there is no AVX-512"
+    )
     options = parser.parse_args()
     seconds = options.seconds or (0.5 if options.quick else 5.0)
+    options.out = options.out or results(engine.isa())
     found = json.loads(options.out.read_text("utf-8")) if options.only and options.out.exists() else {}
     begin = time.perf_counter()
     for name in options.only or SUITES:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 if str(ROOT) not in sys.path:  # bench is a tool of the source tree, not a part of the package
     sys.path.insert(0, str(ROOT))
 
-from bench import RESULTS, race, report  # noqa: E402
+from bench import race, report  # noqa: E402
 
 CAUGHT = {"min": 1e-3, "median": 2e-3, "calls": 9}
 
@@ -141,8 +141,7 @@ def test_a_page_and_its_plots(tmp_path):
         assert {file.name for file in tmp_path.iterdir()} == {"ratios.svg", "scaling.svg"}
 
 
-def test_the_page_of_the_repository_is_that_of_its_results():
-    if not RESULTS.exists():
-        pytest.skip("no bench/results.json yet: run  make bench")
-    found = json.loads(RESULTS.read_text("utf-8"))
-    assert (ROOT / "docs" / "performance.md").read_text("utf-8") == report.page(found)
+@pytest.mark.parametrize(("results_file", "page"), report.pages().items(), ids=lambda path: path.name)
+def test_a_page_of_the_repository_is_that_of_its_results(results_file, page):
+    found = json.loads(results_file.read_text("utf-8"))
+    assert page.read_text("utf-8") == report.page(found, results_file.name)
