@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -12,16 +13,17 @@ from claude_flow import statistics
 from claude_flow.watch import drift
 from claude_flow.watch.samples import Column, Sample
 
-__all__ = ["DEFAULTS", "STATISTICS", "STREAMS", "Array", "needs", "ours"]
+__all__ = ["DEFAULTS", "STATISTICS", "STREAMS", "Array", "ours", "there"]
 
 Array = NDArray[np.float64]
 Alarm = Callable[[Array, Array, int], bool]
 Statistic = Callable[[Array, Array, int], float]
 
 
-def needs(name: str) -> str | None:
-    """The library of a detector."""
-    return {"river": "river", "Evidently": "evidently"}.get(name.split(",")[0].split()[0])
+def there(name: str) -> bool:
+    """Whether the library of a detector is installed."""
+    library = {"river": "river", "Evidently": "evidently"}.get(name.split(",")[0].split()[0])
+    return library is None or find_spec(library) is not None
 
 
 def sample(values: Array) -> Sample:
@@ -128,7 +130,8 @@ def _river(name: str) -> Alarm:
 
         for i in range(one.shape[1]):
             detector = river.ADWIN() if name == "ADWIN" else river.KSWIN(seed=seed)
-            for value in one[-2000:, i].tolist():
+            read = one[-(2000 if name == "ADWIN" else detector.window_size) :, i]  # older values leave KSWIN's window
+            for value in read.tolist():
                 detector.update(value)
             for value in other[:, i].tolist():
                 detector.update(value)

@@ -5,8 +5,8 @@ feature's mean moved by 0.5 standard deviations. The same families for others' d
 at the same rate of false alarms. And real streams (--data, the public data sets), where a model's loss says what a
 drift costs.
 
-What is done is kept in build/drift.json, so that an interrupted run goes on, and the page is written after every row.
-Others' detectors need the extra: pip install 'claude-flow[drift-peers]'.
+Every run is kept in build/drift.json, so that an interrupted command goes on where it was (--seconds ends it), and the
+page is written as it grows. Others' detectors need the extra: pip install 'claude-flow[drift-peers]'.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -31,27 +31,37 @@ FEATURES, SHIFT, MOVED, MEDIUM = 20, 0.5, 3, 0.02
 SIZES = (100, 500, 2_000, 10_000, 100_000)
 RUNS = 200
 #: runs of what takes seconds each
-FEWER = {"classifier": 50, "river KSWIN": 50, "Evidently": 50}
+FEWER = {"river KSWIN": 50, "Evidently, any column": 50}
 
 
 class Kept:
-    """Results by name, kept in a file as they come."""
+    """Results by name, kept in a file as they come: one a run, in order."""
 
-    def __init__(self, path: Path, only: str) -> None:
-        self._path, self._only = path, only
-        self.values: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    def __init__(self, path: Path, only: str, until: float) -> None:
+        self._path, self._only, self._until = path, only, until
+        self.values: dict[str, list[Any]] = json.loads(path.read_text()) if path.is_file() else {}
 
-    def get(self, name: str, make: Callable[[], Any]) -> Any:
-        """The result of that name, made if need be; None where it is not there and not asked for."""
-        if name not in self.values and self._only in name:
-            print(f"{name} ...", file=sys.stderr, flush=True)
-            found = make()
-            if self._path.is_file():  # another process may have added to it
-                self.values = json.loads(self._path.read_text())
-            self.values[name] = found
-            files.atomic_write(self._path, json.dumps(self.values, indent=1))
-            write(self.values)
-        return self.values.get(name)
+    def runs(self, name: str, run: Callable[[int], Any], count: int) -> None:
+        """Have so many runs of that name, if it is asked for and there is time."""
+        there = self.values.setdefault(name, [])
+        if self._only not in name or len(there) >= count:
+            return
+        saved = time.monotonic()
+        while len(there) < count and time.monotonic() < self._until:
+            there.append(run(len(there)))
+            if len(there) == count or time.monotonic() > saved + 15:
+                print(f"{name}: {len(there)} of {count}", file=sys.stderr, flush=True)
+                self.save(name)
+                saved = time.monotonic()
+        self.save(name)
+
+    def save(self, name: str) -> None:
+        """Write it beside what other processes of this command have done."""
+        with files.locked(self._path.with_name(f".{self._path.name}.lock")):
+            values = json.loads(self._path.read_text()) if self._path.is_file() else {}
+            values[name] = self.values[name]
+            files.atomic_write(self._path, json.dumps(values))
+        write(values)
 
 
 def family(run: int, n: int, shift: float) -> tuple[detectors.Array, detectors.Array]:
@@ -61,36 +71,42 @@ def family(run: int, n: int, shift: float) -> tuple[detectors.Array, detectors.A
     return one, other
 
 
-def alarms(method: str, n: int, shift: float) -> list[int]:
-    """In how many of how many families an alarm was raised."""
-    runs = FEWER.get(method, RUNS)
-    return [sum(detectors.ours(method)(*family(run, n, shift), run) for run in range(runs)), runs]
-
-
-def scores(name: str, n: int, shift: float) -> list[float]:
-    """A detector's statistic of every family: the smaller, the surer."""
-    return [detectors.STATISTICS[name](*family(run, n, shift), run) for run in range(FEWER.get(name, RUNS))]
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.drift", description=__doc__)
     parser.add_argument("--data", type=Path, help="the folder of the public data sets")
-    parser.add_argument("--only", default="", help="do only what has this in its name, such as  'found' or 'Elec2'")
+    parser.add_argument("--only", default="", help="do only what has this in its name, such as 'found' or 'Elec2'")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="end after so long; the next call goes on")
     options = parser.parse_args()
-    kept = Kept(KEPT, options.only)
+    KEPT.parent.mkdir(exist_ok=True)
+    kept = Kept(KEPT, options.only, time.monotonic() + options.seconds)
+    others = [name for name in detectors.STATISTICS if detectors.there(name)]
     for method in METHODS:
-        for n in SIZES if method == "kolmogorov-smirnov" else (100, 500, 10_000):
-            kept.get(f"false {method} {n}", lambda m=method, n=n: alarms(m, n, 0.0))  # type: ignore[misc]
-        kept.get(f"found {method} 500", lambda m=method: alarms(m, 500, SHIFT))  # type: ignore[misc]
-    for name in detectors.STATISTICS:
-        if detectors.needs(name) is None or find_spec(detectors.needs(name) or ""):
-            for shift in (0.0, SHIFT):
-                kept.get(f"scores {name} {shift:g}", lambda a=name, s=shift: scores(a, 500, s))  # type: ignore[misc]
+        alarm = detectors.ours(method)
+        for n in SIZES:
+            for kind, shift in (("false", 0.0), ("found", SHIFT)):
+                if kind == "false" or n == 500:
+                    kept.runs(
+                        f"{kind} {method} {n}",
+                        lambda run, n=n, shift=shift, alarm=alarm: int(alarm(*family(run, n, shift), run)),  # type: ignore[misc]
+                        RUNS,
+                    )
+    for name in others:
+        for shift in (0.0, SHIFT):
+            kept.runs(
+                f"scores {name} {shift:g}",
+                lambda run, name=name, shift=shift: detectors.STATISTICS[name](*family(run, 500, shift), run),  # type: ignore[misc]
+                FEWER.get(name, RUNS),
+            )
     if options.data:
         for stream in streams.read(options.data):
             for name in detectors.STREAMS:
-                if detectors.needs(name) is None or find_spec(detectors.needs(name) or ""):
-                    kept.get(f"stream {stream.name}: {name}", lambda s=stream, a=name: s.judged(a))  # type: ignore[misc]
+                if detectors.there(name):
+                    # the first run is the stream itself, the others are the reference's own rows
+                    kept.runs(
+                        f"stream {stream.name}: {name}",
+                        lambda run, stream=stream, name=name: stream.judged(name, run),  # type: ignore[misc]
+                        1 + streams.QUIET,
+                    )
     write(kept.values)
     return 0
 
@@ -114,11 +130,11 @@ def write(values: dict[str, Any]) -> None:
     ]
     for name, value in values.items():
         kind, _, rest = name.partition(" ")
-        if kind == "false":
+        if kind == "false" and value:
             method, n = rest.split()
             there = values.get(f"found {method} {n}")
-            found = "-" if there is None else f"{there[0]} of {there[1]}"
-            lines.append(f"| {method} | {int(n):,} | {value[0]} of {value[1]} | {found} |")
+            found = f"{sum(there)} of {len(there)}" if there else "-"
+            lines.append(f"| {method} | {int(n):,} | {sum(value)} of {len(value)} | {found} |")
     lines += ["", "## Beside others", "", *_beside(values), "", "## Real streams", "", *streams.lines(values)]
     files.atomic_write(PAGE, "\n".join(lines).rstrip() + "\n")
 

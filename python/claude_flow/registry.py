@@ -55,6 +55,7 @@ __all__ = [
     "runs_dir",
     "takes",
     "try_out",
+    "turns",
     "versions",
     "workspace",
 ]
@@ -273,20 +274,26 @@ def takes(number: int, share: float) -> bool:
 
 
 def asked(path: Path) -> Path:
-    """The file that answers one request for ``path``, what a name without a version stands for: the canary's where it
-    is its turn. Turns are counted across processes, so that the canary never gets more than its share."""
+    """The file that answers one request for ``path``; see :func:`turns`."""
+    return turns(path, 1)[0]
+
+
+def turns(path: Path, count: int) -> list[Path]:
+    """The files that answer ``count`` requests for ``path``, what a name without a version stands for: the canary's
+    where it is its turn. Turns are counted across processes, so that the canary never gets more than its share."""
     name = path.parent.parent.name
     if path.name != _MODEL or path.parent.parent.parent != workspace() / "models" or (trial := canary(name)) is None:
-        return path
+        return [path] * count
     counter, version = workspace() / "turns" / f"{name}.json", trial["version"]  # servers watch the models' folders
     with files.locked(counter.with_name(f".{name}.lock")):
         try:
             found = json.loads(counter.read_bytes())
-            number = 1 + (int(found["number"]) if found["of"] == version else 0)
+            before = int(found["number"]) if found["of"] == version else 0
         except (OSError, ValueError, KeyError, TypeError):  # the first, or one that was cut off: the count begins anew
-            number = 1
-        counter.write_text(json.dumps({"of": version, "number": number}), "utf-8")  # not synced: it is no loss
-    return path.parent.parent / version / _MODEL if takes(number, float(trial["share"])) else path
+            before = 0
+        counter.write_text(json.dumps({"of": version, "number": before + count}), "utf-8")  # not synced: it is no loss
+    other = path.parent.parent / version / _MODEL
+    return [other if takes(before + 1 + i, float(trial["share"])) else path for i in range(count)]
 
 
 def built_in(name: str) -> Path | None:

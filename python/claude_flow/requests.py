@@ -32,6 +32,7 @@ __all__ = [
     "command",
     "example",
     "is_kept",
+    "is_logged",
     "keep",
     "keep_all",
     "keywords",
@@ -284,6 +285,16 @@ def keep_all(entries: Sequence[Request]) -> None:
         _append(files[-1], entries)
         for old in files[:-_FILES]:
             old.unlink()
+
+
+def is_logged(id: str) -> bool:
+    """Whether the log has a request of that id: its own, or its place, such as ``000001-17``."""
+    stem, _, number = id.rpartition("-")
+    for file in log_files():
+        for line, request in read(file):
+            if isinstance(request, Request) and (request.id == id or (file.stem, str(line)) == (stem, number)):
+                return True
+    return False
 
 
 def log_files() -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import click
 from claude_flow.cli import options, params
 from claude_flow.cli.command import Command
 from claude_flow.cli.output import Output, Table
-from claude_flow.errors import InputError
+from claude_flow.errors import ClaudeFlowError, InputError
 
 __all__ = ["batch"]
 
@@ -64,6 +65,7 @@ claude-flow neural infer batch \\
     help="Where the answers go; - is standard output.",
 )
 @click.option("--resume", is_flag=True, help="Go on with an answers file that an interrupted run left.")
+@options.log_request()
 @options.backend()
 @click.pass_obj
 def batch(
@@ -75,6 +77,7 @@ def batch(
     output_format: str,  # there is one so far
     target: str | None,
     resume: bool,
+    log_request: bool | None,
     backend: str | None,
 ) -> None:
     """Answer a file of requests of all kinds.
@@ -82,6 +85,7 @@ def batch(
     Answers keep the order of the requests. A line that cannot be answered gets a record with the error, and the rest
     goes on. Memory does not depend on the size of the file.
     """
+    from claude_flow import requests
     from claude_flow.run import batch as batches
 
     path = Path(source)
@@ -95,6 +99,14 @@ def batch(
     if answers != batches.STANDARD and answers.exists() and path.exists() and answers.samefile(path):
         raise InputError(f"{target}: the answers would overwrite the requests")
     ensemble = batches.Ensemble(models or (), **({"backend": backend} if backend else {}))
+    unlogged: list[str] = []
+
+    def log(entries: Sequence[Any]) -> None:
+        try:
+            requests.keep_all(entries)
+        except (OSError, ClaudeFlowError) as error:  # they were answered all the same
+            unlogged.append(str(error))
+
     begin = time.perf_counter()
     with output.progress("answering", unit="requests") as bar:
         summary = batches.answer_file(
@@ -104,11 +116,14 @@ def batch(
             batch_size=batch_size,
             parallel=parallel_processing,
             resume=resume,
+            log=log if requests.is_kept(log_request) else None,
             progress=lambda done, _: bar.update(done),
         )
     seconds = time.perf_counter() - begin
     for record in summary.first_errors:
         output.warn(f"line {record['line']}: {record['error']}")
+    if unlogged:
+        output.warn(f"requests were not logged: {unlogged[0]}")
     if answers == batches.STANDARD:
         output.note(f"{summary.answered} answered, {summary.errors} errors")
         return

@@ -38,13 +38,7 @@ def _command(row: networks.Network) -> Command:
         type=click.Path(dir_okay=False, path_type=Path),
         help="Append the request to this file, for `infer batch`.",
     )
-    @params.switch(
-        "--log-request",
-        None,
-        "Keep request and answer in the workspace's requests/.",
-        without="true where there is a workspace",
-        envvar="CLAUDE_FLOW_LOG_REQUESTS",
-    )
+    @options.log_request()
     @click.pass_obj
     def infer(
         output: Output,

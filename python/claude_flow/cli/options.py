@@ -33,6 +33,7 @@ __all__ = [
     "explain_decision",
     "html",
     "isa",
+    "log_request",
     "metrics",
     "model",
     "output",
@@ -148,6 +149,17 @@ def backend() -> Option:
         type=click.Choice(["native", "wasm", "torch"]),
         show_default="the workspace's setting, else native",
         help="The engine, the same as WebAssembly, or the reference.",
+    )
+
+
+def log_request() -> Option:
+    """``--log-request``."""
+    return params.switch(
+        "--log-request",
+        None,
+        "Keep requests and answers in the workspace's requests/.",
+        without="true where there is a workspace",
+        envvar="CLAUDE_FLOW_LOG_REQUESTS",
     )
 
 

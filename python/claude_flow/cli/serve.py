@@ -45,13 +45,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--drain", type=params.DURATION, default="30s", show_default=True, help="At the end, for what was begun.")
 @click.option("--tls-certificate", type=_FILE, help="PEM file; then it is HTTPS.")
 @click.option("--tls-key", type=_FILE, help="PEM file of its key.")
-@params.switch(
-    "--log-request",
-    None,
-    "Keep requests and answers in the workspace's requests/.",
-    without="true where there is a workspace",
-    envvar="CLAUDE_FLOW_LOG_REQUESTS",
-)
+@options.log_request()
 @options.backend()
 @options.threads()
 @options.time_budget("End after this time.")

@@ -11,6 +11,7 @@ import math
 import re
 import types
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -36,6 +37,7 @@ __all__ = [
     "moment",
     "number",
     "text",
+    "utility",
 ]
 
 MAIN_THREAD = "main-thread"  # the agent_type of a session itself, whose tasks are its user's requests
@@ -50,6 +52,9 @@ STATUSES = (
     "censored",  # its end is not in the log
     "timeout",
 )
+
+
+_ENDED_WELL = {"completed": 1.0, "failed": 0.0, "killed": 0.0, "timeout": 0.0}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -135,6 +140,18 @@ class Fold:
 
 
 Record = Run | Step | Task | Fold
+
+
+def utility(run: Mapping[str, Any]) -> float:
+    """How good a run was, in [0, 1] or NaN: its own utility, else its success, else how it ended.
+
+    >>> utility({"utility": None, "success": None, "status": "failed"})
+    0.0
+    """
+    for value in (run["utility"], run["success"]):
+        if value is not None:
+            return float(value)
+    return _ENDED_WELL.get(run["status"], math.nan)
 
 
 def column_types(kind: type[Record]) -> dict[str, type]:

@@ -69,7 +69,10 @@ class Network:
     ``judge``     ``Judge``: see :class:`claude_flow.evaluate.judge.Judge`; ``folds`` or          yes
                   ``windows``: parts of a dataset to train and judge anew on
     ``answer``    ``HELP`` beyond the question, ``EXAMPLES``, ``OPTIONS``; ``answer(model,        no
-                  request, ...)`` and ``render(answer)``, the same as tables
+                  request, ...)`` and ``render(answer)``, the same as tables. Where what became of a
+                task tells how good an answer was: ``tasks(request)``, the ids and descriptions
+                of its tasks, and ``outcome(request, answer, run)`` of a run (the columns of
+                :class:`claude_flow.data.events.Run`): 1 good, 0 bad, None if it says nothing
     ``explain``   ``GROUPS`` of inputs, ``Reader(model)`` with ``item(request)`` and, where there are   no
                   decisions, ``knobs(item)`` and ``changed(item, request)``: see
                   :mod:`claude_flow.networks.inputs`;

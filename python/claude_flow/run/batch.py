@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from claude_flow.errors import ClaudeFlowError, InputError, require
 from claude_flow.files import decoded, printable
 from claude_flow.model import Model, load, load_for
 from claude_flow.requests import Request, parse_many
+from claude_flow.requests import answered as answered_now
 from claude_flow.requests import keywords as separated
 from claude_flow.values import plain, quick_line
 
@@ -33,6 +35,8 @@ _LINE = 16 << 20  # bytes of a line
 _MOMENT = "decision-time"  # the option of networks whose answers depend on when they are asked
 #: the number and the text of a line, or what is wrong with it
 Item = tuple[int, "str | InputError"]
+#: hears of requests that were answered
+Log = Callable[[Sequence[Request]], None]
 
 
 @dataclass
@@ -111,7 +115,8 @@ def _parquet(path: Path) -> Iterator[Item]:
 class Ensemble:
     """The models that answer: those named, and for networks of which none is named the newest.
 
-    Several models of one network all answer its requests. ``moment`` (ISO 8601) is the decision time of requests that
+    Several models of one network all answer its requests. A canary of a model that was named without a version, or by
+    nobody, answers its share of them. ``moment`` (ISO 8601) is the decision time of requests that
     have one and do not say it; by default each is decided when it is answered. Raises :class:`InputError` for an
     unknown model.
     """
@@ -119,8 +124,10 @@ class Ensemble:
     def __init__(self, models: Sequence[str] = (), *, moment: str | None = None, **options: Any) -> None:
         self._options = options
         self._moment = moment
-        self._models: dict[str, list[tuple[str, Model]]] = {}
+        #: by network, those that answer where a request names none: the name that was given, if any, and the model
+        self._models: dict[str, list[tuple[str | None, Model]]] = {}
         self._others: dict[str, Model] = {}
+        self._canaries: dict[Path, Model] = {}
         for name in dict.fromkeys(models):
             model = load(name, **options)
             self._models.setdefault(model.network, []).append((name, model))
@@ -149,10 +156,31 @@ class Ensemble:
                     good.append(i)
                 except InputError as error:
                     found[i] = error
-            answers = {name: _many(row, model, asked, batch) for name, model in models}
-            for place, each in zip(good, zip(*answers.values(), strict=True), strict=True):
-                found[place] = _record(requests[place], dict(zip(answers, each, strict=True)))
+            answers = [self._answers(row, name, model, asked, batch) for name, model in models]
+            for place, each in zip(good, zip(*answers, strict=True), strict=True):
+                found[place] = _record(requests[place], dict(each))
         return found
+
+    def _answers(
+        self, row: networks.Network, name: str | None, model: Model, asked: Sequence[Any], batch: int | None
+    ) -> list[tuple[str, Any]]:
+        """What answered each, and its answer: the model, or its canary where it is its turn."""
+        files = [model.path] * len(asked) if "/" in (name or "") else registry.turns(model.path, len(asked))
+        if not any(file != model.path for file in files):
+            called = name or registry.model_name(model.path)
+            return [(called, answer) for answer in _many(row, model, asked, batch)]
+        found: list[Any] = [None] * len(asked)
+        for file in dict.fromkeys(files):
+            places = [i for i, turn in enumerate(files) if turn == file]
+            taken = model if file == model.path else self._canary(row, file)
+            for i, answer in zip(places, _many(row, taken, [asked[i] for i in places], batch), strict=True):
+                found[i] = (name or registry.model_name(file), answer)
+        return found
+
+    def _canary(self, row: networks.Network, file: Path) -> Model:
+        if file not in self._canaries:
+            self._canaries[file] = load_for(row.name, file, **self._options)
+        return self._canaries[file]
 
     def load(self, requests: Sequence[Request]) -> None:
         """Load the models that requests ask for, as far as there are such; threads then share them."""
@@ -167,7 +195,7 @@ class Ensemble:
             proper = {_MOMENT: self._moment, **proper}
         return proper, keywords
 
-    def _of(self, row: networks.Network, asked: str | None) -> list[tuple[str, Model]]:
+    def _of(self, row: networks.Network, asked: str | None) -> list[tuple[str | None, Model]]:
         if asked is not None:
             if asked not in self._others:
                 self._others[asked] = load_for(row.name, asked, **self._options)
@@ -175,7 +203,7 @@ class Ensemble:
             return [(asked, self._others[asked])]
         if row.name not in self._models:
             model = load_for(row.name, None, **self._options)
-            self._models[row.name] = [(registry.model_name(model.path), model)]
+            self._models[row.name] = [(None, model)]
         return self._models[row.name]
 
 
@@ -216,6 +244,7 @@ def answer_file(
     batch_size: int = 16,
     parallel: bool = True,
     resume: bool = False,
+    log: Log | None = None,
     progress: Callable[[int, int], None] = lambda done, bytes_read: None,
 ) -> Summary:
     """Answer every request of ``source`` into ``target``, a line each, in their order; ``-`` is standard in or out.
@@ -224,7 +253,8 @@ def answer_file(
     on. Some hundred lines are read, sorted by network and length, answered (side by side with ``parallel``) and written
     at a time, so memory does not depend on the file; ``batch_size`` requests go through the engine together. Every line
     is written whole: with ``resume`` a file that a killed run left is gone on with, and no request is lost or answered
-    twice. Raises :class:`InputError` for a file that cannot be read or resumed.
+    twice. ``log`` hears of the requests that were answered, as the workspace's log has them. Raises
+    :class:`InputError` for a file that cannot be read or resumed.
     """
     summary = Summary()
     done = answered(target) if resume else 0
@@ -232,7 +262,7 @@ def answer_file(
     workers = (os.cpu_count() or 1) if parallel else 1
     with written(target, resume) as out, ThreadPoolExecutor(workers) as pool:
         for window in _windows(source, done):
-            found = records(ensemble, printable(source), window, batch_size, pool if workers > 1 else None)
+            found = records(ensemble, printable(source), window, batch_size, pool if workers > 1 else None, log)
             for record in found:
                 summary.count(record)
             out.write(b"".join(map(quick_line, found)))
@@ -295,9 +325,15 @@ def _too_long(path: Path, number: int) -> InputError:
 
 
 def records(
-    ensemble: Ensemble, where: str, window: Sequence[Item], batch: int | None = None, pool: Any = None
+    ensemble: Ensemble,
+    where: str,
+    window: Sequence[Item],
+    batch: int | None = None,
+    pool: Any = None,
+    log: Log | None = None,
 ) -> list[dict[str, Any]]:
     """The answers to lines in their order, or ``{"id", "line", "error"}``; ``where`` is their file."""
+    begin = time.perf_counter()
     parsed = parse_many(window, where)
     found: list[Any] = [*parsed]
     together: dict[tuple[str, str | None], list[int]] = {}
@@ -317,7 +353,22 @@ def records(
             request, number = parsed[i], window[i][0]
             identity = request.id if isinstance(request, Request) else str(number)
             found[i] = {"id": identity, "line": number, "error": str(record)}
+    if log is not None:
+        seconds = (time.perf_counter() - begin) / len(window)
+        log(list(_entries([number for number, _ in window], parsed, found, seconds)))
     return found
+
+
+def _entries(
+    numbers: Sequence[int], parsed: Sequence[Any], found: Sequence[dict[str, Any]], seconds: float
+) -> Iterator[Request]:
+    """What the log keeps of a window: each answer took its share of the ``seconds``. An id that is the line's number in
+    this file names nothing in the log."""
+    for number, request, record in zip(numbers, parsed, found, strict=True):
+        several = record.get("answers") or ({request.model: record["answer"]} if "answer" in record else {})
+        identity = "" if isinstance(request, InputError) or request.id == str(number) else request.id
+        for model, answer in several.items():
+            yield answered_now(request.network, request.input, model, seconds, answer, identity)
 
 
 def text(found: Mapping[str, Any]) -> bytes:

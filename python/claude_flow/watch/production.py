@@ -1,8 +1,6 @@
 """How models do in production, read from the workspace's log of requests. ``claude-flow neural monitor production``.
 
-Accuracy comes from outcomes that arrive later: lines ``{"id", "correct": true | false}`` or ``{"id", "score": 0..1}``
-in ``outcomes/*.jsonl`` of the workspace. ``id`` is the request's own, or
-its place in the log: ``000001-17`` is file and line.
+Accuracy comes from outcomes that arrive later (:mod:`claude_flow.watch.outcomes`).
 """
 
 from __future__ import annotations
@@ -17,18 +15,26 @@ from typing import Any
 import numpy as np
 
 from claude_flow import modelfile, registry
-from claude_flow import requests as lines
 from claude_flow.errors import ClaudeFlowError, InputError, require
 from claude_flow.report import document, table
-from claude_flow.requests import Request
 from claude_flow.values import did_you_mean
-from claude_flow.watch import alerts, drift, samples
-from claude_flow.watch.alerts import read_lines
+from claude_flow.watch import alerts, drift, outcomes, samples
 from claude_flow.watch.levels import Threshold
 
 __all__ = [
-    *("METRICS", "Server", "Watched", "grafana", "judged", "logged", "metrics", "outcomes", "page", "prometheus"),
-    *("rules", "state", "watched"),
+    *(
+        "METRICS",
+        "Server",
+        "Watched",
+        "grafana",
+        "judged",
+        "metrics",
+        "page",
+        "prometheus",
+        "rules",
+        "state",
+        "watched",
+    ),
 ]
 
 #: name: (higher is better, unit, what it is)
@@ -75,53 +81,13 @@ def metrics(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def outcomes() -> dict[str, float]:
-    """What became of requests, by id: 1 good, 0 bad, or between; a later line of an id replaces an earlier."""
-    found: dict[str, float] = {}
-    for file in sorted((registry.workspace() / "outcomes").glob("*.jsonl")):
-        for entry in read_lines(file):
-            score = entry.get("score", entry.get("correct"))
-            if "id" in entry and isinstance(score, (bool, int, float)) and 0 <= score <= 1:
-                found[str(entry["id"])] = float(score)
-    return found
-
-
-@dataclass(frozen=True)
-class Logged:
-    """A request of the log with its place (file and line), its ids, and its time in seconds since 1970."""
-
-    request: Request
-    place: tuple[str, int]
-    time: float
-
-    @property
-    def ids(self) -> tuple[str, str]:
-        """What an outcome may call it: its own id, or its place."""
-        return self.request.id, f"{self.place[0]}-{self.place[1]}"
-
-
-def logged(since: float) -> list[Logged]:
-    """The requests of the log that were answered at or after ``since``."""
-    found = []
-    for file in lines.log_files():
-        if file.stat().st_mtime < since:
-            continue
-        for number, request in lines.read(file):
-            if isinstance(request, Request) and request.time:
-                moment = datetime.fromisoformat(request.time.replace("Z", "+00:00")).timestamp()
-                if moment >= since:
-                    found.append(Logged(request, (file.stem, number), moment))
-    return found
-
-
 def state(models: Sequence[Watched], names: Sequence[str], window: float, reference: str, now: float) -> dict[str, Any]:
     """Every model's metrics over the last ``window`` seconds.
 
     A metric is ``{"value", "enough", "count", "note"}``: ``value`` None where it cannot be told, ``enough`` whether it
     may raise an alert.
     """
-    everything = logged(now - window)
-    told = outcomes() if "accuracy" in names else {}
+    everything = outcomes.logged(now - window)
     rows = []
     for model in models:
         own = [
@@ -134,7 +100,7 @@ def state(models: Sequence[Watched], names: Sequence[str], window: float, refere
                 or (entry.request.answer or {}).get("model", "").partition("/")[0] == model.name
             )
         ]
-        values = {name: _metric(name, own, told, window, reference, model.network) for name in names}
+        values = {name: _metric(name, own, window, reference, model.network) for name in names}
         last = max((entry.time for entry in own), default=math.nan)
         rows.append(
             {
@@ -150,14 +116,12 @@ def state(models: Sequence[Watched], names: Sequence[str], window: float, refere
     return {"time": moment, "window_s": window, "logged": len(everything), "models": rows}
 
 
-def _metric(
-    name: str, own: Sequence[Logged], told: Mapping[str, float], window: float, reference: str, network: str
-) -> dict[str, Any]:
+def _metric(name: str, own: Sequence[outcomes.Logged], window: float, reference: str, network: str) -> dict[str, Any]:
     count, note, value = len(own), "", None
     if not own:
         return {"value": None, "enough": False, "count": 0, "note": "no request in the window"}
     if name == "accuracy":
-        scores = [next(told[i] for i in entry.ids if i in told) for entry in own if any(i in told for i in entry.ids)]
+        scores = outcomes.known(own)
         count = len(scores)
         value = float(np.mean(scores)) if scores else None
         note = f"{1 - count / len(own):.0%} of the outcomes are open"

@@ -32,7 +32,7 @@ from claude_flow.errors import ClaudeFlowError, InputError
 from claude_flow.evaluate import compatibility
 from claude_flow.model import load
 from claude_flow.values import duration
-from claude_flow.watch import alerts, audit, production, triggers
+from claude_flow.watch import alerts, audit, outcomes, triggers
 from claude_flow.watch.audit import note
 from claude_flow.watch.policies import Policy, known, schedules
 
@@ -301,7 +301,7 @@ def _canary(policy: Policy, done: Mapping[str, Any]) -> Any:
     tried = [e for e in audit.entries(policy.model) if (e["step"], e["state"]) == ("canary", version)]
     trial = registry.canary(policy.family)
     if not tried:
-        last = max((entry.place for entry in production.logged(0.0)), default=("", 0))
+        last = max((entry.place for entry in outcomes.logged(0.0)), default=("", 0))
         about = {"share": policy.canary_share, "beside": before, "after": last}
         registry.try_out(policy.family, version, policy.canary_share, f"retrained: {done['train']['candidate']}")
         note(policy.model, "canary", version, about)
@@ -330,14 +330,14 @@ def _outcomes(
     policy: Policy, versions: Sequence[str], after: tuple[str, int] = ("", 0)
 ) -> tuple[dict[str, int], dict[str, Any]]:
     """Of every version: how many requests it answered after that place of the log, and what became of them."""
-    told = production.outcomes()
     answers = dict.fromkeys(versions, 0)
     scores: dict[str, list[float]] = {version: [] for version in versions}
-    for entry in production.logged(0.0):
+    entries = [entry for entry in outcomes.logged(0.0) if entry.place > after]
+    for entry, score in zip(entries, outcomes.scores(entries), strict=True):
         name, _, version = str((entry.request.answer or {}).get("model", "")).partition("/")
-        if name == policy.family and version in scores and entry.place > after:
+        if name == policy.family and version in scores:
             answers[version] += 1
-            scores[version] += [told[i] for i in entry.ids if i in told][:1]
+            scores[version] += [] if score is None else [score]
     return answers, {version: np.array(found) for version, found in scores.items()}
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from claude_flow import registry
 from claude_flow import requests as lines
-from claude_flow.watch import audit, drift, production, samples
+from claude_flow.watch import audit, drift, outcomes, samples
 from claude_flow.watch.policies import Policy
 
 __all__ = ["fall", "triggers", "volume"]
@@ -24,7 +24,7 @@ _SURE = 0.05  # chance of a fall that is none
 def triggers(policy: Policy) -> list[dict[str, Any]]:
     """Every condition: its value (None = cannot be told), its limit, whether it is met, and what it rests on."""
     found = []
-    own = [entry for entry in production.logged(0.0) if entry.request.asks(policy.network)]
+    own = [entry for entry in outcomes.logged(0.0) if entry.request.asks(policy.network)]
     for name, limit in policy.conditions.items():
         value, told = _VALUES[name](policy, own)
         met = value is not None and value >= limit
@@ -32,7 +32,7 @@ def triggers(policy: Policy) -> list[dict[str, Any]]:
     return found
 
 
-def _drift(policy: Policy, own: Sequence[production.Logged]) -> tuple[float | None, str]:
+def _drift(policy: Policy, own: Sequence[outcomes.Logged]) -> tuple[float | None, str]:
     if len(own) < drift.FEWEST:
         return None, f"{len(own)} requests are logged: {drift.FEWEST} are the fewest that are tested"
     asked = [entry.request for entry in own][-2000:]
@@ -42,13 +42,11 @@ def _drift(policy: Policy, own: Sequence[production.Logged]) -> tuple[float | No
     return found["distance"], drift.verdict(found)
 
 
-def _degradation(policy: Policy, own: Sequence[production.Logged]) -> tuple[float | None, str]:
+def _degradation(policy: Policy, own: Sequence[outcomes.Logged]) -> tuple[float | None, str]:
     """Among the newest outcomes of the answers of the version that is in use: another's say nothing of it."""
-    told = production.outcomes()
     name = f"{policy.family}/{registry.current(policy.family)}" if registry.versions(policy.family) else ""
     answered = [e for e in own if not name or (e.request.answer or {}).get("model") == name]
-    scores = np.array([next(told[i] for i in e.ids if i in told) for e in answered if any(i in told for i in e.ids)])
-    scores = scores[-_NEWEST:]
+    scores = np.array(outcomes.known(answered)[-_NEWEST:])
     if len(scores) < 2 * FEWEST:
         return None, f"{len(scores)} outcomes of its answers have arrived: {2 * FEWEST} are needed"
     older, newer = scores[: len(scores) // 2], scores[len(scores) // 2 :]
@@ -65,7 +63,7 @@ def fall(older: Any, newer: Any) -> tuple[float, float]:
     return fall, 1 - NormalDist().cdf(fall / spread)
 
 
-def _volume(policy: Policy, own: Sequence[production.Logged]) -> tuple[float | None, str]:
+def _volume(policy: Policy, own: Sequence[outcomes.Logged]) -> tuple[float | None, str]:
     count = volume()
     seen = [
         entry["detail"]["volume"]
@@ -81,7 +79,7 @@ def volume() -> int:
     return sum(chunk.count(b"\n") for file in files_ for chunk in [file.read_bytes()])
 
 
-_VALUES: dict[str, Callable[[Policy, Sequence[production.Logged]], tuple[float | None, str]]] = {
+_VALUES: dict[str, Callable[[Policy, Sequence[outcomes.Logged]], tuple[float | None, str]]] = {
     "data-drift": _drift,
     "performance-degradation": _degradation,
     "new-data-volume": _volume,

@@ -16,10 +16,11 @@ from claude_flow.model import Model
 from claude_flow.networks.action.config import STREAMS
 from claude_flow.networks.action.features import fit, free, legal, seen
 from claude_flow.networks.action.streams import Streams, as_request, assembled
+from claude_flow.networks.coordination.answer import taken, tasks
 from claude_flow.networks.coordination.features import Swarm, parse_requests
 from claude_flow.networks.network import Option
 
-__all__ = ["EXAMPLES", "HELP", "OPTIONS", "Pipeline", "answer", "answers", "render"]
+__all__ = ["EXAMPLES", "HELP", "OPTIONS", "Pipeline", "answer", "answers", "outcome", "render", "tasks"]
 
 HELP = """\
 The three networks, the integration layer and the decision engine run as one program in one call."""
@@ -216,6 +217,11 @@ def _reasons(asked: Mapping[str, Any], best: int) -> list[str]:
     if not able and best < DEFER:
         found.append("every agent is busy")
     return found
+
+
+def outcome(request: Mapping[str, Any], answer: Mapping[str, Any], run: Mapping[str, Any]) -> float | None:
+    """What a run says of an answer: its utility where the instructions gave the task to its agent, else None."""
+    return taken(request, {each["task"]: each["agent"] for each in answer.get("instructions", ())}, run)
 
 
 def render(result: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:

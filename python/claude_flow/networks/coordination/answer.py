@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from claude_flow import networks, registry
+from claude_flow.data.events import utility
 from claude_flow.errors import InputError
 from claude_flow.model import Model
 from claude_flow.networks.coordination import evidence
 from claude_flow.networks.coordination.features import GROUPS, NUMBERS, Encoder, Swarm, parse_requests
 from claude_flow.networks.network import Option
 
-__all__ = ["EXAMPLES", "HELP", "OPTIONS", "answer", "answers", "render"]
+__all__ = ["EXAMPLES", "HELP", "OPTIONS", "answer", "answers", "outcome", "render", "taken", "tasks"]
 
 HELP = ""
 EXAMPLES = (
@@ -317,6 +319,43 @@ def _reasons(
         effects.sort(key=lambda e: -abs(float(str(e["effect"]))))
         reasons.append(from_log + [e for e in effects if e["effect"]][:5])
     return reasons
+
+
+def tasks(request: Mapping[str, Any]) -> set[str]:
+    """What the tasks of a request are called: their ids and descriptions."""
+    return {
+        str(task[name]) for task in request.get("pending-tasks", ()) for name in ("id", "description") if task.get(name)
+    }
+
+
+def outcome(request: Mapping[str, Any], answer: Mapping[str, Any], run: Mapping[str, Any]) -> float | None:
+    """What a run says of an answer: its utility where the chosen agent did the task, else None."""
+    chosen = {entry["task"]: entry["agent"] for entry in answer.get("assignments", ()) if entry.get("agent")}
+    return taken(request, chosen, run)
+
+
+def taken(request: Mapping[str, Any], chosen: Mapping[str, str], run: Mapping[str, Any]) -> float | None:
+    """The utility of a run of a task by the agent that was ``chosen`` (task -> agent), or None.
+
+    The agent is known by its id; a run whose agent has none of the request's ids (Claude Code gives every subagent a
+    new one) by its type.
+
+    >>> swarm = {"current-agents": [{"id": "ann", "type": "tester"}], "pending-tasks": [{"id": "t1"}]}
+    >>> run = {"task": "t1", "description": None, "agent": "ann", "agent_type": None, "utility": None, "success": True}
+    >>> taken(swarm, {"t1": "ann"}, run)
+    1.0
+    """
+    types = {str(agent["id"]): agent.get("type") for agent in request["current-agents"]}
+    told = {run["task"], run["description"]} - {None}
+    for task in request["pending-tasks"]:
+        agent = chosen.get(str(task["id"]))
+        if agent is None or not told & {task["id"], task.get("description")}:
+            continue
+        by_type = run["agent"] not in types and run["agent_type"] in {agent, types.get(agent)} - {None}
+        if run["agent"] == agent or by_type:
+            value = utility(run)
+            return None if math.isnan(value) else value
+    return None
 
 
 def render(result: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from claude_flow import schema
+from claude_flow.data import events
 from claude_flow.data import manifest as manifests
 from claude_flow.data.tables import read_parquet
 from claude_flow.data.tensors import read
@@ -43,7 +44,6 @@ _COLUMNS: tuple[str, ...] = ("source", "group", "project", "agent", "agent_type"
 _COLUMNS += ("start", "end", "status", "success", "utility")
 _POOL_COLUMNS = ("source", "group", "project", "task", "agent")
 _MOST_TASKS = 65_536  # of logs, to learn from
-_ENDED_WELL = {"completed": 1.0, "failed": 0.0, "killed": 0.0, "timeout": 0.0}
 
 
 class _Pool:
@@ -104,14 +104,6 @@ def _runs(tables: Path | None) -> list[dict[str, Any]]:
     return [{**dict.fromkeys(_COLUMNS), **row} for row in table.to_pylist()]
 
 
-def _utility(run: Mapping[str, Any]) -> float:
-    """Utility of one run in [0, 1] or NaN: the table's own, else success, else how it ended."""
-    for value in (run["utility"], run["success"]):
-        if value is not None:
-            return float(value)
-    return _ENDED_WELL.get(run["status"], float("nan"))
-
-
 def _pools_of(runs: list[dict[str, Any]]) -> dict[tuple[str, str, str], list[dict[str, Any]]]:
     """(mode, source, pool) -> runs."""
     by_source = defaultdict(list)
@@ -150,7 +142,7 @@ def _build(
     times = np.full((len(tasks), 2), np.nan)
     columns = {agent: i for i, agent in enumerate(agents)}
     for run in runs:
-        value = _utility(run)
+        value = events.utility(run)
         if np.isfinite(value):
             utility[place[run["task"]], columns[run[agent_of]]] = value
         if run["start"] is not None:

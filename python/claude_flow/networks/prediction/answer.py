@@ -40,9 +40,11 @@ __all__ = [
     "answer",
     "answers",
     "encoded",
+    "outcome",
     "parse_request",
     "parse_requests",
     "render",
+    "tasks",
 ]
 
 HELP = ""
@@ -421,6 +423,21 @@ def _rounded(values: Array) -> Array:
     large, small = 10.0 ** np.maximum(power, 0), 10.0 ** np.maximum(-power, 0)
     digits = np.rint(safe / large * small)
     return np.where(values > 1e-6, np.where(np.isfinite(values), digits * large / small, values), 0.0)
+
+
+def tasks(request: Mapping[str, Any]) -> set[str]:
+    """What the task of a request is called."""
+    return {request.get("task-description", "")}
+
+
+def outcome(request: Mapping[str, Any], answer: Mapping[str, Any], run: Mapping[str, Any]) -> float | None:
+    """What a run says of a forecast: whether its duration lay in the widest interval that was given; else None."""
+    seconds = run["duration_s"] if run["active_s"] is None else run["active_s"]
+    intervals = answer.get("predictions", {}).get("duration", {}).get("intervals")
+    if seconds is None or not intervals:
+        return None
+    low, high = intervals[max(intervals, key=float)]
+    return float(low <= seconds <= high)
 
 
 def render(result: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:
