@@ -39,7 +39,7 @@ CF_INLINE void multiply_at_once(const QuantizedRows& rows, const int8_t* b, ptrd
               const I x = splat_bytes(a + r * kQuantPitch + 4 * half);
               CF_UNROLL for (int v = 0; v < V; ++v) {
                 I& s = sum[r][p * V + v];
-                s = product(s, x, weights[v]);
+                s = add_halves(product, s, x, weights[v]);
               }
             }
           }
@@ -50,7 +50,7 @@ CF_INLINE void multiply_at_once(const QuantizedRows& rows, const int8_t* b, ptrd
           const F scale = load(scales + p * scale_panel + v * kLanes);
           CF_UNROLL for (int r = 0; r < R; ++r) {
             F& t = total[r][p * V + v];
-            t = t + to_float(sum[r][p * V + v]) * scale;
+            t = t + to_float(sum_halves(sum[r][p * V + v])) * scale;
           }
         }
       }

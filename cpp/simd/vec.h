@@ -48,6 +48,12 @@
 //   F power_of_two_of_eighths(F t)            2^floor(n) for t = kEighthsMagic + n, -126 <= n < 128, and 0 for -127 <= n < -126
 //   bool all(M)
 //
+// Those without a product of four bytes in one instruction define CLAUDE_FLOW_PAIRS and
+//
+//   I low_halves(I), high_halves(I)  per byte its low, or high, four bits as a signed byte
+//   I add_pairs(I sum, I u, I s)     per 16 bits: sum + the two products of u's bytes with s's, |s| <= 8
+//   I sum_pairs(I sum)               per lane: 16 times the sum of its two
+//
 // Two rules make kernels consistent, that is bit-identical on every instruction set: no `fused`, and every
 // reduction goes through 16 virtual lanes (Lanes16 below), whatever kLanes is.
 #pragma once
@@ -80,8 +86,16 @@ CF_INLINE F or_else(F x, Some lanes, F other) {
   return select(less(load(kLane), splat(static_cast<float>(lanes.n))), x, other);
 }
 
-// The four low, or high, halves of each lane's bytes, signed and times 16: compilers know `&` and `<<` for the vectors of
-// every instruction set.
+// Products of 4-bit weights over a group of the depth: the low, or high, halves of each lane's bytes as signed bytes w, their
+// products joined to a sum, and what a sum of 16 w x is then. An instruction set without a product of four bytes has its own
+// by CLAUDE_FLOW_PAIRS. Here the halves are times 16: compilers know `&` and `<<` for the vectors of every instruction set.
+#if defined(CLAUDE_FLOW_PAIRS)
+template <class Product>
+CF_INLINE I add_halves(Product, I sum, I x, I w) {
+  return add_pairs(sum, x, w);
+}
+CF_INLINE I sum_halves(I sum) { return sum_pairs(sum); }
+#else
 template <class V>
 CF_INLINE V times_16(V x) {
   return x << 4;
@@ -89,6 +103,12 @@ CF_INLINE V times_16(V x) {
 CF_INLINE int32_t times_16(int32_t x) { return static_cast<int32_t>(static_cast<uint32_t>(x) << 4); }
 CF_INLINE I high_halves(I x) { return {x.v & splat(static_cast<int32_t>(0xF0F0F0F0)).v}; }
 CF_INLINE I low_halves(I x) { return high_halves({times_16(x.v)}); }
+template <class Product>
+CF_INLINE I add_halves(Product product, I sum, I x, I w) {
+  return product(sum, x, w);
+}
+CF_INLINE I sum_halves(I sum) { return sum; }
+#endif
 
 // body(offset, lanes) over n floats, vector by vector.
 template <class Body>

@@ -84,6 +84,19 @@ CF_INLINE I dot(I sum, I u, I s) {
   return {_mm512_add_epi32(sum.v, _mm512_madd_epi16(_mm512_maddubs_epi16(u.v, s.v), _mm512_set1_epi16(1)))};
 #endif
 }
+#if !defined(__AVX512VNNI__)
+// The products of a weight of 4 bits with a group of the depth fit into 16 bits: 16 pairs of at most 2 * 127 * 8.
+#define CLAUDE_FLOW_PAIRS
+CF_INLINE I signed_halves(I x) {
+  const I low = {_mm512_and_si512(x.v, _mm512_set1_epi8(0x0F))};
+  return {_mm512_shuffle_epi8(
+      _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, -8, -7, -6, -5, -4, -3, -2, -1)), low.v)};
+}
+CF_INLINE I low_halves(I x) { return signed_halves(x); }
+CF_INLINE I high_halves(I x) { return signed_halves({_mm512_maskz_srli_epi32(0xFFFF, x.v, 4)}); }
+CF_INLINE I add_pairs(I sum, I u, I s) { return {_mm512_add_epi16(sum.v, _mm512_maddubs_epi16(u.v, s.v))}; }
+CF_INLINE I sum_pairs(I pairs) { return {_mm512_madd_epi16(pairs.v, _mm512_set1_epi16(16))}; }
+#endif
 CF_INLINE void store_groups(int8_t* p, I a, I b, I c, I d) {
   const __m512i low = _mm512_set1_epi32(0xFF);
   const __m512i ab = _mm512_or_si512(_mm512_and_si512(a.v, low),

@@ -75,6 +75,16 @@ CF_INLINE I splat_bytes(const uint8_t* p) {
 CF_INLINE I dot(I sum, I u, I s) {
   return {_mm_add_epi32(sum.v, _mm_madd_epi16(_mm_maddubs_epi16(u.v, s.v), _mm_set1_epi16(1)))};
 }
+// The products of a weight of 4 bits with a group of the depth fit into 16 bits: 16 pairs of at most 2 * 127 * 8.
+#define CLAUDE_FLOW_PAIRS
+CF_INLINE I signed_halves(I x) {
+  const I low = {_mm_and_si128(x.v, _mm_set1_epi8(0x0F))};
+  return {_mm_shuffle_epi8(_mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, -8, -7, -6, -5, -4, -3, -2, -1), low.v)};
+}
+CF_INLINE I low_halves(I x) { return signed_halves(x); }
+CF_INLINE I high_halves(I x) { return signed_halves({_mm_srli_epi32(x.v, 4)}); }
+CF_INLINE I add_pairs(I sum, I u, I s) { return {_mm_add_epi16(sum.v, _mm_maddubs_epi16(u.v, s.v))}; }
+CF_INLINE I sum_pairs(I pairs) { return {_mm_madd_epi16(pairs.v, _mm_set1_epi16(16))}; }
 CF_INLINE void store_groups(int8_t* p, I a, I b, I c, I d) {
   const __m128i low = _mm_set1_epi32(0xFF);
   const __m128i ab = _mm_or_si128(_mm_and_si128(a.v, low), _mm_slli_epi32(_mm_and_si128(b.v, low), 8));
