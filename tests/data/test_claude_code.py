@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from claude_flow.data.events import SIGNALS
+
 
 def only_run(gather, path):
     found, log = gather(path)
@@ -240,3 +242,45 @@ def test_shortened_prompts_keep_their_length(tmp_path, transcript, gather):
     assert json.loads(path.read_text().splitlines()[0])["type"] == "assistant"
     run, _, _ = only_run(gather, path)
     assert run.prompt_chars == 2236
+
+
+def test_what_followed_a_run_that_wrote_files(tmp_path, transcript, gather):
+    def bash(t, at, identity, command, said, error=False):
+        t.says(at, f"m{at}", {"type": "tool_use", "id": identity, "name": "Bash", "input": {"command": command}})
+        t.answers(at + 1, identity, said=said, error=error)
+
+    def edit(t, at, path):
+        call = {"type": "tool_use", "id": f"e{at}", "name": "Edit", "input": {"file_path": path}}
+        t.says(at, f"m{at}", call)
+        t.answers(at + 1, f"e{at}")
+
+    t = transcript()
+    t.spawns(0, "toolu_1")
+    t.answers(
+        60,
+        "toolu_1",
+        {"status": "completed", "agentId": "a1", "totalDurationMs": 60_000},
+        said="I was unable to run it",
+    )
+    t.says(61, "m61", {"type": "text", "text": "The agent missed one caller."})
+    bash(t, 62, "b1", "cd api && pytest -q", "1 failed, 3 passed", error=True)
+    edit(t, 64, "/home/mira/shop/a.py")
+    edit(t, 66, "/home/mira/shop/other.py")
+    bash(t, 68, "b2", "pytest -q | tail -1", "4 passed in 1 s")
+    bash(t, 70, "b3", "ruff check . | head", "")  # a pipe hides how it ended
+    bash(t, 72, "b4", "git status", "error: no")  # no check
+    t.spawns(80, "toolu_2", message="msg_2")
+    t.completes(90, "toolu_2", "a2", ms=9_000)
+    bash(t, 91, "b5", "npm run lint", "0 problems")  # after the next task: not about the first run
+    a = transcript(agent="a1")
+    edit(a, 10, "/home/mira/shop/a.py")
+    edit(a, 20, "/home/mira/shop/b.py")
+    reader = transcript(agent="a2")
+    reader.works(81, 85)
+    folder = tmp_path / "5e55-1" / "subagents"
+    t.write(tmp_path / "5e55-1.jsonl"), a.write(folder / "agent-a1.jsonl"), reader.write(folder / "agent-a2.jsonl")
+    found, _ = gather(tmp_path)
+    first, second = sorted(found["Run"], key=lambda run: run.run_id)
+    assert (first.checks_passed, first.checks_failed, first.fault_named) == (1, 1, True)
+    assert (first.edited_again, first.admits_failure, first.success) == (1, True, None)
+    assert all(getattr(second, name) is None for name in SIGNALS)  # it wrote nothing

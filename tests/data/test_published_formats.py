@@ -314,8 +314,11 @@ def test_swebench_pro(bench, gather):
         ("r1", "X", "z"),
     ]
     task = found["Task"][0]
-    assert (task.description, task.features["n_test_files"]) == ("The cart loses items", 2.0)
-    assert task.features["n_pass_to_pass"] is None
+    # Nobody knows before a run how many hidden tests will judge it.
+    assert (task.description, task.features) == (
+        "The cart loses items",
+        {"words": 4.0, "lines": 1.0, "code_words": 0.0},
+    )
     assert [r["line"] for r in log.rejected] == [4, 6]
     assert log.notes == {
         "runs that eval_results judges differently": 2,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import json
 from collections import Counter
 
 import pytest
@@ -121,3 +122,13 @@ def test_every_aslib_scenario_reads_clean(public_data, gather):
     assert log.rejected_total == 0
     assert len({run.group for run in found["Run"]}) == 10
     assert len({run.run_id for run in found["Run"]}) == len(found["Run"]) == 105_943
+
+
+def test_what_followed_a_run_agrees_with_the_verdicts_that_others_read(public_data):
+    from bench.signals import by_words
+
+    with gzip.open(public_data / "claude-code" / "aftermath_signals.csv.gz", "rt", encoding="utf-8") as file:
+        read = {label["tool_use_id"]: label for label in csv.DictReader(file)}
+    with gzip.open(public_data / "claude-code" / "aftermath.jsonl.gz", "rt", encoding="utf-8") as file:
+        rows = by_words(map(json.loads, file), read)
+    assert [float(row[-1]) >= least for row, least in zip(rows, (0.8, 0.85, 0.5, 0.5), strict=True)] == [True] * 4

@@ -24,6 +24,7 @@ __all__ = [
     "MOMENT",
     "NUMBER",
     "REAL",
+    "SIGNALS",
     "STATUSES",
     "TEXT",
     "Fold",
@@ -52,6 +53,8 @@ STATUSES = (
     "censored",  # its end is not in the log
     "timeout",
 )
+#: columns of a run that say what followed it: shown, never learned from
+SIGNALS = ("checks_passed", "checks_failed", "fault_named", "edited_again", "admits_failure")
 
 
 _ENDED_WELL = {"completed": 1.0, "failed": 0.0, "killed": 0.0, "timeout": 0.0}
@@ -104,6 +107,12 @@ class Run:
     batch: str | None = None  # runs handed out in one go share it
     batch_size: int | None = None
     prompt_chars: int | None = None
+    # What followed a run that wrote files, of SIGNALS: evidence, no outcome.
+    checks_passed: int | None = None  # tests, builds, lints that the parent ran before its next task
+    checks_failed: int | None = None
+    fault_named: bool | None = None  # the parent's next words name one
+    edited_again: int | None = None  # of the files that it wrote, by the parent before its next task
+    admits_failure: bool | None = None  # the answer itself does
 
 
 @dataclass(slots=True, kw_only=True)

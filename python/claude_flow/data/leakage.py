@@ -9,13 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from claude_flow.data.events import SIGNALS
 from claude_flow.data.frame import Column, Frame
 from claude_flow.statistics import auc, mean_elsewhere, ranks, spearman
 
 __all__ = ["KNOWN_AFTER", "measure"]
 
 KNOWN_AFTER = frozenset(
-    ("cost", "tokens", "context_tokens", "tool_calls", "steps", "errors", "retries", "tool_s", "cpu_s", "memory_mb")
+    (
+        *("cost", "tokens", "context_tokens", "tool_calls", "steps", "errors", "retries", "tool_s", "cpu_s"),
+        *("memory_mb", *SIGNALS),
+    )
 )
 _OUTCOMES = ("duration_s", "active_s", "success", "utility", "status")
 _NO_FEATURES = ("run_id", "source", "group", "task", "description", "parent", "batch")  # names of rows, free text

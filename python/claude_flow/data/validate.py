@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from claude_flow.data.events import STATUSES, Fold, Run, Step, Task
+from claude_flow.data.events import SIGNALS, STATUSES, Fold, Run, Step, Task
 from claude_flow.data.frame import Column, Frame, load
 from claude_flow.data.leakage import KNOWN_AFTER, measure
 from claude_flow.data.rules import broken
@@ -151,7 +151,8 @@ def _completeness(runs: Frame) -> Iterator[dict[str, Any]]:
         which = "succeeded" if success.values[success.known][0] else "failed"
         message = f"every run whose success is known {which}: with one class only nothing tells success from failure"
         yield finding("warning", "one-class", "success", message, success.known)
-    columns = [c for c in _in_file(runs) if c.name != "success"]
+    yield from _signals(runs)
+    columns = [c for c in _in_file(runs) if c.name != "success" and c.name not in SIGNALS]
     absent = [c.name for c in columns if not c.known.any()]
     constant = [c.name for c in columns if runs.rows > 1 and c.known.all() and not _varies(c)]
     partial = [c.name for c in columns if c.known.any() and c.known.mean() < 0.5]
@@ -163,6 +164,23 @@ def _completeness(runs: Frame) -> Iterator[dict[str, Any]]:
         if names:
             message = f"{why}: {', '.join(names)}"
             yield finding("info", name, None, message, len(names)) | {"of": len(columns)}
+
+
+def _signals(runs: Frame) -> Iterator[dict[str, Any]]:
+    """What followed the runs that wrote files: shown, and no outcome."""
+    found = {name: runs.columns[name] for name in SIGNALS if name in runs.columns and name not in runs.missing}
+    wrote = np.any([column.known for column in found.values()], axis=0) if found else np.zeros(runs.rows, bool)
+    if not wrote.any():
+        return
+    count = dict.fromkeys(SIGNALS, 0)
+    count |= {name: int((column.known & (column.values > 0)).sum()) for name, column in found.items()}
+    message = (
+        f"runs wrote files: the parent's next checks passed after {count['checks_passed']} and failed after "
+        f"{count['checks_failed']}, it named a fault after {count['fault_named']}, edited the same files again after "
+        f"{count['edited_again']}; {count['admits_failure']} answers admit failure. Evidence, no outcomes; "
+        "claude-flow neural record-outcome says what held"
+    )
+    yield _finding("info", "completeness", "outcome-signals", runs, "checks_failed", message, wrote)
 
 
 def _in_file(frame: Frame) -> list[Column]:

@@ -11,6 +11,7 @@ different lengths. There are no times of day: ``created_at`` is an upload.
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ _AGENTS = {  # eval_results file -> the agent's name in agent_runs_data
 }
 _METRICS = {"gpt5": "GPT-5 - 10132025", "claude": "Claude 4.5 Sonnet - 10132025"}
 _TRAJECTORIES = {"gpt5": "GPT-5 - 10132025", "claude45": "Claude 4.5 Sonnet - 10132025"}
+_CODE = re.compile(r"`[^`\n]+`|\b\w+\(\)|\b\w+(?:\.\w+)*\.[a-z]{1,4}\b")
 _TIMEOUTS = ("exit_command_timeout", "exit_total_execution_time")
 _COLUMNS = (
     "agent_run_id",
@@ -216,14 +218,27 @@ def _tasks(file: Path, log: Log) -> Iterator[Task]:
         if task is None:
             log.reject(file, line, "a task without instance_id")
             continue
-        # The issue's text is what is known before a run. The tests that judge it are hidden, their paths too.
+        # The issue's text is what is known before a run. The tests that judge it are hidden, and so is their number.
         yield Task(
             task=task,
             group=KIND,
             description=text(row.get("problem_statement")),
             task_type=text(row.get("repo")) or _repository(task),
-            features={name: number(row.get(name)) for name in ("n_test_files", "n_fail_to_pass", "n_pass_to_pass")},
+            features=_of_text(text(row.get("problem_statement")) or ""),
         )
+
+
+def _of_text(issue: str) -> dict[str, float | None]:
+    """What an issue's text shows at a glance; nothing where there is none.
+
+    >>> _of_text("The cart loses items. See `cart.js`:")
+    {'words': 6.0, 'lines': 1.0, 'code_words': 1.0}
+    """
+    if not issue:
+        return {}
+    lines = [line for line in issue.splitlines() if line.strip()]
+    code = _CODE.findall(issue)
+    return {"words": float(len(issue.split())), "lines": float(len(lines)), "code_words": float(len(code))}
 
 
 def _repository(task: str) -> str | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from claude_flow.data.events import MAIN_THREAD, Run, Step, count, number, text
 from claude_flow.data.lines import Log
+from claude_flow.data.sources.claude_code import signals
 from claude_flow.data.sources.claude_code.index import project_names
 from claude_flow.data.sources.claude_code.steps import InnerSteps, is_cancelled
 from claude_flow.data.sources.claude_code.thread import LAUNCHED, Notice, Request, Spawn, Threads
@@ -63,7 +64,9 @@ def runs(
     batches = Counter((spawn.session, str(spawn.batch)) for spawn in threads.spawns.values() if spawn.batch)
     by_agent: dict[str, list[Spawn]] = defaultdict(list)
     spawns = sorted(threads.spawns.values(), key=lambda spawn: (spawn.at, spawn.identity))
+    handed: dict[tuple[str, str], list[float]] = defaultdict(list)
     for spawn in spawns:
+        handed[spawn.session, spawn.parent].append(spawn.at.timestamp())
         if spawn.agent:
             by_agent[spawn.agent].append(spawn)
     for spawn in spawns:
@@ -71,6 +74,11 @@ def runs(
         run.batch_size = batches.get((spawn.session, str(spawn.batch)), 1)
         run.project = project(spawn.session)
         _add_steps(run, spawn.inner)
+        parent = threads.inner.get((spawn.session, spawn.parent)) or threads.main.get(spawn.session)
+        stops = [*handed[spawn.session, spawn.parent]]
+        stops += [asked.at.timestamp() for asked in threads.requests.get(spawn.session, {}).values()]
+        answer = spawn.result.ends if spawn.result is not None else ""
+        signals.add(run, answer, (path for _, path in spawn.inner.written), parent, stops)
         yield run, list(spawn.inner.steps(run.run_id))
     for thread in sorted(loose, key=lambda thread: (min(threads.inner[thread].times, default=0.0), thread)):
         about, inner = meta.get(thread, {}), threads.inner[thread]

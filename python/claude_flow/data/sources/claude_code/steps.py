@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from claude_flow.data.events import Step, count, text
+from claude_flow.data.sources.claude_code.words import is_check, names_fault, passed
 
 __all__ = ["SYNTHETIC", "InnerSteps", "as_dict", "blocks", "is_cancelled", "plain"]
 
@@ -24,7 +25,9 @@ class InnerSteps:
 
     Times are seconds since 1970. ``words``: time and model of each line that a model said; ``usage``: message id ->
     time and four counts; ``called``: tool call -> name and time; ``answered``: tool call -> time, whether it failed;
-    ``written``: time and file of each edit; ``retries``, ``breaks``: when the API failed, when it gave out for good.
+    ``written``: time and file of each edit; ``retries``, ``breaks``: when the API failed, when it gave out for good;
+    ``checks``: time of each test, build or lint whose outcome can be read, and whether it passed; ``texts``: time of
+    each text of the model's, and whether it names a fault.
     """
 
     seen: set[str] = field(default_factory=set)
@@ -36,6 +39,9 @@ class InnerSteps:
     written: list[tuple[float, str]] = field(default_factory=list)
     retries: list[float] = field(default_factory=list)
     breaks: list[float] = field(default_factory=list)
+    checks: list[tuple[float, bool]] = field(default_factory=list)
+    texts: list[tuple[float, bool]] = field(default_factory=list)
+    checking: dict[str, str] = field(default_factory=dict)  # call -> command, until it is answered
     has_own_file: bool = False  # which would show retries; without one nothing is known of them
 
     def add(self, line: dict[str, Any], at: float | None) -> None:
@@ -62,9 +68,17 @@ class InnerSteps:
                 path = asked.get("file_path") or asked.get("notebook_path")
                 if name in _WRITES and isinstance(path, str):
                     self.written.append((at, path[:300]))
+                if isinstance(command := asked.get("command"), str) and is_check(command):
+                    self.checking[block["id"]] = command[:2000]
             elif block.get("type") == "tool_result" and isinstance(block.get("tool_use_id"), str):
                 failed = block.get("is_error") is True and not is_cancelled(plain(block.get("content")))
                 self.answered.setdefault(block["tool_use_id"], (at, failed))
+                if (command := self.checking.pop(block["tool_use_id"], None)) is not None:
+                    verdict = passed(command, plain(block.get("content")) or "", failed)
+                    if verdict is not None:
+                        self.checks.append((at, verdict))
+            elif kind == "assistant" and block.get("type") == "text" and isinstance(block.get("text"), str):
+                self.texts.append((at, names_fault(block["text"])))
 
     def _says(self, message: dict[str, Any], at: float, is_error: bool) -> None:
         model = text(message.get("model")) or ""
@@ -89,7 +103,7 @@ class InnerSteps:
         for name in ("times", "retries", "breaks"):
             for at in getattr(self, name):
                 getattr(of(at), name).append(at)
-        for name in ("words", "written"):
+        for name in ("words", "written", "checks", "texts"):
             for entry in getattr(self, name):
                 getattr(of(entry[0]), name).append(entry)
         for identity, usage in self.usage.items():

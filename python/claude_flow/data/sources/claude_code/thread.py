@@ -46,6 +46,7 @@ class Result:
     body: Any
     is_error: bool
     said: str  # how its text begins
+    ends: str = ""  # ... and how it begins and ends
 
 
 @dataclass(slots=True)
@@ -223,7 +224,8 @@ class Threads:
                 self.mentions.add(("member", team, name))
         else:
             value = "\n".join(filter(None, (said, plain(body))))[:400]
-        self.results[identity] = Result(at, value, block.get("is_error") is True, said[:400])
+        ends = f"{said[:400]} … {said[-800:]}"
+        self.results[identity] = Result(at, value, block.get("is_error") is True, said[:400], ends)
 
     def _progress(self, line: dict[str, Any], at: datetime, session: str) -> None:
         data, spawn = as_dict(line.get("data")), text(line.get("parentToolUseID"))
