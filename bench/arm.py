@@ -1,5 +1,5 @@
-"""How fast the ARM kernels would be, by models alone: no such CPU has run them. Writes bench/arm.json and
-docs/platforms.md.
+"""How fast the ARM kernels would be, by models alone: no such CPU has run them. Writes bench/arm.json, of which
+bench/platforms.py tells.
 
     python -m bench.arm
 
@@ -29,41 +29,8 @@ LOOPS = {
     "gemm_f32": ("neon", r"TileF32<.*Products<true>\s*>::multiply<\d+, 1>", "fmla", "fmla v{}.4s, v30.4s, v31.s[0]"),
     "gemm_u7i8": ("neondot", r"TileU7I8::multiply<\d+, 1>", "sdot", "sdot v{}.4s, v30.16b, v31.4b[0]"),
 }
-PAGE = ROOT / "docs" / "platforms.md"
 MARKS = {"gemm_f32": 0.90, "gemm_u7i8": 0.85}  # least share of the peak
 TURNS = 200
-
-TEMPLATE = """<!-- Written by `python -m bench.arm`. -->
-# ARM
-
-`neon` is every 64-bit ARM; `neondot` those with the dot product of bytes (ARMv8.2: Graviton2, Ampere Altra, Apple M1
-and later). The engine asks Linux (`AT_HWCAP`), macOS (`hw.optional.arm.FEAT_DotProd`) or Windows which it may use.
-`CLAUDE_FLOW_ISA=neondot` on another CPU is an error of one line.
-
-`make arm` compiles the engine and its C++ tests for aarch64 and runs them under qemu-aarch64, on a CPU that has
-everything and on one without the dot product; `make test` does so in CI. A model with 8-bit weights gives the same bits
-as on x86 and as WebAssembly: `tests/cpp/test_model.cpp` holds the sum of a whole network's bits, taken on x86.
-
-## Speed: models, not measurements
-
-**No ARM CPU ran this.** LLVM's scheduling models say how many cycles the inner loop of a product takes if every load
-hits the nearest cache; the peak is the same model's for multiplications alone. LLVM's model of Apple's M1 is that of an
-older core with three vector units; the M1 has four.
-
-| kernel | isa | CPU's model | multiplications in the loop | per cycle | peak | share |
-|---|---|---|--:|--:|--:|--:|
-{models}
-
-Instructions of a product of 12 × 64 by 64 × 32, counted by the emulator, beside a plain C loop of the same compiler
-(GCC, -O3; it may not reorder sums of floats, but of integers). Fewer instructions are no measure of time.
-
-| product | isa | instructions | of the plain loop |
-|---|---|--:|--:|
-{counts}
-
-`python -m bench.arm` writes this page from the objects of `make arm`, and needs Debian's packages llvm-19 and
-qemu-user. `.github/workflows/bench.yml` runs the real bench on machines that are ARM.
-"""
 
 
 def mca() -> str | None:
@@ -163,18 +130,21 @@ def counted() -> list[dict[str, Any]]:
     return rows
 
 
-def page(found: dict[str, Any]) -> str:
-    """docs/platforms.md of what is recorded."""
-    models = [
+def model_rows(found: dict[str, Any]) -> list[str]:
+    """Of a table: what the models say."""
+    return [
         f"| `{row['kernel']}` | {row['isa']} | {CPUS[row['cpu']]} | {row['products']} of {row['instructions']} | "
         f"{row['per_cycle']:.2f} | {row['peak_per_cycle']:.2f} | {100 * row['share']:.1f} % |"
         for row in found["modelled"]
     ]
-    counts = [
+
+
+def count_rows(found: dict[str, Any]) -> list[str]:
+    """Of a table: what the emulator counts."""
+    return [
         f"| {row['product']} | {row['isa']} | {row['instructions']:,} | {row['of_plain']:.3f} |"
         for row in found["counted"]
     ]
-    return TEMPLATE.format(models="\n".join(models), counts="\n".join(counts))
 
 
 def main() -> None:
@@ -183,7 +153,6 @@ def main() -> None:
         sys.exit("arm: needs llvm-mca of LLVM 17 or later (Debian package llvm-19), and  make arm  before")
     found = {"modelled": modelled(tool), "counted": counted(), "by": Path(tool).name}
     RECORD.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
-    PAGE.write_text(page(found), "utf-8")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from bench import arm
+from bench import arm, platforms
 
 import claude_flow
 
@@ -47,6 +47,18 @@ def test_nothing_needs_posix_when_it_is_imported() -> None:
             assert not set(names) & set(POSIX.split()), f"{file}: imports {names} at the top, which Windows lacks"
 
 
+def test_text_between_processes_and_in_files_is_utf8_whatever_the_code_page() -> None:
+    for file in Path(claude_flow.__file__).parent.rglob("*.py"):
+        for call in (node for node in ast.walk(ast.parse(file.read_text("utf-8"))) if isinstance(node, ast.Call)):
+            given = {word.arg for word in call.keywords} & {"capture_output", "encoding", "text"}
+            assert not {"capture_output", "text"} <= given or "encoding" in given, (
+                f"{file}:{call.lineno}: text in the system's encoding"
+            )
+    command = ["ruff", "check", "--isolated", "--preview", "--select", "PLW1514", Path(claude_flow.__file__).parent]
+    done = subprocess.run([sys.executable, "-m", *command], capture_output=True, encoding="utf-8")
+    assert done.returncode == 0, done.stdout
+
+
 def test_a_request_is_answered_where_posix_is_missing() -> None:
     code = f"{WINDOWS}\nfrom claude_flow.cli import main\nsys.exit(main(sys.argv[1:]))"
     done = run(code, "neural", "infer", "coordination", "--input", f"@{SWARM}", "--format", "json")
@@ -73,10 +85,15 @@ with out.guard():
     assert run(code, PYTHONIOENCODING="cp1252").stderr == b"Zo\xeb \\u2192\n"
 
 
+def test_the_page_says_what_is_recorded() -> None:
+    kept, modelled = (json.loads(path.read_text("utf-8")) for path in (platforms.KEPT, arm.RECORD))
+    assert platforms.PAGE.read_text("utf-8") == platforms.page(kept, modelled), "run  python -m bench.platforms"
+    assert not [name for record in kept.values() for name in record.get("failed", ())]
+
+
 def test_the_models_of_arm_reach_their_marks() -> None:
-    """Those recorded, of which the page tells, and those of the objects that `make arm` has left here."""
+    """Those recorded, and those of the objects that `make arm` has left here."""
     recorded = json.loads(arm.RECORD.read_text("utf-8"))
-    assert arm.PAGE.read_text("utf-8") == arm.page(recorded), "run  python -m bench.arm"
     assert {(row["kernel"], row["cpu"]) for row in recorded["modelled"]} == {
         (k, c) for k in arm.MARKS for c in arm.CPUS
     }

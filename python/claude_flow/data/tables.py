@@ -190,7 +190,7 @@ class _Table:
     def _widen(self, target: pa.Schema) -> None:
         self._writer.close()
         narrow = self._path.with_suffix(".narrow")
-        self._path.rename(narrow)
+        self._path.replace(narrow)
         self._writer = _parquet().ParquetWriter(self._path, target, compression="zstd")
         for batch in _parquet().ParquetFile(narrow).iter_batches(_ROW_GROUP):
             columns = [

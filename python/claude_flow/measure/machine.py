@@ -27,7 +27,8 @@ _SETS = (16 << 10, 128 << 10, 512 << 10, 4 << 20, 64 << 20)  # working sets: in 
 
 def cpu_name() -> str:
     """The CPU's own name, or the architecture's where the system does not tell."""
-    with open("/proc/cpuinfo", encoding="utf-8") if os.path.exists("/proc/cpuinfo") else open(os.devnull) as file:
+    path = "/proc/cpuinfo" if os.path.exists("/proc/cpuinfo") else os.devnull
+    with open(path, encoding="utf-8") as file:
         for line in file:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()

@@ -217,7 +217,7 @@ def _under_node(
         "seconds": seconds,
     }
     command = [node, "--input-type=module", "--eval", _NODE]
-    ended = subprocess.run(command, input=json.dumps(request), capture_output=True, text=True)
+    ended = subprocess.run(command, input=json.dumps(request), capture_output=True, encoding="utf-8")
     if ended.returncode != 0:
         reason = [line for line in ended.stderr.splitlines() if "Error" in line] or ["no reason given"]
         raise ClaudeFlowError(f"Node could not run the model: {reason[0]}")

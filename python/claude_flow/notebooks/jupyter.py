@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -99,10 +100,12 @@ def check(folder: Path, environment: dict[str, str], gpu: bool, plots: bool, deb
         MissingExtra: something that was asked for is not installed.
         InputError: the kernel would not find this package, or something is broken.
     """
+    if shutil.which("bash", path=environment["PATH"]) is None:  # Windows
+        raise InputError("the notebooks' commands run in bash, which is not on the PATH: Git for Windows brings it")
     wanted = ["claude_flow", "ipykernel", *["matplotlib"] * plots, *["debugpy"] * debugger]
     names = [*wanted, *["torch"] * gpu]
     command = [sys.executable, "-c", _ASK, *names]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, encoding="utf-8", check=False)
     if done.returncode:
         raise ClaudeFlowError(f"the kernel's Python does not run: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
     found = json.loads(done.stdout.splitlines()[-1])
@@ -175,6 +178,7 @@ def launch(folder: Path, environment: dict[str, str], port: int | None) -> Itera
             stdout=written,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is for this process alone, which then ends it
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # Windows' word for the same
         )
     try:
         end = time.monotonic() + _START_S

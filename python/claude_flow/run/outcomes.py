@@ -91,7 +91,7 @@ def verified(command: str) -> bool:
         InputError: the shell does not find it, which says nothing of the work.
     """
     code = subprocess.run(command, shell=True, stdout=sys.stderr, check=False).returncode
-    if code in (126, 127):
+    if code in (126, 127, 9009):  # the last one is what cmd.exe says
         raise InputError(f"--verify: {command}: the shell cannot run it, so nothing is recorded")
     return code == 0
 

@@ -26,7 +26,7 @@ from typing import Any
 from claude_flow.errors import InputError
 from claude_flow.files import atomic_write
 
-__all__ = ["FILE", "RunLog", "Seen", "read"]
+__all__ = ["FILE", "RunLog", "Seen", "alive", "read"]
 
 FILE = "metrics.jsonl"
 _PROGRESS_SECONDS = 1.0
@@ -81,7 +81,7 @@ class Seen:
         if self.about.get("host") != socket.gethostname():
             return True
         try:
-            return _runs(int(self.about["pid"]))
+            return alive(int(self.about["pid"]))
         except (OverflowError, ValueError):
             return False
 
@@ -94,7 +94,7 @@ class Seen:
         return [(entry["epoch"], entry[name]) for entry in self.epochs if entry.get(name) is not None]
 
 
-def _runs(pid: int) -> bool:
+def alive(pid: int) -> bool:
     """Whether this machine has such a process. On Windows ``os.kill`` would end it, whatever the signal."""
     if sys.platform == "win32":
         import ctypes

@@ -160,7 +160,7 @@ def _run(*words: str, accepted: Sequence[int] = (0,)) -> tuple[int, Any]:
     command = [sys.executable, "-m", "claude_flow", "neural", *words]
     environment = {**os.environ, "CLAUDE_FLOW_FORMAT": "json", "CLAUDE_FLOW_HOME": str(registry.workspace().resolve())}
     ties: Any = _end_with_parent if sys.platform == "linux" else None
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, preexec_fn=ties)
+    done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=False, preexec_fn=ties)
     if done.returncode not in accepted:
         told = done.stderr.strip().splitlines()
         raise _Ended("failed", f"{' '.join(words[:2])}: {told[-1] if told else f'exit code {done.returncode}'}")

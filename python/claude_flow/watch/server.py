@@ -20,6 +20,7 @@ from typing import Any
 
 from claude_flow import files, registry
 from claude_flow.errors import ClaudeFlowError, InputError, require
+from claude_flow.train import runlog
 from claude_flow.values import read_json
 
 __all__ = ["knock", "running", "start", "stop"]
@@ -50,15 +51,7 @@ def running() -> dict[str, Any] | None:
     found = read_json(path) if path.is_file() else None
     if not isinstance(found, dict) or not isinstance(found.get("pid"), int):
         return None
-    return found if _alive(found["pid"]) and not knock(str(found["address"]), 2.0) else None
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except OSError:
-        return False
-    return True
+    return found if runlog.alive(found["pid"]) and not knock(str(found["address"]), 2.0) else None
 
 
 def start(store: str, artifacts: str, port: int = 0, seconds: float = 120.0) -> dict[str, Any]:
@@ -98,6 +91,7 @@ def start(store: str, artifacts: str, port: int = 0, seconds: float = 120.0) -> 
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C of the command that starts it is not meant for it
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # Windows' word for the same
             )
         found: dict[str, Any] = {"address": f"http://127.0.0.1:{port}", "pid": process.pid}
         end = time.monotonic() + seconds
@@ -133,10 +127,10 @@ def _end(pid: int) -> None:
         except OSError:
             return
         end = time.monotonic() + _STOPS_S
-        while time.monotonic() < end and _alive(pid):
+        while time.monotonic() < end and runlog.alive(pid):
             _reaped(pid)
             time.sleep(0.05)
-        if not _alive(pid):
+        if not runlog.alive(pid):
             return
 
 
