@@ -4,6 +4,7 @@
 //   kTileRows, kTileVectors   the GEMM tile: rows, and native vectors side by side
 //   kTileDepth                how much of the depth is multiplied before the sums go back to memory
 //   kLstmRows                 rows of the LSTM tile, each of four vectors
+//   kLstmRowsF32              of the product of floats: more of them have two vectors at a time
 // and CLAUDE_FLOW_ISA_WORD, the word; table_<word> is the one symbol that the object exports.
 #pragma once
 

@@ -10,6 +10,7 @@ constexpr int kRegisters = 16;
 constexpr int kTileRows = 6;
 constexpr int kTileVectors = 2;
 constexpr int kLstmRows = 3;
+constexpr int kLstmRowsF32 = 6;  // two gates at a time
 
 }  // namespace
 }  // namespace claude_flow

@@ -10,6 +10,7 @@ constexpr int kRegisters = 32;
 constexpr int kTileRows = 6;
 constexpr int kTileVectors = 4;
 constexpr int kLstmRows = 6;
+constexpr int kLstmRowsF32 = kLstmRows;
 
 }  // namespace
 }  // namespace claude_flow

@@ -10,6 +10,7 @@ constexpr int kRegisters = 16;
 constexpr int kTileRows = 6;
 constexpr int kTileVectors = 2;
 constexpr int kLstmRows = 2;
+constexpr int kLstmRowsF32 = kLstmRows;
 
 }  // namespace
 }  // namespace claude_flow
