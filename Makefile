@@ -142,6 +142,11 @@ bench-serve: $(VENV)/.tools  ## the HTTP server beside FastAPI and LitServe, and
 	$(BIN)/python -m bench.serve $(if $(DATA),--data $(DATA)) $(if $(QUICK),--quick)
 	$(BIN)/python -m bench.mcp --clients
 
+.PHONY: scale
+scale: $(VENV)/.tools  ## nodes of a running Ray cluster, then what a request costs, one worker and two: writes the tables of docs/scale.md (10 minutes)
+	CLAUDE_FLOW_LONG=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/run/test_distributed.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m bench.scale --distributed
+
 # Two processes, each on one core. What is done is kept in build/evaluation: after an interruption the run goes on.
 evaluate: $(VENV)/.tools  ## judge our networks on public data beside baselines: make evaluate DATA=folder (60 minutes); QUICK=1 only tries it out
 	$(BIN)/python -m bench.evaluate --data $(DATA) $(if $(QUICK),--quick)

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -147,6 +153,54 @@ def test_the_other_strategies_go_in_turn_or_by_load() -> None:
     least = balance.LeastLoaded(names)
     assert least.choose(names, {"a": [8, 8], "b": [8], "c": [4, 8]}, 8) == "b"
     assert Counter(least.choose(names, empty, 8) for _ in range(9)) == dict.fromkeys(names, 3)
+
+
+@pytest.mark.skipif("CLAUDE_FLOW_LONG" not in os.environ, reason="a minute: CLAUDE_FLOW_LONG=1, or make scale")
+def test_a_running_cluster_answers_by_the_names_of_its_nodes(source: Path, tmp_path: Path) -> None:
+    if find_spec("ray") is None:
+        pytest.skip("nodes need the extra: pip install 'claude-flow[distributed]'")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"127.0.0.1:{port}"
+    start = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"]
+    start += ["--num-cpus", "2", "--object-store-memory", "100000000"]
+    short = tempfile.mkdtemp(dir="/tmp")  # sockets lie in it, whose paths have 107 bytes at most
+    places = {
+        "node-1": ["--head", "--port", str(port), "--include-dashboard", "false", "--temp-dir", short],
+        "node-2": ["--address", address],
+    }
+    infer = ["infer", "distributed", "--input-data", str(source), "--address", address, "--batch-size", "4"]
+    infer += ["--model-ensemble", json.dumps(MODELS), "--format", "json"]
+
+    def ask(nodes: list[str]) -> subprocess.CompletedProcess[str]:
+        words = [*infer, "--nodes", json.dumps(nodes), "--output-file", str(tmp_path / "answers.jsonl")]
+        return subprocess.run(
+            [sys.executable, "-m", "claude_flow", "neural", *words], capture_output=True, text=True, timeout=200
+        )
+
+    processes = []
+    try:
+        for name, place in places.items():
+            log = (tmp_path / name).open("w+")
+            processes.append(subprocess.Popen([*start, "--node-name", name, *place], stdout=log, stderr=log))
+            until = time.monotonic() + 120
+            while "Ray runtime started" not in (tmp_path / name).read_text():
+                assert processes[-1].poll() is None, (tmp_path / name).read_text()
+                assert time.monotonic() < until
+                time.sleep(0.2)
+        done = ask(NAMES)
+        assert done.returncode == 0, done.stderr
+        answers = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
+        assert [answer["id"] for answer in answers if "error" not in answer] == [f"r{i}" for i in range(24) if i != 9]
+        other = ask(["node-1", "node-7"])
+        assert (other.returncode, "node-7" in other.stderr) == (2, True), other.stderr
+    finally:
+        for process in reversed(processes):
+            process.terminate()
+        for process in processes:
+            process.wait(60)
+        shutil.rmtree(short, ignore_errors=True)
 
 
 @pytest.mark.parametrize(
