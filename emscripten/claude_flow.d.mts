@@ -80,8 +80,8 @@ export interface Model {
     shape: readonly (readonly number[])[],
     lengths?: readonly (Int32Array | null)[],
   ): OpTime[];
-  /** Assign one swarm's tasks: x holds the tokens of the state, the agents and the tasks. */
-  decide(x: Float32Array, agents: number, tasks: number): Decision;
+  /** Assign one swarm's tasks: x holds the tokens of the state, the agents and the tasks, or those of several `items`. */
+  decide(x: Float32Array, agents: number, tasks: number, items?: number): Decision;
   /** End the threads and give the memory back; the model cannot be used afterwards. */
   dispose(): void;
 }

@@ -229,38 +229,38 @@ class Model {
   }
 
   /**
-   * Assign one swarm's tasks with a coordination network: `x` holds 1 + agents + tasks tokens (state, agents, tasks).
-   * Returns {scores, probabilities, columns, commands}: row-major [tasks, columns], columns = the agents, then the
-   * commands; the softmax is taken at the model's calibrated temperature.
+   * Assign one swarm's tasks with a coordination network: `x` holds 1 + agents + tasks tokens (state, agents, tasks), or
+   * so many of each of `items` swarms. Returns {scores, probabilities, columns, commands}: row-major [items, tasks,
+   * columns], columns = the agents, then the commands; the softmax is taken at the model's calibrated temperature.
    */
-  decide(x, agents, tasks) {
+  decide(x, agents, tasks, items = 1) {
     this.#alive();
     if (!this.#head) {
       throw new ClaudeFlowError(`decide() needs a coordination model, this is ${this.network}`);
     }
     const tokens = 1 + agents + tasks;
     if (!(agents >= 1 && tasks >= 1)) throw new ClaudeFlowError("agents and tasks must be at least 1");
-    const y = this.run(x, [1, tokens, this.inputWidth]);
+    const y = this.run(x, [items, tokens, this.inputWidth]);
     const width = this.outputWidth;
     const { embeddings, commands, temperature } = this.#head;
     const columns = agents + commands.length;
-    const scores = new Float32Array(tasks * columns);
-    const probabilities = new Float32Array(tasks * columns);
-    for (let task = 0; task < tasks; ++task) {
-      const row = y.subarray((1 + agents + task) * width, (2 + agents + task) * width);
-      const heat = new Float64Array(columns);
+    const scores = new Float32Array(items * tasks * columns);
+    const probabilities = new Float32Array(items * tasks * columns);
+    const heat = new Float64Array(columns);
+    for (let line = 0; line < items * tasks; ++line) {
+      const first = Math.floor(line / tasks) * tokens;
+      const row = (first + 1 + agents + (line % tasks)) * width;
       for (let column = 0; column < columns; ++column) {
-        const other = column < agents ? y : embeddings;
-        const at = (column < agents ? 1 + column : column - agents) * width;
+        const [other, at] = column < agents ? [y, (first + 1 + column) * width] : [embeddings, (column - agents) * width];
         let sum = 0;
-        for (let i = 0; i < width; ++i) sum += row[i] * other[at + i];
-        scores[task * columns + column] = sum / Math.sqrt(width);
-        heat[column] = scores[task * columns + column] / temperature;
+        for (let i = 0; i < width; ++i) sum += y[row + i] * other[at + i];
+        scores[line * columns + column] = sum / Math.sqrt(width);
+        heat[column] = scores[line * columns + column] / temperature;
       }
       const largest = heat.reduce((a, b) => Math.max(a, b));
       const weights = heat.map((h) => Math.exp(h - largest));
       const total = weights.reduce((a, b) => a + b);
-      weights.forEach((weight, column) => (probabilities[task * columns + column] = weight / total));
+      weights.forEach((weight, column) => (probabilities[line * columns + column] = weight / total));
     }
     return { scores, probabilities, columns, commands };
   }

@@ -40,6 +40,7 @@ export interface Assignment {
   agent: string | null;
   confidence: number;
   candidates: { choice: string; confidence: number }[];
+  explanation?: { input: string; effect: number }[];
 }
 
 export interface Answer {
@@ -48,6 +49,7 @@ export interface Answer {
   choices: string[];
   /** Row-major, one row per task. */
   probabilities: Float32Array;
+  notes: string[];
 }
 
 /** Check a request; throws a ClaudeFlowError that names the place. */
@@ -57,4 +59,4 @@ export function parseRequest(request: unknown, maxTokens?: number): Swarm;
 export function encode(schema: Record<string, unknown>, swarm: Swarm): Float32Array;
 
 /** Assign each pending task to an agent or a command. */
-export function answer(model: Model, request: Request, options?: { confidenceThreshold?: number }): Answer;
+export function answer(model: Model, request: Request, options?: { confidenceThreshold?: number; explain?: boolean }): Answer;

@@ -2,7 +2,8 @@
 // python/claude_flow/networks/coordination/features.py and python/claude_flow/networks/coordination/answer.py do. tests/wasm holds both to
 // the same numbers.
 
-import { ClaudeFlowError } from "./claude_flow.mjs";
+import { checkFields, isObject, refuse, shown } from "./check.mjs";
+import { normalize } from "./scale.mjs";
 import { crc32, hashText } from "./text.mjs";
 
 const WIDTH = 512;
@@ -25,7 +26,6 @@ const PAST = 336;
 const TEXT_WIDTH = 176;
 const PRIORITIES = { low: 0, medium: 1 / 3, high: 2 / 3, critical: 1 };
 const SHRINKAGE = 8; // pseudo-observations that pull an agent's mean advantage towards zero
-const LIMIT = 4; // normalized values are clipped here
 const ALTERNATIVES = 3;
 
 const RECORD = { tasks: "count", "success-rate": "share", "swarm-success-rate": "share", "by-type": "by-type" };
@@ -37,25 +37,6 @@ const FIELDS = {
   },
   "system-state": { "memory-usage": "share", "cpu-usage": "share", "network-latency": "count" },
 };
-
-const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
-const refuse = (text) => {
-  throw new ClaudeFlowError(text);
-};
-
-function shown(value) {
-  const text = JSON.stringify(value) ?? String(value);
-  return text.length <= 40 ? text : `${text.slice(0, 37)}...`;
-}
-
-function checkFields(where, entry, fields) {
-  if (!isObject(entry)) refuse(`${where} must be an object with ${Object.keys(fields).join(", ")}, not ${shown(entry)}`);
-  for (const key of Object.keys(entry)) {
-    if (!Object.hasOwn(fields, key)) {
-      refuse(`${where}.${key}: no such field; known fields: ${Object.keys(fields).join(", ")}`);
-    }
-  }
-}
 
 function check(where, entry, fields) {
   checkFields(where, entry, fields);
@@ -180,31 +161,6 @@ function agentToken(agent) {
   return token;
 }
 
-/** Normalize one number by a stored [kind, parameters]. */
-function normalize([kind, parameters], value) {
-  let v = value;
-  if (kind === "quantile") {
-    const last = parameters.length - 1;
-    if (parameters[0] === parameters[last]) {
-      v = 0;
-    } else {
-      const below = parameters.filter((knot) => knot < v).length;
-      const upTo = parameters.filter((knot) => knot <= v).length;
-      let rank;
-      if (upTo > below) rank = 0.5 * (below + upTo - 1); // a knot, maybe several: the middle of its ranks
-      else if (below === 0) rank = 0;
-      else if (below > last) rank = last;
-      else rank = below - 1 + (v - parameters[below - 1]) / (parameters[below] - parameters[below - 1]);
-      v = (rank / last) * 4 - 2;
-    }
-  } else if (kind !== "none") {
-    if (kind === "log") v = Math.sign(v) * Math.log1p(Math.abs(v));
-    const [center, scale] = parameters;
-    v = scale > 0 ? (v - center) / scale : 0;
-  }
-  return Math.fround(Math.min(LIMIT, Math.max(-LIMIT, v)));
-}
-
 function taskToken(schema, task) {
   const token = new Float32Array(WIDTH);
   token[TASK] = 1;
@@ -225,38 +181,74 @@ function taskToken(schema, task) {
   return token;
 }
 
-/** Tokens [1 + agents + tasks, 512] of a checked request, by the schema stored in the model (`model.features`). */
-export function encode(schema, { agents, tasks, state }) {
+// Slots that an explanation blanks together, by kind of token: features.GROUPS.
+const range = (first, count) => Array.from({ length: count }, (_, i) => first + i);
+const named = (...names) => names.map((name) => NUMBERS[name]);
+const GROUPS = {
+  agent: {
+    "type and capabilities": range(TEXT, TEXT_WIDTH),
+    load: named("load", "load known"),
+    "track record": named("past tasks (log)", "success rate", "advantage", "history known"),
+    "track record by task type": range(BUCKETS, FEATURES - BUCKETS),
+    "past tasks' texts": range(PAST, TEXT_WIDTH),
+  },
+  task: {
+    "type and description": [...range(TEXT, 2 * TEXT_WIDTH), ...range(BUCKETS, FEATURES - BUCKETS)],
+    priority: named("priority", "priority known"),
+    complexity: named("complexity", "complexity known"),
+    "numeric features": range(FEATURES, TEXT - FEATURES),
+  },
+  state: {
+    "memory usage": named("memory usage", "memory known"),
+    "cpu usage": named("cpu usage", "cpu known"),
+    "network latency": named("latency (log)", "latency known"),
+  },
+};
+const LATENCY_MS = 1000; // the largest network latency that a change may ask for
+const REASONS = 5;
+
+/**
+ * Tokens [1 + agents + tasks, 512] of a checked request, by the schema stored in the model (`model.features`). `made` keeps
+ * the tokens of agents and tasks for the next request that has the same objects.
+ */
+export function encode(schema, { agents, tasks, state }, made = new Map()) {
   if (schema.encoder !== "coordination" || schema.version !== 1 || schema.width !== WIDTH) {
     refuse(
       `the feature schema is '${schema.encoder}' version ${schema.version}; ` +
         "this version reads 'coordination' version 1: train the model again",
     );
   }
+  const token = (entry, make) => {
+    if (!made.has(entry)) made.set(entry, make(entry));
+    return made.get(entry);
+  };
   const tokens = [
     stateToken(state, agents, tasks.length),
-    ...agents.map(agentToken),
-    ...tasks.map((task) => taskToken(schema, task)),
+    ...agents.map((agent) => token(agent, agentToken)),
+    ...tasks.map((task) => token(task, (entry) => taskToken(schema, entry))),
   ];
   const x = new Float32Array(tokens.length * WIDTH);
-  tokens.forEach((token, i) => x.set(token, i * WIDTH));
+  tokens.forEach((values, i) => x.set(values, i * WIDTH));
   return x;
 }
 
+const rounded = (p) => Math.round(p * 1e4) / 1e4;
+
 /**
- * Assign each pending task to an agent or a command. Returns {assignments, choices, probabilities}: `assignments` as the
- * Python package's answer, `choices` the names of the columns of `probabilities` (row-major, one row per task).
+ * Assign each pending task to an agent or a command. Returns {assignments, choices, probabilities, notes}: `assignments` as
+ * the Python package's answer, `choices` the names of the columns of `probabilities` (row-major, one row per task). With
+ * `explain` each assignment has an `explanation`: the inputs without which the choice would be less likely.
  */
-export function answer(model, request, { confidenceThreshold = 0 } = {}) {
+export function answer(model, request, { confidenceThreshold = 0, explain = false } = {}) {
   if (!(confidenceThreshold >= 0 && confidenceThreshold <= 1)) {
     refuse(`confidenceThreshold must lie between 0 and 1, not ${confidenceThreshold}`);
   }
   if (model.network !== "coordination") refuse(`this is a ${model.network} model; assigning needs a coordination model`);
   const swarm = parseRequest(request, model.maxTokens);
   const { agents, tasks } = swarm;
-  const { probabilities, columns, commands } = model.decide(encode(model.features, swarm), agents.length, tasks.length);
+  const x = encode(model.features, swarm);
+  const { probabilities, columns, commands } = model.decide(x, agents.length, tasks.length);
   const choices = [...agents.map((agent) => agent.id), ...commands];
-  const round = (p) => Math.round(p * 1e4) / 1e4;
   const assignments = tasks.map((task, i) => {
     const p = probabilities.subarray(i * columns, (i + 1) * columns);
     const order = choices.map((_, j) => j).sort((a, b) => p[b] - p[a]);
@@ -267,9 +259,107 @@ export function answer(model, request, { confidenceThreshold = 0 } = {}) {
       task: task.id,
       decision: withheld ? "withheld" : decision,
       agent: decision === "assign" && !withheld ? choices[best] : null,
-      confidence: round(p[best]),
-      candidates: order.slice(0, 1 + ALTERNATIVES).map((j) => ({ choice: choices[j], confidence: round(p[j]) })),
+      confidence: rounded(p[best]),
+      candidates: order.slice(0, 1 + ALTERNATIVES).map((j) => ({ choice: choices[j], confidence: rounded(p[j]) })),
     };
   });
-  return { assignments, choices, probabilities };
+  if (explain) {
+    const found = reasons(model, swarm, x, probabilities, columns);
+    assignments.forEach((entry, i) => (entry.explanation = found[i]));
+  }
+  return { assignments, choices, probabilities, notes: notes(model.features, swarm, x) };
+}
+
+// Per task what blanking each group of inputs takes from the chosen one's probability, largest first.
+function reasons(model, { agents, tasks }, x, probabilities, columns) {
+  const owners = [["state", "system"], ...agents.map(({ id }) => ["agent", id]), ...tasks.map(({ id }) => ["task", id])];
+  const parts = owners.flatMap(([kind, who], token) =>
+    Object.entries(GROUPS[kind])
+      .map(([name, slots]) => ({ kind, who, name, at: slots.map((slot) => token * WIDTH + slot) }))
+      .filter(({ at }) => at.some((i) => x[i] !== 0)));
+  const blanked = new Float32Array(parts.length * x.length);
+  parts.forEach(({ at }, i) => {
+    blanked.set(x, i * x.length);
+    for (const slot of at) blanked[i * x.length + slot] = 0;
+  });
+  const without = parts.length > 0 ? model.decide(blanked, agents.length, tasks.length, parts.length).probabilities : [];
+  return tasks.map((task, t) => {
+    const p = probabilities.subarray(t * columns, (t + 1) * columns);
+    const best = p.indexOf(Math.max(...p));
+    const effects = parts
+      .map(({ kind, who, name }, i) => ({
+        kind, who, input: `${kind} ${who}: ${name}`,
+        effect: rounded(p[best] - without[(i * tasks.length + t) * columns + best]),
+      }))
+      .filter(({ kind, who }) => kind !== "task" || who === task.id)
+      .map(({ input, effect }) => ({ input, effect }))
+      .sort((a, b) => Math.abs(b.effect) - Math.abs(a.effect));
+    return effects.filter(({ effect }) => effect).slice(0, REASONS);
+  });
+}
+
+// What the network could not see: agents that are all the same to it, and task features that it does not know.
+function notes(schema, { agents, tasks }, x) {
+  const alike = new Map();
+  agents.forEach(({ id }, i) => {
+    const token = x.subarray((1 + i) * WIDTH, (2 + i) * WIDTH).join();
+    alike.set(token, [...(alike.get(token) ?? []), id]);
+  });
+  const found = [...alike.values()].filter((ids) => ids.length > 1).map((ids) => {
+    const few = ids.slice(0, 5).join(", ") + (ids.length > 5 ? ` and ${ids.length - 5} more` : "");
+    return `the agents ${few} cannot be told apart: give type, capabilities, load or track-record`;
+  });
+  const given = new Set(tasks.flatMap((task) => Object.keys(task.features ?? {})));
+  const unknown = [...given].filter((name) => !Object.hasOwn(schema.features, name)).slice(0, 8);
+  const known = Object.keys(schema.features).slice(0, 8).join(", ") || "none";
+  if (unknown.length > 0) {
+    found.push(`the model does not know the task features ${unknown.join(", ")}; it was trained with ${known}`);
+  }
+  return found;
+}
+
+/** What a request may say otherwise, for counterfactuals: python/claude_flow/networks/coordination/explain.py. */
+export function knobs(request) {
+  const share = (label, path, value) => ({ label, path, value, low: 0, high: 1 });
+  const state = request["system-state"] ?? {};
+  const latency = state["network-latency"];
+  return [
+    ...request["current-agents"].flatMap((agent, i) => [
+      share(`load of ${agent.id}`, ["current-agents", i, "load"], agent.load),
+      ...(agent["track-record"] ? [share(`success rate of ${agent.id}`, ["current-agents", i, "track-record",
+        "success-rate"], agent["track-record"]["success-rate"])] : []),
+    ]),
+    ...request["pending-tasks"].flatMap((task, i) => [
+      { ...share(`priority of ${task.id}`, ["pending-tasks", i, "priority"], task.priority),
+        words: typeof task.priority === "number" ? undefined : Object.keys(PRIORITIES) },
+      share(`complexity of ${task.id}`, ["pending-tasks", i, "complexity"], task.complexity),
+    ]),
+    ...["memory-usage", "cpu-usage"].map((name) => share(name, ["system-state", name], state[name])),
+    { label: "network-latency", path: ["system-state", "network-latency"], value: latency, low: 0,
+      high: Math.max(LATENCY_MS, latency ?? 0), log: true },
+  ].filter(({ value }) => value !== undefined);
+}
+
+/** What `counterfactuals` asks: names of the decisions and their options, and the scores of changed requests. */
+export function decisions(model, request) {
+  const agents = request["current-agents"];
+  const tasks = request["pending-tasks"];
+  const made = new Map();
+  return {
+    names: tasks.map(({ id }) => id),
+    options: [...agents.map(({ id }) => id), ...model.config.commands],
+    scores(requests) {
+      const size = (1 + agents.length + tasks.length) * WIDTH;
+      const x = new Float32Array(requests.length * size);
+      requests.forEach((changed, i) => {
+        const swarm = { agents: changed["current-agents"], tasks: changed["pending-tasks"], state: changed["system-state"] ?? {} };
+        x.set(encode(model.features, swarm, made), i * size);
+      });
+      const { scores, columns } = model.decide(x, agents.length, tasks.length, requests.length);
+      return requests.map((_, i) => tasks.map((_, t) => {
+        const first = (i * tasks.length + t) * columns;
+        return scores.subarray(first, first + columns);
+      }));
+    },
+  };
 }

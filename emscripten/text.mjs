@@ -22,8 +22,20 @@ export function words(text) {
   return Array.from(start.matchAll(WORD), ([word]) => word.toLowerCase());
 }
 
-/** Words and their character trigrams, hashed into `width` slots and scaled to length 1. */
+const KEPT = 4096; // texts: a page that changes one field asks for the same ones at every change
+const hashed = new Map();
+
+/** Words and their character trigrams, hashed into `width` slots and scaled to length 1; to be read, not written to. */
 export function hashText(text, width) {
+  const key = `${width} ${text}`;
+  if (!hashed.has(key)) {
+    if (hashed.size >= KEPT) hashed.clear();
+    hashed.set(key, hashOf(text, width));
+  }
+  return hashed.get(key);
+}
+
+function hashOf(text, width) {
   const vector = new Float32Array(width);
   const add = (gram, weight) => {
     const code = crc32(gram);

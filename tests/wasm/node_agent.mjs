@@ -4,7 +4,12 @@ import { readFileSync, readdirSync } from "node:fs";
 
 const root = new URL("../../emscripten/", import.meta.url);
 const { ClaudeFlowError, available, load } = await import(new URL("claude_flow.mjs", root));
-const { answer, encode, parseRequest } = await import(new URL("coordination.mjs", root));
+const optimization = await import(new URL("optimization.mjs", root));
+const prediction = await import(new URL("prediction.mjs", root));
+const coordination = await import(new URL("coordination.mjs", root));
+const { encode, parseRequest } = coordination;
+const ANSWERS = { coordination, optimization, prediction };
+const { counterfactuals } = await import(new URL("counterfactuals.mjs", root));
 const { loadAttention } = await import(new URL("attention.mjs", root));
 const { NETWORKS } = await import(new URL("safetensors.mjs", root));
 const { OPS } = await import(new URL("program.mjs", root));
@@ -41,8 +46,14 @@ const JOBS = {
   async profile({ path, isa, x, shape }) {
     return (await modelOf(path, isa)).profile(floats(x), shape);
   },
-  async answer({ path, request, confidenceThreshold }) {
-    return answer(await modelOf(path, "auto"), request, { confidenceThreshold }).assignments;
+  async answer({ path, request, options }) {
+    const model = await modelOf(path, "auto");
+    return ANSWERS[model.network].answer(model, request, options);
+  },
+  async counterfactuals({ path, request }) {
+    const model = await modelOf(path, "auto");
+    const { knobs, decisions } = ANSWERS[model.network];
+    return counterfactuals(request, knobs(request, model), decisions(model, request));
   },
   async load({ path, options }) {
     const model = await load(path, options);

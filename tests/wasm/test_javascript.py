@@ -106,20 +106,6 @@ def test_splits_words_as_python_does(node: Any) -> None:
     assert answer["value"] == [text.words(t) for t in TEXTS]
 
 
-def test_answers_as_python_does(node: Any) -> None:
-    path = registry.model_path("coordination-v3")
-    model = cf.load(path)
-    requests = [(SWARM, 0.0), (RICH, 0.0), (SWARM, 0.9)]
-    jobs = [{"job": "answer", "path": str(path), "request": r, "confidenceThreshold": c} for r, c in requests]
-    for (request, threshold), got in zip(requests, node.ask(*jobs), strict=True):
-        want = coordination.answer(model, request, confidence_threshold=threshold)["assignments"]
-        for assignment, expected in zip(got["value"], want, strict=True):
-            for key in ("task", "decision", "agent"):
-                assert assignment[key] == expected[key]
-            assert assignment["confidence"] == pytest.approx(expected["confidence"], abs=2e-4)
-            assert [c["choice"] for c in assignment["candidates"]] == [c["choice"] for c in expected["candidates"]]
-
-
 @pytest.mark.parametrize(
     "change",
     [

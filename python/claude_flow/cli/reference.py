@@ -1,10 +1,12 @@
-"""The pages of ``docs/cli`` from the commands themselves, and the list of layers in ``docs/architecture.md``.
+"""The pages of ``docs/cli`` from the commands themselves, the list of layers in ``docs/architecture.md``, and the
+catalogue of recommendations for the JavaScript package.
 
 ``python -m claude_flow.cli.reference [--check]``.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,10 +17,15 @@ from claude_flow.cli.command import Command
 from claude_flow.cli.output import Output
 from claude_flow.errors import ClaudeFlowError
 from claude_flow.files import atomic_write
+from claude_flow.networks.optimization.catalogue import TUNABLES
 
 __all__ = ["commands", "pages"]
 
 _HEAD = "<!-- Written by `python -m claude_flow.cli.reference` from the commands' own help. -->\n"
+_CATALOGUE = """\
+// Written by `python -m claude_flow.cli.reference` from python/claude_flow/networks/optimization/catalogue.csv: the settings
+// that an optimization network may raise or lower, in the order of its outputs.
+"""
 _BEGIN, _END = "<!-- layers: from python/claude_flow/cli/layers.py -->\n\n", "\n<!-- end -->"
 _INDEX = """
 # The command line
@@ -92,6 +99,13 @@ def architecture(page: str) -> str:
     return f"{before}{_BEGIN}{layers.markdown(present)}\n{_END}{rest.partition(_END)[2]}" if rest else page
 
 
+def catalogue() -> str:
+    """``emscripten/catalogue.mjs``: what JavaScript needs of the optimization network's catalogue."""
+    rows = [{"name": t.name, "whole": t.whole, "effects": list(t.effects)} for t in TUNABLES]
+    lines = "".join(f"  {json.dumps(row, ensure_ascii=False)},\n" for row in rows)
+    return f"{_CATALOGUE}export const TUNABLES = [\n{lines}];\n"
+
+
 @click.command(
     cls=Command,
     examples=["python -m claude_flow.cli.reference", "python -m claude_flow.cli.reference --check"],
@@ -107,6 +121,9 @@ def main(output: Output, check: bool, folder: Path) -> None:
     if (folder / above).is_file():
         present[above] = (folder / above).read_text("utf-8")
         wanted[above] = architecture(present[above])
+    script = "../../emscripten/catalogue.mjs"
+    if (folder / script).is_file():
+        present[script], wanted[script] = (folder / script).read_text("utf-8"), catalogue()
     differing = sorted(name for name in wanted.keys() | present.keys() if wanted.get(name) != present.get(name))
     if check:
         if differing:

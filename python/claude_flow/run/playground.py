@@ -1,14 +1,16 @@
 """A local page to try models on: requests changed by sliders, answered by the engine at every change.
 
-The page (``playground.html``) asks this server, which answers with the networks' own ``answer`` functions, as the
-command line does. It listens on 127.0.0.1 alone; a secret in the path and a check of the Host header keep other pages
-of the browser out. Nothing asked here goes to the log of requests.
+The page (``page/``) runs the models itself, as WebAssembly: this server gives it the JavaScript package, the modules and
+the model files. What goes by the workspace's past, or is of a network that has no encoder in JavaScript, the page asks
+here, and the networks' own ``answer`` functions answer as on the command line. It listens on 127.0.0.1 alone; a secret in
+the path and a check of the Host header keep other pages of the browser out. Nothing asked here goes to the log of requests.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import socketserver
 import sys
@@ -16,7 +18,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from claude_flow import networks, registry, requests, schema
@@ -28,13 +30,24 @@ from claude_flow.values import parse_json, plain
 __all__ = ["Models", "Playground"]
 
 _BODY_BYTES = 1 << 20
+_PAGE = Path(__file__).with_name("page")
+_WASM = Path(__file__).parents[1] / "wasm"
 _HEADERS = {
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
-    "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval'; "
+    "style-src 'unsafe-inline'; connect-src 'self'; worker-src 'self'; frame-src 'self'; img-src data:; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'self'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+_KINDS = {
+    ".html": "text/html; charset=utf-8",
+    ".mjs": "text/javascript; charset=utf-8",
+    ".wasm": "application/wasm",
+    ".safetensors": "application/octet-stream",
+}
+_FILE = re.compile(r"(?:demo/)?[a-z_+0-9]+\.(?:mjs|wasm|html)")
+_LOG = "swarm-training-data"  # where it is, answers go by it: data.views.TABLES_NAME, beyond this layer
 _QUESTION = schema.Record(
     {
         "model": schema.Text(),
@@ -57,6 +70,11 @@ class Models:
         models = [{"name": name, "network": model.network} for name, model in self._models.items()]
         shown = {model.network: requests.example(networks.get(model.network)) for model in self._models.values()}
         return {"models": models, "examples": shown}
+
+    def file(self, index: int) -> Path | None:
+        """The file of the model with that number, or None."""
+        paths = [model.path for model in self._models.values()]
+        return paths[index] if index < len(paths) else None
 
     def ask(self, question: Any) -> dict[str, Any]:
         """The answer of a model: ``{"model", "arguments", "explain"}``, the arguments being options by name.
@@ -121,6 +139,27 @@ class Playground:
         return {**self._about, **self.models.setup()}
 
 
+def _served(name: str, models: Models) -> Path | None:
+    """The file that the page asks for by that name, or None: its own parts, the JavaScript package, modules, models."""
+    kind, _, rest = name.partition("/")
+    found: Path | None = None
+    if name == "":
+        found = _PAGE / "index.html"
+    elif kind == "models" and rest.partition("/")[0].isdecimal():
+        found = models.file(int(rest.partition("/")[0]))
+    elif _FILE.fullmatch(rest) and kind == "page":
+        found = _PAGE / rest
+    elif _FILE.fullmatch(rest) and kind == "engine":
+        found = _WASM / rest if rest.endswith(".wasm") else _package() / rest
+    return found if found is not None and found.is_file() else None
+
+
+def _package() -> Path:
+    """The JavaScript package: an installation has it beside the page, a source tree at its top."""
+    installed = _PAGE / "engine"
+    return installed if installed.is_dir() else _PAGE.parents[3] / "emscripten"
+
+
 def _opened(names: Sequence[str]) -> dict[str, Model]:
     if not names:
         raise InputError("--models names no model")
@@ -153,12 +192,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         place = self._place()
-        if place == "":
-            page = files("claude_flow.run").joinpath("playground.html").read_bytes()
-            self._send(200, page, "text/html; charset=utf-8")
-        elif place == "setup":
-            self._json(200, self.server.playground.setup())
-        elif place is not None:
+        if place is None:
+            return
+        if place == "setup":
+            has_log = (registry.workspace() / "datasets" / _LOG).is_dir()
+            self._json(200, {**self.server.playground.setup(), "has-log": has_log})
+        elif path := _served(place, self.server.playground.models):
+            self._send(200, path.read_bytes(), _KINDS[path.suffix])
+        else:
             self._json(404, {"error": "there is no such page"})
 
     def do_POST(self) -> None:
@@ -184,7 +225,7 @@ class _Handler(BaseHTTPRequestHandler):
         path = self.path.encode("latin-1", "replace")
         secret = playground.path.encode()
         if is_here and secrets.compare_digest(path[: len(secret)], secret):
-            return path[len(secret) :].decode("latin-1")
+            return path[len(secret) :].decode("latin-1").partition("?")[0]
         self._json(403, {"error": "open the address that the command printed"})
         return None
 

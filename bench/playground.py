@@ -1,0 +1,76 @@
+"""How long the playground takes for a change, in Chromium, and its pictures: what docs/insight.md says of it.
+
+python -m bench.playground
+
+A slider of the page is moved; the clock runs from its event until every model's card shows the new answer, and until the
+cards also show why, and what would turn it. The pictures go to docs/images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from bench.insight import write
+from claude_flow.run.playground import Playground
+
+ROOT = Path(__file__).parents[1]
+AGENT = ROOT / "tests" / "wasm" / "playground_agent.mjs"
+MODELS = {
+    "one model of each": ("coordination-v3", "optimization-v2", "prediction-v2"),
+    "two side by side": ("coordination-v3", "coordination-v2"),
+}
+FRAME = 16.0  # ms
+PICTURES = ("coordination", "optimization", "prediction", "dark", "demo")
+
+
+def measured(names: tuple[str, ...], changes: int, folder: str) -> dict[str, list[list[float]]]:
+    """Network -> milliseconds of every change: until the answer is shown, and until all is."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    node = shutil.which("node")
+    if chromium is None or node is None:
+        raise SystemExit("bench.playground needs Chromium and Node (npm install --prefix emscripten)")
+    served = Playground(names)
+    try:
+        command = [node, str(AGENT), chromium, served.address, str(changes), folder]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    finally:
+        served.close()
+    if ended.returncode:
+        raise SystemExit(ended.stderr)
+    times: dict[str, list[list[float]]] = json.loads(ended.stdout)["times"]
+    return times
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.playground", description=__doc__)
+    parser.add_argument("--changes", type=int, default=200)
+    options = parser.parse_args()
+    rows = []
+    with tempfile.TemporaryDirectory() as home, tempfile.TemporaryDirectory() as folder:
+        os.environ["CLAUDE_FLOW_HOME"] = home
+        for label, names in MODELS.items():
+            for network, times in measured(names, options.changes, folder if "one" in label else "").items():
+                row = [network, label, str(len(times))]
+                for one in zip(*times, strict=True):
+                    slow = statistics.quantiles(one, n=20)[-1]
+                    row.append(f"{statistics.median(one):.1f} ms, {slow:.1f} ms")
+                row.append(f"{sum(whole <= FRAME for _, whole in times) / len(times):.0%}")
+                rows.append([*row, f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"])
+                print(*rows[-1], file=sys.stderr, flush=True)
+        for name in PICTURES:
+            shutil.copy(Path(folder) / f"playground-{name}.png", ROOT / "docs" / "images" / f"playground-{name}.png")
+    columns = ["tab", "models", "changes", "answer shown, median and 95 %", "all shown, median and 95 %"]
+    write("playground", [*columns, "all within 16 ms", "load of the machine"], rows)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
