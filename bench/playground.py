@@ -2,8 +2,8 @@
 
 python -m bench.playground
 
-A slider of the page is moved; the clock runs from its event until every model's card shows the new answer, and until the
-cards also show why, and what would turn it. The pictures go to docs/images.
+A slider of the page is moved; the clock runs from its event until every model's card shows the new answer, and until
+the cards also show why, and what would turn it. The pictures go to docs/images.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-// Written by `python -m claude_flow.cli.reference` from python/claude_flow/networks/optimization/catalogue.csv: the settings
-// that an optimization network may raise or lower, in the order of its outputs.
+// Written by `python -m claude_flow.cli.reference` from networks/optimization/catalogue.csv: the settings that an
+// optimization network may raise or lower, in the order of its outputs.
 export const TUNABLES = [
   {"name": "max-agents", "whole": true, "effects": ["more tasks are worked on at once, so the queue shrinks; memory, CPU and token rate grow", "fewer tasks at once: less memory, CPU and token rate, less contention; the queue grows when agents are the bottleneck"]},
   {"name": "queue-limit", "whole": true, "effects": ["fewer tasks are turned away under load; those that wait, wait longer", "waits are bounded; more tasks are turned away under load"]},

@@ -1,4 +1,4 @@
-"""Answers of the JavaScript package, field by field beside Python's; its refusals; and its counterfactuals, asked anew."""
+"""Answers of the JavaScript package, field by field beside Python's; its refusals; its counterfactuals, asked anew."""
 
 from __future__ import annotations
 

@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 
 import claude_flow as cf
-from claude_flow import export, modelfile, nets, registry
+from claude_flow import export, modelfile, nets
 from claude_flow.errors import InputError
 from claude_flow.modelfile import Op, probe
 from claude_flow.networks import text
-from claude_flow.networks.coordination import answer as coordination
 from claude_flow.networks.coordination.features import Encoder, parse_request
 from claude_flow.networks.scale import Scaler
 

@@ -23,8 +23,8 @@ __all__ = ["commands", "pages"]
 
 _HEAD = "<!-- Written by `python -m claude_flow.cli.reference` from the commands' own help. -->\n"
 _CATALOGUE = """\
-// Written by `python -m claude_flow.cli.reference` from python/claude_flow/networks/optimization/catalogue.csv: the settings
-// that an optimization network may raise or lower, in the order of its outputs.
+// Written by `python -m claude_flow.cli.reference` from networks/optimization/catalogue.csv: the settings that an
+// optimization network may raise or lower, in the order of its outputs.
 """
 _BEGIN, _END = "<!-- layers: from python/claude_flow/cli/layers.py -->\n\n", "\n<!-- end -->"
 _INDEX = """

@@ -1,9 +1,10 @@
 """A local page to try models on: requests changed by sliders, answered by the engine at every change.
 
-The page (``page/``) runs the models itself, as WebAssembly: this server gives it the JavaScript package, the modules and
-the model files. What goes by the workspace's past, or is of a network that has no encoder in JavaScript, the page asks
-here, and the networks' own ``answer`` functions answer as on the command line. It listens on 127.0.0.1 alone; a secret in
-the path and a check of the Host header keep other pages of the browser out. Nothing asked here goes to the log of requests.
+The page (``page/``) runs the models itself, as WebAssembly: this server gives it the JavaScript package, the modules
+and the model files. What goes by the workspace's past, or is of a network that has no encoder in JavaScript, the page
+asks here, and the networks' own ``answer`` functions answer as on the command line. It listens on 127.0.0.1 alone; a
+secret in the path and a check of the Host header keep other pages of the browser out. Nothing asked here goes to the
+log of requests.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ _WASM = Path(__file__).parents[1] / "wasm"
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval'; "
-    "style-src 'unsafe-inline'; connect-src 'self'; worker-src 'self'; frame-src 'self'; img-src data:; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'self'",
+    "style-src 'unsafe-inline'; connect-src 'self'; worker-src 'self'; frame-src 'self'; img-src data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
