@@ -2,7 +2,7 @@
 
 ``python -m tests.evaluate.mutants`` plants every one of :func:`kernels` (the constants of the kernels' polynomials, as
 they lie in the WebAssembly module) and numbers of every tensor of every op's own cases, one at a time, prints what
-lived, and writes the count into docs/testing.md. ``make mutants`` calls it. The short form is in test_components.py.
+lived, and writes the count into docs/testing.md. ``make mutants`` calls it; what was tried is kept in build/mutants. The short form is in test_components.py.
 
 Left out are the arguments of ``min``, ``max``, ``less`` and ``bounded`` in cpp/simd/math-inl.h: where the functions are
 flat, or bend from one piece to another, both of which say the same there.
@@ -13,16 +13,19 @@ from __future__ import annotations
 import argparse
 import atexit
 import dataclasses
+import hashlib
+import json
 import re
 import struct
 import sys
+import time
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from claude_flow import engine
+from claude_flow import engine, files
 from claude_flow.evaluate import components
 from claude_flow.evaluate.components import Case, Component, Engine
 from claude_flow.wasm import modules
@@ -35,6 +38,7 @@ HERE = Engine("native", engine.isa())
 ISA = "simd128"
 SOURCE = Path(__file__).parents[2] / "cpp" / "simd" / "math-inl.h"
 PAGE = SOURCE.parents[2] / "docs" / "testing.md"
+KEPT = PAGE.parents[1] / "build" / "mutants"  # what was tried, while what is tested stays the same
 WRONG = np.float32(1 + 1e-4)
 _NUMBER = re.compile(r"-?\d+\.\d*(?:e-?\d+)?(?=f)")
 _FLAT = re.compile(r"(?:min|max|less|bounded)\(")
@@ -139,30 +143,48 @@ def is_found(mutant: Engine, chosen: list[Component], precision: float = 1e-6) -
     return any(not components.unit([one], precision, on=beside)["passed"] for one in chosen)
 
 
+def planted(most: int) -> Iterator[tuple[str, Engine, list[Component]]]:
+    """Every mutant: its name, the engine, and the components that may find it."""
+    ops = [one for name, one in components.components().items() if not name.endswith("-network")]
+    for constant in kernels():
+        yield f"kernel constant {constant.text}", Kernel(constant=constant), ops
+    for one in ops:
+        for mutant in weights(one, most):
+            yield f"{one.name}, {mutant.case}: tensor {mutant.tensor}, number {mutant.at}", mutant, [one]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.evaluate.mutants", description=__doc__)
     parser.add_argument("--weights", type=int, default=24, help="numbers of every tensor")
-    most = parser.parse_args().weights
-    ops = [one for name, one in components.components().items() if not name.endswith("-network")]
-    constants, lived, count = kernels(), [], 0
-    for constant in constants:
-        if not is_found(Kernel(constant=constant), ops):
-            lived.append(f"kernel constant {constant.text}")
-            print(lived[-1], flush=True)
-    for one in ops:
-        for mutant in weights(one, most):
-            count += 1
-            if not is_found(mutant, [one]):
-                lived.append(f"{one.name}, {mutant.case}: tensor {mutant.tensor}, number {mutant.at}")
-                print(lived[-1], flush=True)
-    planted = len(constants) + count
-    said = f"{planted} planted ({len(constants)} constants of kernels, {count} weights), {planted - len(lived)} found"
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so long; run again to go on")
+    options = parser.parse_args()
+    end = time.monotonic() + options.seconds
+    # What was tried counts as long as the modules and the sources of the engine and of the test are the same.
+    sources = [modules.module_path(ISA), SOURCE, Path(components.__file__), Path(__file__)]
+    key = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
+    kept = KEPT / f"{key}.json"
+    found: dict[str, bool] = json.loads(kept.read_text("utf-8")) if kept.exists() else {}
+    mutants = list(planted(options.weights))
+    for name, mutant, chosen in mutants:
+        if name in found:
+            continue
+        if time.monotonic() > end:
+            print(f"{len(found)} of {len(mutants)} tried: run it again to go on")
+            return 0
+        found[name] = is_found(mutant, chosen)
+        if not found[name]:
+            print(f"lived: {name}", flush=True)
+        files.atomic_write(kept, json.dumps(found))
+    own = [name for name, _, _ in mutants]
+    constants = sum(name.startswith("kernel constant") for name in own)
+    count = f"{len(own)} planted ({constants} constants of kernels, {len(own) - constants} weights)"
+    said = f"{count}, {sum(found[name] for name in own)} found"
     print(said)
     text = PAGE.read_text("utf-8")
     PAGE.write_text(
         re.sub(r"(<!-- mutants -->).*?(<!-- end -->)", rf"\g<1>{said}\g<2>", text, flags=re.DOTALL), "utf-8"
     )
-    return 1 if lived else 0
+    return 0 if all(found[name] for name in own) else 1
 
 
 if __name__ == "__main__":

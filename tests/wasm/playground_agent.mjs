@@ -35,7 +35,12 @@ const picture = async (name) => folder && (await page.screenshot({ path: `${fold
 
 await page.goto(address);
 await page.waitForSelector("#tabs button");
-const result = { tabs: await page.$$eval("#tabs button", (all) => all.map((one) => one.textContent)), answers: {}, times: {} };
+const processes = await browser.newBrowserCDPSession();
+const cpu = async () => {
+  const { processInfo } = await processes.send("SystemInfo.getProcessInfo");
+  return processInfo.filter(({ type }) => type === "renderer").reduce((sum, { cpuTime }) => sum + cpuTime, 0);
+};
+const result = { tabs: await page.$$eval("#tabs button", (all) => all.map((one) => one.textContent)), answers: {}, times: {}, cpu: {} };
 const networks = result.tabs.slice(1);
 for (const name of networks) {
   await tab(name);
@@ -48,6 +53,7 @@ const before = asked.length;
 await context.setOffline(true);
 for (const name of networks) {
   await tab(name);
+  const begin = await cpu();
   result.times[name] = await page.evaluate(async ([panel, changes]) => {
     const cards = [...document.querySelectorAll(`${panel} .models .card`)];
     const until = (done) => new Promise((resolve) => {
@@ -78,6 +84,7 @@ for (const name of networks) {
     }
     return times;
   }, [panel, Number(changes)]);
+  result.cpu[name] = (1000 * ((await cpu()) - begin)) / Number(changes); // ms of all threads of the page, for a change
 }
 
 // Drag the first agent's load to the top, then move a task by keys.

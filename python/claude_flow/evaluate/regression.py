@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from claude_flow.measure.workload import variation
 from claude_flow.model import Model, load
 from claude_flow.report.progress import Progress, nothing
 
-__all__ = ["memory", "pair", "quality", "race", "summarize"]
+__all__ = ["compared", "memory", "pair", "quality", "race", "scores", "summarize"]
 
 Array = NDArray[Any]
 #: a timing lasts at least this long, so that the clock's own time is nothing beside it
@@ -56,32 +56,47 @@ def quality(
     Raises:
         InputError: the data is another network's, or a measure is unknown.
     """
-    if (network := judge.network_of(data)) != baseline.network:
-        raise InputError(f"{data} is a dataset for {network}; the models are for {baseline.network}")
+    units = scores(baseline, data, measures), scores(candidate, data, measures)
+    return compared(baseline.network, *units, label=label or data.name)
+
+
+def scores(model: Model, data: Path, measures: Sequence[str] | None = None) -> dict[str, dict[str, float]]:
+    """Measure -> unit -> the model's score on the test part of the preprocessed ``data``; raises as :func:`quality`."""
+    if (network := judge.network_of(data)) != model.network:
+        raise InputError(f"{data} is a dataset for {network}; the models are for {model.network}")
     kind = networks.get(network).judge.Judge
     known = {name: what for name, what in kind.MEASURES.items() if name not in judge.COSTS and _NEUTRAL not in name}
     wanted = judge.choose(measures, known, f"metric of {network}")
     examiner = judge.judge(network, data)
-    by_unit = []
-    for model in (baseline, candidate):
-        marks = examiner.model(model)
-        found: dict[str, dict[str, float]] = {}
-        for score in marks.scores("", examiner.units, wanted):
-            found.setdefault(score.measure, {})[score.unit] = score.value
-        by_unit.append(found)
+    found: dict[str, dict[str, float]] = {measure: {} for measure in wanted}
+    for score in examiner.model(model).scores("", examiner.units, wanted):
+        if score.unit:  # else it is a figure of the whole test part, which nothing pairs
+            found[score.measure][score.unit] = score.value
+    return found
+
+
+def compared(
+    network: str,
+    baseline: Mapping[str, Mapping[str, float]],
+    candidate: Mapping[str, Mapping[str, float]],
+    *,
+    label: str,
+) -> list[dict[str, Any]]:
+    """The rows of :func:`quality` from both models' :func:`scores`."""
+    kind = networks.get(network).judge.Judge
     rows = []
-    for measure in wanted:
-        before, after = (found.get(measure, {}) for found in by_unit)
-        units = [unit for unit in before if unit and unit in after]
+    for measure, before in baseline.items():
+        after = candidate[measure]
+        units = [unit for unit in before if unit in after]
         if len(units) < 2:
-            continue  # a figure of the whole test part, which nothing pairs
+            continue
         sign = 1 if measure in kind.HIGHER else -1
         gains = np.array([sign * (after[unit] - before[unit]) for unit in units])
         plan, spread = statistics.power(gains), statistics.bootstrap(gains)
         both_sides = statistics.permutation(gains)
         rows.append(
             {
-                "data": label or data.name,
+                "data": label,
                 "measure": measure,
                 "better": "higher" if sign > 0 else "lower",
                 "baseline": float(np.mean([before[unit] for unit in units])),
