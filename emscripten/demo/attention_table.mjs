@@ -29,18 +29,24 @@ export function showAttention(table, tokens, { heads, weights }, head) {
   const shares = tokens.map((_, from) => tokens.map((_, to) => share(from, to)));
   const largest = Math.max(...shares.flat());
   table.classList.toggle("dense", size > LEGIBLE);
-  const top = document.createElement("tr");
-  top.append(cell("from ↓ to →"), ...tokens.map((token) => cell(token, "th")));
-  table.tHead.replaceChildren(top);
-  table.tBodies[0].replaceChildren(...tokens.map((token, from) => {
-    const line = document.createElement("tr");
-    line.append(cell(token, "th", "row"), ...tokens.map((other, to) => {
-      const text = percent(shares[from][to]);
-      const made = cell(text);
-      made.style.setProperty("--p", shares[from][to] / largest);
-      made.title = `${token} → ${other}: ${text}`;
-      return made;
+  const names = tokens.join();
+  if (table.dataset.tokens !== names) {
+    table.dataset.tokens = names;
+    const top = document.createElement("tr");
+    top.append(cell("from ↓ to →"), ...tokens.map((token) => cell(token, "th")));
+    table.tHead.replaceChildren(top);
+    table.tBodies[0].replaceChildren(...tokens.map((token) => {
+      const line = document.createElement("tr");
+      line.append(cell(token, "th", "row"), ...tokens.map(() => cell("")));
+      return line;
     }));
-    return line;
+  }
+  tokens.forEach((token, from) => tokens.forEach((other, to) => {
+    const made = table.tBodies[0].rows[from].cells[1 + to];
+    const text = percent(shares[from][to]);
+    made.style.setProperty("--p", (shares[from][to] / largest).toFixed(3));
+    if (made.textContent === text) return;
+    made.textContent = text;
+    made.title = `${token} → ${other}: ${text}`;
   }));
 }

@@ -2,7 +2,8 @@
 
 ``python -m tests.evaluate.mutants`` plants every one of :func:`kernels` (the constants of the kernels' polynomials, as
 they lie in the WebAssembly module) and numbers of every tensor of every op's own cases, one at a time, prints what
-lived, and writes the count into docs/testing.md. ``make mutants`` calls it; what was tried is kept in build/mutants. The short form is in test_components.py.
+lived, and writes the count into docs/testing.md. ``make mutants`` calls it; what was tried is
+kept in build/mutants. The short form is in test_components.py.
 
 Left out are the arguments of ``min``, ``max``, ``less`` and ``bounded`` in cpp/simd/math-inl.h: where the functions are
 flat, or bend from one piece to another, both of which say the same there.

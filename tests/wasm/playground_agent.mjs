@@ -105,6 +105,7 @@ result.keyed = [await task.getAttribute("aria-valuetext")];
 for (const key of ["ArrowRight", "ArrowDown"]) await page.keyboard.press(key);
 await settled();
 result.keyed.push(await task.getAttribute("aria-valuetext"));
+await page.click(`${panel} details:has(textarea) summary`);
 result.request = JSON.parse(await page.inputValue(`${panel} textarea`));
 result.moved = await cards();
 await page.click(`${panel} .card button:text-is("Copy as CLI line") >> nth=0`);

@@ -3,7 +3,7 @@
 import { headsOf, offer, showAttention } from "../engine/demo/attention_table.mjs";
 import { drawn, said, turning } from "./answers.mjs";
 import { controls } from "./controls.mjs";
-import { isObject, make, plain } from "./dom.mjs";
+import { fill, isObject, make, plain } from "./dom.mjs";
 import { Answerer, command, fetched } from "./models.mjs";
 import { SwarmMap } from "./swarm.mjs";
 
@@ -67,7 +67,7 @@ class Card {
   take(part, given, explain) {
     this.problem.textContent = part.error ?? "";
     if (part.error) this.found = null;
-    else this.found = part.turns === undefined ? part : { ...this.found, ...part };
+    else this.found = part;
     if (this.found) this.line.textContent = command(this.network, given, this.name, explain);
     this.heard.textContent = "";
     this.element.classList.remove("stale");
@@ -77,10 +77,10 @@ class Card {
   show(others) {
     if (!this.found) return;
     const { seconds, why, by, attention, turns } = this.found;
-    this.body.replaceChildren(...drawn(this.found, others).filter(Boolean));
+    fill(this.body, ...drawn(this.found, others));
     const reasons = why === undefined ? "" : `, and why in ${(1000 * why).toFixed(1)} ms`;
     this.time.textContent = `Answered in ${(1000 * seconds).toFixed(1)} ms${reasons}, by ${by}.`;
-    this.turns.replaceChildren(...turning(turns));
+    fill(this.turns, ...turning(turns));
     this.looked.hidden = !attention;
     if (attention) this.look();
   }
@@ -106,9 +106,10 @@ class Section {
         if (last) this.draw(false);
       });
     }
-    const json = make("details", { open: !tuning }, make("summary", { textContent: "The request as JSON" }), this.text);
+    this.json = make("details", { open: !tuning }, make("summary", { textContent: "The request as JSON" }), this.text);
+    this.json.addEventListener("toggle", () => this.write());
     const left = make("section", { className: "card", ariaLabel: `${network} request` },
-      make("h3", { textContent: "The request" }), this.map?.element, this.controls, json, this.wrong);
+      make("h3", { textContent: "The request" }), this.map?.element, this.controls, this.json, this.wrong);
     const right = make("div", { className: "models" }, ...this.cards.map(({ element }) => element));
     this.whole = make("div", {}, make("div", { className: "network" }, left, right), this.status);
     for (const kind of ["dragover", "drop"]) left.addEventListener(kind, (event) => this.dropped(event));
@@ -143,7 +144,7 @@ class Section {
   }
 
   write() {
-    if (document.activeElement !== this.text) this.text.value = JSON.stringify(this.request, null, 2);
+    if (this.json.open && document.activeElement !== this.text) this.text.value = JSON.stringify(this.request, null, 2);
     this.wrong.textContent = "";
   }
 

@@ -1,7 +1,7 @@
 // A model in a thread of its own, on the project's WebAssembly engine: it answers requests without any server.
 //
 // The first message is {url} of the model file; the reply {isa}, or {error}. Then each {id, arguments, explain} is replied to by
-// {id, answer, attention, seconds}, and where it is to be explained by {id, answer, turns, why} after it: with reasons, what would turn it, and the seconds of both, unless another
+// {id, answer, attention, seconds}, and where it is to be explained with `turns` and `why` too, after it if that takes long: with reasons, what would turn it, and the seconds of both, unless another
 // question has come meanwhile: then only the newest is answered. `arguments` are the options of `infer` by name.
 
 import { loadAttention } from "../engine/attention.mjs";
@@ -35,6 +35,8 @@ let model;
 let layers;
 let newest = null;
 let busy = false;
+let slow = false; // whether reasons took so long that the answer went ahead of them
+const QUICK_MS = 12;
 
 async function open(url) {
   const response = await fetch(url);
@@ -85,9 +87,16 @@ async function work() {
     const question = newest;
     newest = null;
     try {
-      postMessage(answered(question));
-      await pause();
-      if (!newest && question.explain) postMessage(explained(question));
+      const found = answered(question);
+      if (slow || !question.explain) {
+        postMessage(found);
+        await pause();
+      }
+      if (!newest && question.explain) {
+        const reasons = explained(question);
+        postMessage({ ...found, ...reasons });
+        slow = 1000 * reasons.why > QUICK_MS;
+      }
     } catch (error) {
       postMessage({ id: question.id, error: error.message });
     }
