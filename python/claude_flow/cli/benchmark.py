@@ -27,6 +27,7 @@ claude-flow neural benchmark \\
   --test-scenarios "standard-benchmark-suite" \\
   --metrics '["accuracy","latency","memory-usage","coordination-quality"]'""",
         "claude-flow neural benchmark --model prediction-v2 --html report.html",
+        "claude-flow neural benchmark --model action --ablate fusion,prediction,optimization,rl",
         "claude-flow neural benchmark --model coordination-v3 --test-scenarios logs/aslib/SAT11-RAND",
     ],
 )
@@ -49,6 +50,12 @@ claude-flow neural benchmark \\
     type=params.Json(dict),
     help='US dollars per run by agent, such as {"opus": 0.7}, in place of the data\'s: of runs of agents as CSV.',
 )
+@click.option(
+    "--ablate",
+    type=params.NAMES,
+    default=(),
+    help="Parts of the pipeline that it is judged without, too, one by one: fusion, prediction, optimization, rl.",
+)
 @options.html()
 @click.pass_obj
 def benchmark(
@@ -60,6 +67,7 @@ def benchmark(
     seeds: int,
     quick: bool,
     prices: dict[str, Any] | None,
+    ablate: list[str],
     html: Path | None,
 ) -> None:
     """Benchmark a model against baselines.
@@ -75,7 +83,14 @@ def benchmark(
 
         if prices is None:
             summaries = judging.benchmark(
-                path, scenarios, baselines=baselines, measures=metrics, seeds=seeds, quick=quick, progress=shown
+                path,
+                scenarios,
+                baselines=baselines,
+                measures=metrics,
+                seeds=seeds,
+                quick=quick,
+                ablate=ablate,
+                progress=shown,
             )
         else:
             summaries = judging.policies(Path(scenarios), prices, quick=quick, progress=shown)

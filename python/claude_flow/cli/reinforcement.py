@@ -58,7 +58,7 @@ claude-flow neural train reinforcement \\
     show_default=True,
     help="Episodes between two judgements of the policy, each of which may become the best checkpoint.",
 )
-@click.option("--learning-rate", type=params.Number(1e-9, 10), default=1e-3, show_default=True, help="Of each step.")
+@click.option("--learning-rate", type=params.Number(1e-9, 10), default=7e-4, show_default=True, help="Of each step.")
 @click.option("--seeds", type=click.IntRange(1, 100), default=1, show_default=True, help="Runs; the best one counts.")
 @options.output("model", default="action")
 @options.seed("The first seed; same seed, same weights.")

@@ -1,14 +1,16 @@
-"""A swarm at a moment as 30 numbers: what the environment shows, and what a request of the guide's form says."""
+"""A swarm at a moment as numbers: what the environment shows, and what a request of the guide's form says."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-__all__ = ["FEATURES", "Seen", "observe"]
+from claude_flow.environments.pairs import OFFERS
 
-#: the numbers, in order; minutes are in half hours, counts in eighths
-FEATURES = (
+__all__ = ["FEATURES", "SWARM", "Seen", "observe"]
+
+#: the numbers of :func:`observe`, in order; minutes are in half hours, counts in eighths
+SWARM = (
     *("agents", "free agents", "busy agents", "ready tasks", "ready tasks (log)", "ready tasks per agent"),
     *("mean priority", "highest priority", "mean complexity", "highest complexity"),
     *("mean wait", "longest wait", "least time left", "share overdue"),
@@ -18,6 +20,8 @@ FEATURES = (
     *("urgent: fit of the best free agent", "urgent: fit of the best agent"),
     *("agents' failures", "concurrency", "commanded now", "one"),
 )
+#: all that a decision sees: those, and the ones of :func:`claude_flow.environments.pairs.offers`
+FEATURES = (*SWARM, *OFFERS)
 
 
 class Seen(NamedTuple):
@@ -44,9 +48,9 @@ def observe(
     concurrency: float = 1.0,
     commanded: bool = False,
 ) -> list[float]:
-    """The numbers of :data:`FEATURES`. ``tasks``: those that a decision sees, ``waiting``: how many there are in all.
+    """The numbers of :data:`SWARM`. ``tasks``: those that a decision sees, ``waiting``: how many there are in all.
 
-    >>> len(observe([], 3, ["coder"], 2, 0.1)) == len(FEATURES)
+    >>> len(observe([], 3, ["coder"], 2, 0.1)) == len(SWARM)
     True
     """
     waiting = len(tasks) if waiting is None else waiting

@@ -5,16 +5,15 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable
 from random import Random
 from typing import Any
 
 from claude_flow.environments.observe import Seen, observe
+from claude_flow.environments.pairs import minutes, offers, pair
 from claude_flow.environments.rewards import Happened
 from claude_flow.environments.world import FIT, KINDS, Agent, Task, World, fit, newcomer
-from claude_flow.errors import require
 
-__all__ = ["ACTIONS", "DEFER", "MOST_AGENTS", "Swarm", "pair"]
+__all__ = ["ACTIONS", "DEFER", "MOST_AGENTS", "WINDOW", "Swarm"]
 
 MOST_AGENTS = 8
 WINDOW = 8  # ready tasks, the oldest first, that a decision sees
@@ -52,14 +51,6 @@ _BEST = [
 (LEAST, SHORTEST, EARLIEST, MATCHING, CHEAPEST, DEFER, SPLIT, ESCALATE, SPAWN, RETIRE, REBALANCE, RAISE, LOWER) = range(
     len(ACTIONS)
 )
-
-
-Fit = Callable[[Agent, Task], float]
-
-
-def minutes(agent: Agent, task: Task, fit: Fit = fit) -> float:
-    """How long an agent is expected to take."""
-    return task.work / (agent.speed * fit(agent, task))
 
 
 class Swarm:
@@ -125,29 +116,30 @@ class Swarm:
         return [assign, assign, assign, assign, assign, wait, large, ready, room, spare, swap, more, less]
 
     def observe(self) -> list[float]:
-        """The swarm as numbers, see :mod:`claude_flow.environments.observe`."""
+        """The swarm as numbers: those of :data:`claude_flow.environments.observe.FEATURES`."""
         now = self.now
-        free, kinds_free, kinds = [], 0, 0
+        free, kinds_free, kinds = self.free, 0, 0
         for agent in self.agents:
             kinds |= 1 << agent.kind
-            if agent.task is None and agent.ready_at <= now:
-                kinds_free |= 1 << agent.kind
-                free.append(agent.kind)
+        for agent in free:
+            kinds_free |= 1 << agent.kind
         best_free, best = _BEST[kinds_free], _BEST[kinds]
+        ready = self.ready[:WINDOW]
         tasks = [
             Seen(t.priority, t.complexity, now - t.arrival, t.deadline - now, t.kind, best_free[t.kind], best[t.kind])
-            for t in self.ready[:WINDOW]
+            for t in ready
         ]
-        return observe(
+        numbers = observe(
             tasks,
             len(self.agents),
-            free,
+            [agent.kind for agent in free],
             self.busy,
             self.failures / max(1, self.given),
             waiting=len(self.ready),
             concurrency=self.concurrency / MOST_AGENTS,
             commanded=self.commanded,
         )
+        return numbers + offers(self.agents, free, ready, now)
 
     def request(self) -> dict[str, Any]:
         """The swarm as the guide writes one, with the tasks that a decision sees."""
@@ -158,6 +150,10 @@ class Swarm:
                 "type": KINDS[agent.kind],
                 "load": 0.0 if agent.task is None and agent.ready_at <= now else 1.0,
                 "capabilities": [KINDS[agent.kind], KINDS[(agent.kind + 1) % len(KINDS)]],
+                "speed": agent.speed,
+                "cost-per-hour": agent.cost,
+                "past-tasks": agent.tasks,
+                "free-in-minutes": max(0.0, agent.ready_at - now),
             }
             for agent in self.agents
         ]
@@ -170,7 +166,11 @@ class Swarm:
                 "type": KINDS[task.kind],
                 "priority": PRIORITIES[task.priority],
                 "complexity": round(task.complexity, 1),
-                "features": {"waiting-minutes": now - task.arrival, "minutes-left": task.deadline - now},
+                "features": {
+                    "waiting-minutes": now - task.arrival,
+                    "minutes-left": task.deadline - now,
+                    "expected-minutes": task.work,
+                },
             }
             for task in self.ready[:WINDOW]
         ]
@@ -214,7 +214,9 @@ class Swarm:
         agent.tasks += 1
         self.busy += 1
         self.given += 1
-        spent = minutes(agent, task) * self.random.lognormvariate(-0.045, 0.3)
+        expected = minutes(agent, task)
+        agent.ready_at = self.now + expected
+        spent = expected * self.random.lognormvariate(-0.045, 0.3)
         chance = agent.failure + 0.4 * (1 - fit(agent, task)) * task.complexity
         chance += _CROWDED * max(0, self.busy - _CROWD)
         self._later(self.now + spent, agent, task, self.random.random() >= chance)
@@ -258,7 +260,7 @@ class Swarm:
             assert back is not None
             self.events = [event for event in self.events if event[2] is not agent]
             heapq.heapify(self.events)
-            agent.task = None
+            agent.task, agent.ready_at = None, self.now
             self.busy -= 1
             self.ready.append(back)
         else:
@@ -309,7 +311,7 @@ class Swarm:
         _, _, agent, done, success = heapq.heappop(self.events)
         if done is None:
             return
-        agent.task = None
+        agent.task, agent.ready_at = None, self.now
         self.busy -= 1
         done.attempts += 1
         if success:
@@ -346,31 +348,3 @@ class Swarm:
 
 def _times(task: Task) -> tuple[float, float]:
     return task.arrival, task.deadline
-
-
-def matching(free: list[Agent], ready: list[Task], fit: Fit = fit) -> tuple[Agent, Task]:
-    """The pair of the Hungarian assignment (least minutes per weight) whose task weighs most."""
-    if len(free) == 1 or len(ready) == 1:
-        return min(
-            ((a, t) for a in free for t in ready), key=lambda both: minutes(both[0], both[1], fit) / both[1].weight
-        )
-    optimize = require("scipy.optimize", "rl")
-    rows, columns = optimize.linear_sum_assignment([[minutes(a, t, fit) / t.weight for t in ready] for a in free])
-    pairs = [(free[i], ready[j]) for i, j in zip(rows, columns, strict=True)]
-    return max(pairs, key=lambda both: both[1].weight / minutes(both[0], both[1], fit))
-
-
-def pair(action: int, free: list[Agent], ready: list[Task], fit: Fit = fit) -> tuple[Agent, Task]:
-    """The assignment that an ``assign`` command makes of free agents and ready tasks."""
-    if action == LEAST:
-        task = max(ready, key=lambda t: t.priority)
-        return min(free, key=lambda a: (fit(a, task) < 0.5, a.tasks)), task
-    if action == SHORTEST:
-        return min(((a, t) for t in ready for a in free), key=lambda both: minutes(both[0], both[1], fit))
-    if action == EARLIEST:
-        task = min(ready, key=lambda t: t.deadline)
-        return min(free, key=lambda a: minutes(a, task, fit)), task
-    if action == CHEAPEST:
-        task = ready[0]
-        return min(free, key=lambda a: a.cost * minutes(a, task, fit)), task
-    return matching(free, ready, fit)

@@ -20,7 +20,7 @@ class Agent:
 
     def __init__(self, number: int, kind: int, speed: float, cost: float, failure: float, ready_at: float = 0.0):
         self.id, self.kind, self.speed, self.cost, self.failure = number, kind, speed, cost, failure
-        self.ready_at = ready_at  # it starts until then
+        self.ready_at = ready_at  # it starts until then, or is expected to be busy
         self.task: Task | None = None
         self.tasks = 0  # that it was given
 

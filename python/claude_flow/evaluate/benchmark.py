@@ -42,10 +42,17 @@ def split_names(asked: Sequence[str] | None, network: str) -> tuple[list[str], l
     return [name for name in dict.fromkeys(asked) if name in known], models
 
 
-def check(network: str, baselines: Sequence[str] | None, measures: Sequence[str] | None) -> None:
+def check(
+    network: str, baselines: Sequence[str] | None, measures: Sequence[str] | None, ablate: Sequence[str] = ()
+) -> None:
     """Refuse unknown names before anything is simulated or trained: :class:`InputError`."""
-    judge.choose(measures, networks.get(network).judge.Judge.MEASURES, f"metric of {network}")
+    kind = networks.get(network).judge.Judge
+    judge.choose(measures, kind.MEASURES, f"metric of {network}")
     split_names(baselines, network)
+    if ablate:
+        if not (parts := getattr(kind, "ABLATIONS", {})):
+            raise InputError(f"--ablate: {network} has no parts to leave out; the pipeline has: --model action")
+        judge.choose(ablate, parts, "part of the pipeline")
 
 
 def compare(
@@ -56,21 +63,26 @@ def compare(
     measures: Sequence[str],
     *,
     seeds: Sequence[int] = (0,),
+    ablate: Sequence[str] = (),
     unit: str | None = None,
     validation_split: float = 0.2,
     progress: Progress = nothing,
 ) -> None:
     """Add to ``result`` how models (by contender) and baselines do on the test part of a preprocessed dataset.
 
-    ``unit`` names the whole test part, such as a fold; without it every row belongs to the judge's own unit.
+    ``ablate``: parts that the first model is judged without, too. ``unit`` names the whole test part, such as a fold;
+    without it every row belongs to the judge's own unit.
     """
     examiner = judge.judge(judge.network_of(data), data, validation_split=validation_split)
     units = examiner.units if unit is None else unit
-    total = len(models) + len(baselines)
+    total = len(models) + len(ablate) + len(baselines)
     for place, (name, path) in enumerate(models.items()):
         progress(place / total, name)
         model = claude_flow.load(path)
         marks = {name: examiner.model(model)}
+        for part in ablate if place == 0 else ():
+            progress((place + len(marks)) / total, f"without {part}")
+            marks[f"without {part}"] = examiner.ablated(model, part)  # type: ignore[attr-defined]
         if hasattr(examiner, "adaptive"):
             try:
                 marks[f"{name}, adaptive"] = examiner.adaptive(model)
@@ -79,7 +91,7 @@ def compare(
         for contender, found in marks.items():
             result.scores += found.scores(contender, units, measures)
             result.curves += found.plots(contender)
-    for place, name in enumerate(baselines, len(models)):
+    for place, name in enumerate(baselines, len(models) + len(ablate)):
         for seed in seeds if name in _RANDOM else seeds[:1]:
             progress(place / total, name)
             try:
@@ -101,6 +113,7 @@ def benchmark(
     baselines: Sequence[str] | None = None,
     measures: Sequence[str] | None = None,
     seeds: Sequence[int] = (0, 1, 2),
+    ablate: Sequence[str] = (),
     label: str | None = None,
     progress: Progress = nothing,
 ) -> Result:
@@ -114,5 +127,7 @@ def benchmark(
     rules, others = split_names(baselines, network)
     models = {registry.model_name(path): path for path in [model, *others]}
     result = Result(f"{network} benchmark", label or data.name, [], higher_is_better=kind.HIGHER & frozenset(wanted))
-    compare(result, data, models, rules, wanted, seeds=seeds, progress=progress)
+    compare(result, data, models, rules, wanted, seeds=seeds, ablate=ablate, progress=progress)
+    parts = getattr(kind, "ABLATIONS", {})
+    result.notes += [f"without {part}: {parts[part]}" for part in ablate]
     return result

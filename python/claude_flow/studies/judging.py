@@ -36,6 +36,7 @@ def benchmark(
     measures: Sequence[str] | None = None,
     seeds: int = 3,
     quick: bool = False,
+    ablate: Sequence[str] = (),
     progress: Progress = nothing,
 ) -> list[dict[str, Any]]:
     """Summaries of ``model`` beside baselines and other models; see :func:`claude_flow.evaluate.report.summarize`.
@@ -46,12 +47,14 @@ def benchmark(
     :raises InputError: a name is unknown, or the data cannot be used.
     """
     if scenarios != suite.NAME and _is_public(Path(scenarios)):
+        if ablate:
+            raise InputError(f"--ablate: parts are left out on the simulated suite alone, not on {scenarios}")
         results = protocols.run(
             Path(scenarios), baselines, measures, seeds=range(seeds), quick=quick, progress=progress
         )
         return [report.summarize(result) for result in results]
     network = load(model).network
-    evaluation.check(network, baselines, measures)
+    evaluation.check(network, baselines, measures, ablate)
     if near := did_you_mean(scenarios, [suite.NAME]) if scenarios != suite.NAME else "":
         raise InputError(f"there is no dataset {scenarios!r}{near}")
     with temporary_folder() as scratch:
@@ -62,7 +65,14 @@ def benchmark(
             progress(0.0, "reading")
             data, label = views.find(scenarios, network, use="test").folder, None
         result = evaluation.benchmark(
-            model, data, baselines=baselines, measures=measures, seeds=range(seeds), label=label, progress=progress
+            model,
+            data,
+            baselines=baselines,
+            measures=measures,
+            seeds=range(seeds),
+            ablate=ablate,
+            label=label,
+            progress=progress,
         )
     return [report.summarize(result, reference=registry.model_name(model))]
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from claude_flow import networks, registry
-from claude_flow.environments.swarm import ACTIONS, DEFER, pair
-from claude_flow.environments.world import Agent, Task
+from claude_flow.environments.pairs import pair
+from claude_flow.environments.swarm import ACTIONS, DEFER
 from claude_flow.errors import InputError
 from claude_flow.model import Model
 from claude_flow.networks.action.config import STREAMS
-from claude_flow.networks.action.features import fit, free, legal, seen
+from claude_flow.networks.action.features import able, free, legal, seen
 from claude_flow.networks.action.streams import Streams, as_request, assembled
 from claude_flow.networks.coordination.answer import taken, tasks
 from claude_flow.networks.coordination.features import Swarm, parse_requests
@@ -71,7 +71,7 @@ class Pipeline:
         features = self.decision.features
         if features.get("commands") != list(_COMMANDS) or set(features.get("networks", ())) != {*STREAMS} - {"state"}:
             raise InputError(f"{self.decision.path}: it decides on other commands: train the model again")
-        self.streams = Streams(features["networks"])
+        self.streams = Streams.of(self.decision)
         self.hidden = tuple(features.get("hidden", ()))
         self.model = self.decision if self.decision.backend == "torch" else assembled(self.decision, self.streams)
         self.most_tokens = int(self.streams.models["coordination"].config["max_tokens"])
@@ -181,32 +181,21 @@ def _instructions(action: int, asked: Mapping[str, Any]) -> list[dict[str, str]]
     """Who takes what by an ``assign`` command: the pair that it makes, and those it makes of the rest."""
     if action >= DEFER:
         return []
-    people, work = asked["current-agents"], asked["pending-tasks"]
-    able = [Agent(i, 0, 1.0 - 0.5 * (a.get("load") or 0.0), 1.0, 0.0) for i, a in enumerate(people) if free(a)]
-    for agent in able:
-        agent.tasks = round(100 * (people[agent.id].get("load") or 0.0))
-    tasks = []
-    for i, task in enumerate(seen(people, work)):
-        minutes = 8.0 * (0.4 + task.complexity)
-        tasks.append(Task(i, 0, minutes, round(task.priority), task.complexity, -task.waited, task.left))
-
-    def fits(agent: Agent, task: Task) -> float:
-        return fit(people[agent.id], work[task.id])
-
-    found = []
-    while able and tasks:
-        who, what = pair(action, able, tasks, fits)
-        able.remove(who)
+    swarm = able(asked, None)
+    agents, tasks, found = swarm.free, swarm.tasks, []
+    while agents and tasks:
+        who, what = pair(action, agents, tasks, swarm.table)
+        agents.remove(who)
         tasks.remove(what)
-        found.append({"agent": people[who.id]["id"], "task": work[what.id]["id"]})
+        found.append({"agent": asked["current-agents"][who.id]["id"], "task": asked["pending-tasks"][what.id]["id"]})
     return found
 
 
 def _reasons(asked: Mapping[str, Any], best: int) -> list[str]:
     """What of the swarm stands out, in words."""
     agents, tasks = asked["current-agents"], asked["pending-tasks"]
-    able = sum(free(agent) for agent in agents)
-    found = [f"{len(tasks)} tasks wait, {able} of {len(agents)} agents can take one"]
+    idle = sum(free(agent) for agent in agents)
+    found = [f"{len(tasks)} tasks wait, {idle} of {len(agents)} agents can take one"]
     nobody = [task["id"] for task, told in zip(tasks, seen(agents, tasks), strict=True) if told.any_fit < 0.5]
     if nobody:
         few = ", ".join(nobody[:3]) + (f" and {len(nobody) - 3} more" if len(nobody) > 3 else "")
@@ -214,7 +203,7 @@ def _reasons(asked: Mapping[str, Any], best: int) -> list[str]:
     late = [task["id"] for task in tasks if task.get("features", {}).get("minutes-left", 1.0) < 0]
     if late:
         found.append(f"{len(late)} tasks are overdue")
-    if not able and best < DEFER:
+    if not idle and best < DEFER:
         found.append("every agent is busy")
     return found
 

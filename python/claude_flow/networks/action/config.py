@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
+from claude_flow.environments.observe import FEATURES
 from claude_flow.schema import Record, Whole
 
 __all__ = ["DATA", "FIXED", "MEASURES", "STREAMS", "TINY", "ActionConfig", "Config"]
 
 #: what is fused, in the order of the inputs: name -> width. Coordination comes as four tokens of 256: its outputs,
 #: pooled with each of its command embeddings as the query.
-STREAMS = {"coordination": 1024, "optimization": 128, "prediction": 64, "state": 30}
+STREAMS = {"coordination": 1024, "optimization": 128, "prediction": 64, "state": len(FEATURES)}
 FIXED = ("input_width", "actions")
 DATA = Record({})
 MEASURES = ("loss", "reward", "resolve-rate", "completion-time", "cost")

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from claude_flow.environments.observe import FEATURES, Seen, observe
+from claude_flow.environments.pairs import offers
+from claude_flow.environments.world import Agent, Task
 from claude_flow.networks.coordination.features import PRIORITIES
 from claude_flow.networks.coordination.scenarios import ROLES
 from claude_flow.networks.text import words
 
-__all__ = ["FEATURES", "fit", "free", "legal", "performance", "seen", "state", "urgent"]
+__all__ = ["FEATURES", "able", "fit", "free", "legal", "performance", "seen", "state", "urgent"]
 
 _ROLE_OF = {skill: role for role, skills in ROLES.items() for skill in (role, *skills)}
-_NO_DEADLINE = 60.0  # minutes left, where a request says nothing
+#: where a request says nothing: minutes left of a task, until an agent is free; dollars an agent costs per hour
+_NO_DEADLINE, _BUSY, _COST = 60.0, 15.0, 2.0
+_WINDOW = 8  # tasks that a decision sees
 
 
 @lru_cache(maxsize=65536)
@@ -71,22 +75,56 @@ def seen(agents: Sequence[Mapping[str, Any]], tasks: Sequence[Mapping[str, Any]]
     return found
 
 
-def state(request: Mapping[str, Any]) -> NDArray[np.float32]:
-    """The numbers of :data:`claude_flow.environments.observe.FEATURES`, float32 ``[30]``; what a request cannot say
-    (a concurrency limit, what was commanded just now) stands at what is usual."""
+class Able(NamedTuple):
+    """Agents, those of them that are free, the tasks that a decision sees, and the table of fits between them: a row
+    per agent, a column per type of task. The ids of agents and tasks are their places in the request."""
+
+    agents: list[Agent]
+    free: list[Agent]
+    tasks: list[Task]
+    table: list[list[float]]
+
+
+def able(request: Mapping[str, Any], most: int | None = _WINDOW) -> Able:
+    """A request as :mod:`claude_flow.environments.pairs` takes a swarm: now is minute 0."""
+    people, work = request["current-agents"], request["pending-tasks"][:most]
+    kinds = {task.get("type") or "": task for task in work}
+    columns = {kind: i for i, kind in enumerate(kinds)}
+    table = [[fit(person, task) for task in kinds.values()] for person in people]
+    tasks = []
+    for i, (task, known) in enumerate(zip(work, seen((), work), strict=True)):
+        expected = task.get("features", {}).get("expected-minutes", 8.0 * (0.4 + known.complexity))
+        kind, priority = columns[task.get("type") or ""], round(known.priority)
+        tasks.append(Task(i, kind, max(0.01, expected), priority, known.complexity, -known.waited, known.left))
+    agents = []
+    for i, person in enumerate(people):
+        load = person.get("load") or 0.0
+        speed = person.get("speed", 1.0 - 0.5 * load if free(person) else 1.0)
+        wait = 0.0 if free(person) else person.get("free-in-minutes", _BUSY)
+        agents.append(Agent(i, i, speed, person.get("cost-per-hour", _COST), 0.0, wait))
+        agents[i].tasks = person.get("past-tasks", round(100 * load))
+    return Able(agents, [agent for agent in agents if free(people[agent.id])], tasks, table)
+
+
+def state(request: Mapping[str, Any], count: int = len(FEATURES)) -> NDArray[np.float32]:
+    """The first ``count`` numbers of :data:`claude_flow.environments.observe.FEATURES`, float32; what a request does
+    not say (a concurrency limit, what was commanded just now, speeds, prices) stands at what is usual."""
     agents, tasks = request["current-agents"], request["pending-tasks"]
     records = [agent["track-record"] for agent in agents if agent.get("track-record")]
-    count = sum(record["tasks"] for record in records)
+    past = sum(record["tasks"] for record in records)
     failed = sum(record["tasks"] * (1 - record["success-rate"]) for record in records)
     numbers = observe(
-        seen(agents, tasks)[:8],
+        seen(agents, tasks)[:_WINDOW],
         len(agents),
         [(agent.get("type") or "").lower() for agent in agents if free(agent)],
         sum(not free(agent) for agent in agents),
-        failed / max(1.0, count),
+        failed / max(1.0, past),
         waiting=len(tasks),
     )
-    return np.clip(np.array(numbers, np.float32), -4, 4)
+    if count > len(numbers):
+        swarm = able(request)
+        numbers += offers(swarm.agents, swarm.free, swarm.tasks, 0.0, swarm.table)
+    return np.clip(np.array(numbers[:count], np.float32), -4, 4)
 
 
 def legal(request: Mapping[str, Any]) -> list[bool]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from claude_flow.environments import REWARDS, WORLDS
+from claude_flow.environments.observe import FEATURES
 from claude_flow.environments.rules import RULES, Policy, at_random, measures, play, tuned
 from claude_flow.environments.swarm import ACTIONS, DEFER, Swarm
 from claude_flow.errors import ClaudeFlowError, InputError
@@ -28,16 +29,18 @@ from claude_flow.networks.action.streams import NETWORKS, Streams
 __all__ = ["EXPLORATIONS", "Data", "Memory", "Settings", "distillation", "episodes"]
 
 Floats = NDArray[np.float32]
+Bools = NDArray[np.bool_]
 #: exploration strategies, in words
 EXPLORATIONS = {
     "epsilon-greedy": "any legal command with a chance of epsilon, else the best",
     "boltzmann": "commands by the softmax of their values over epsilon",
 }
 _AT_ONCE = 16  # swarms that are played side by side
-_STEPS = 4  # rewards that a return counts before it asks the target network
-_HALF_LIFE = 120.0  # minutes until a reward counts 1/e
-_SCALE = 0.2  # of rewards, so that values are about 1
-_CAPACITY = 30_000  # decisions in memory
+_STEPS = 8  # rewards that a return counts before it asks the target network
+_FADE = 500.0  # minutes until a reward counts 1/e: an agent that is spawned costs until the end
+_SCALE = 0.1  # of rewards, so that values are about 1
+_MARGIN = 0.05  # by which the teacher's command should be worth more than any other, while the teacher plays
+_CAPACITY = 100_000  # decisions in memory
 _UPDATES = 14  # gradient steps per episode of training
 _DROPPED = 0.1  # of the time a stream is hidden, so that the engine can do without
 _MOST = 600  # decisions of an episode
@@ -52,7 +55,7 @@ class Settings:
     world: str = "simulated"
     episodes: int = 100  # per epoch
     hidden: tuple[str, ...] = ()  # streams that it never sees
-    explore_updates: int = 3_000  # until epsilon is at its least
+    explore_updates: int = 8_000  # until epsilon is at its least, and the teacher plays no more
     judged: int = 20  # episodes of the validation and of the test part each
     seed: int = 0
 
@@ -65,22 +68,34 @@ class Settings:
         return range(first, first + self.judged)
 
 
+class Decision(NamedTuple):
+    """What was seen, which commands were legal, which one was given, its reward, and how much later ones count."""
+
+    x: Floats
+    legal: Bools
+    action: int
+    reward: float
+    fade: float
+
+
 class Memory:
     """The latest decisions; those that surprised more are drawn more often (Schaul et al. 2016)."""
 
     def __init__(self, capacity: int, width: int, actions: int) -> None:
         self.x = np.zeros((capacity, width), np.float16)
         self.next = np.zeros((capacity, width), np.float16)
-        self.mask = np.zeros((capacity, actions), bool)
+        self.legal, self.mask = np.zeros((capacity, actions), bool), np.zeros((capacity, actions), bool)
+        self.taught = np.zeros(capacity, bool)  # the teacher's decisions
         self.action = np.zeros(capacity, np.int64)
         self.gain, self.discount = np.zeros(capacity, np.float32), np.zeros(capacity, np.float32)
         self.priority = np.zeros(capacity)
         self.count = 0
 
-    def add(self, x: Floats, action: int, gain: float, after: Floats, mask: Sequence[bool], discount: float) -> None:
-        """Keep one; ``discount`` of what comes after, 0 at the end."""
+    def add(self, made: Decision, gain: float, after: Floats, mask: Bools, discount: float, taught: bool) -> None:
+        """Keep one; ``mask``: what is legal ``after``; ``discount`` of what comes after, 0 at the end."""
         i = self.count % len(self.x)
-        self.x[i], self.next[i], self.mask[i], self.action[i] = x, after, mask, action
+        self.x[i], self.legal[i], self.action[i] = made.x, made.legal, made.action
+        self.next[i], self.mask[i], self.taught[i] = after, mask, taught
         self.gain[i], self.discount[i] = gain, discount
         self.priority[i] = self.priority[: self.size].max(initial=1e-3)
         self.count += 1
@@ -103,10 +118,10 @@ class _Playing:
     """A swarm in training, and its latest decisions, which wait for their returns."""
 
     swarm: Swarm
-    waiting: deque[tuple[Floats, int, float, float]] = field(default_factory=deque)
+    waiting: deque[Decision] = field(default_factory=deque)
     steps: int = 0
     reward: float = 0.0
-    rule: Policy | None = None  # that plays it
+    rule: Policy | None = None  # that plays it: the teacher
 
 
 class Data:
@@ -144,6 +159,10 @@ class Data:
         sizes = ActionConfig(**config)
         self.memory = Memory(_CAPACITY, sizes.input_width, sizes.actions)
         module = ActionNet(sizes)
+        with (
+            torch.no_grad()
+        ):  # it begins with the swarm's own numbers; of the networks' outputs it learns what they add
+            module.integration.weight[:, : sizes.input_width - STREAMS["state"]] = 0
         self.target = copy.deepcopy(module).requires_grad_(False)
         return module
 
@@ -161,15 +180,21 @@ class Data:
     @cached_property
     def _teacher(self) -> Policy:
         """A tuned rule: it plays some of the training episodes at first, half of them, then ever fewer."""
-        return tuned(self.settings.reward, range(Settings.TRAIN, Settings.TRAIN + 10), 40)[1]
+        return tuned(self.settings.reward, range(Settings.TRAIN, Settings.TRAIN + 20), 60)[1]
 
     @property
     def epsilon(self) -> float:
-        """How much is explored now: from 1 down to 0.05."""
-        return max(0.05, 1.0 - 0.95 * self.updates / self.settings.explore_updates)
+        """How much is explored now: from 0.15 down to 0.05; a random command may undo an hour's work."""
+        return 0.05 + 0.1 * self._early
+
+    @property
+    def _early(self) -> float:
+        """From 1 down to 0: how much the teacher counts."""
+        return max(0.0, 1.0 - self.updates / self.settings.explore_updates)
 
     def loss(self, module: nn.Module, batch: dict[str, Tensor]) -> Tensor:
-        """Play on, then the error of the values of remembered decisions: double Q-learning on returns of 4 steps."""
+        """Play on, then the error of the values of remembered decisions: double Q-learning on returns of 8 steps, and
+        at first the margin of the teacher's commands over others (Hester et al. 2018)."""
         self.updates += 1
         self._play_on(module, self.updates / _UPDATES, int(batch["decisions"][0]))
         with torch.no_grad():  # the target follows the weights slowly
@@ -182,10 +207,17 @@ class Data:
             best = module(after).masked_fill(~torch.from_numpy(memory.mask[rows]), -torch.inf).argmax(1, keepdim=True)
             later = self.target(after).gather(1, best)[:, 0]
             wanted = torch.from_numpy(memory.gain[rows]) + torch.from_numpy(memory.discount[rows]) * later
-        value = module(x).gather(1, torch.from_numpy(memory.action[rows])[:, None])[:, 0]
+        values, action = module(x), torch.from_numpy(memory.action[rows])[:, None]
+        value = values.gather(1, action)[:, 0]
         memory.priority[rows] = (np.abs((value.detach() - wanted).numpy()) + 0.01) ** 0.6
         losses = nn.functional.smooth_l1_loss(value, wanted, reduction="none")
-        return (torch.from_numpy(weights) * losses).mean()
+        return (torch.from_numpy(weights) * losses).mean() + self._early * self._lead(values, value, action, rows)
+
+    def _lead(self, values: Tensor, value: Tensor, action: Tensor, rows: NDArray[np.intp]) -> Tensor:
+        """By how much other legal commands come too near to the teacher's."""
+        near = (values + _MARGIN).scatter(1, action, value[:, None])
+        near = near.masked_fill(~torch.from_numpy(self.memory.legal[rows]), -torch.inf).amax(1)
+        return ((near - value) * torch.from_numpy(self.memory.taught[rows])).mean()
 
     def _play_on(self, module: nn.Module, episodes: float, least: int) -> None:
         """Play until so many episodes are done; at least until something can be learned from."""
@@ -194,7 +226,7 @@ class Data:
         while self.memory.size < 8 * least or self.played + self._share() < episodes:
             while len(self._playing) < _AT_ONCE:
                 seed = Settings.TRAIN + self.settings.seed * 1_000_003 + self.played + len(self._playing)
-                rule = self._teacher if self._generator.random() < self.epsilon / 2 else None
+                rule = self._teacher if self._generator.random() < self._early / 2 else None
                 self._playing.append(_Playing(Swarm(WORLDS[self.settings.world], seed), rule=rule))
             requests = [playing.swarm.request() for playing in self._playing]
             hidden = [name for name in STREAMS if name != "state" and self._generator.random() < _DROPPED]
@@ -224,7 +256,8 @@ class Data:
             raise ClaudeFlowError(
                 f"the reward became {reward} after {list(ACTIONS)[action]}, {playing.steps} decisions into an episode"
             )
-        playing.waiting.append((x, action, reward * _SCALE, math.exp(-happened.minutes / _HALF_LIFE)))
+        fade = math.exp(-happened.minutes / _FADE)
+        playing.waiting.append(Decision(x, mask, action, reward * _SCALE, fade))
         playing.steps += 1
         playing.reward += reward
         if swarm.over or playing.steps >= _MOST:
@@ -238,11 +271,11 @@ class Data:
     def _remember(self, playing: _Playing, after: Floats, mask: NDArray[np.bool_], end: bool = False) -> None:
         """The oldest waiting decision, with what came of it."""
         gain, discount = 0.0, 1.0
-        for _, _, reward, fade in playing.waiting:
-            gain += discount * reward
-            discount *= fade
-        x, action, *_ = playing.waiting.popleft()
-        self.memory.add(x, action, gain, after, mask.tolist(), 0.0 if end else discount)
+        for later in playing.waiting:
+            gain += discount * later.reward
+            discount *= later.fade
+        taught = playing.rule is not None
+        self.memory.add(playing.waiting.popleft(), gain, after, mask, 0.0 if end else discount, taught)
 
     def _choose(self, values: Floats, mask: NDArray[np.bool_]) -> int:
         generator, legal = self._generator, np.flatnonzero(mask)
@@ -283,6 +316,7 @@ class Data:
             "version": 1,
             "commands": list(ACTIONS),
             "networks": dict(NETWORKS),
+            "numbers": list(FEATURES),
             "hidden": list(self.settings.hidden),
             "reward": self.settings.reward,
         }

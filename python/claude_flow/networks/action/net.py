@@ -17,12 +17,12 @@ __all__ = ["ActionNet", "Net", "layers", "lower", "restored", "stored"]
 
 
 class ActionNet(nn.Module):
-    """Q-values of the 13 action commands: ``[B, 1246] -> [B, 13]`` float32.
+    """Q-values of the 13 action commands: ``[B, 1282] -> [B, 13]`` float32.
 
     ``Q = V + A - mean A`` (Wang et al. 2016) of a fused state: the streams of the input, projected, added, normalized.
 
     >>> import torch
-    >>> ActionNet()(torch.zeros(2, 1246)).shape
+    >>> ActionNet()(torch.zeros(2, 1282)).shape
     torch.Size([2, 13])
     """
 

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from claude_flow import model as models
 from claude_flow import modelfile, networks, registry, runtime
+from claude_flow.environments.observe import SWARM
 from claude_flow.errors import InputError
 from claude_flow.modelfile import ABSENT, PER_ITEM, PER_TOKEN, ModelFile, Op, Program
 from claude_flow.modelfile.ops import TENSORS, VALUES
 from claude_flow.networks.action.config import STREAMS
-from claude_flow.networks.action.features import performance, state, urgent
+from claude_flow.networks.action.features import FEATURES, performance, state, urgent
 from claude_flow.networks.coordination.features import Swarm
 
 __all__ = ["NETWORKS", "Streams", "as_request", "joined"]
@@ -25,6 +26,7 @@ __all__ = ["NETWORKS", "Streams", "as_request", "joined"]
 Floats = NDArray[np.float32]
 Requests = Sequence[Mapping[str, Any]]
 _KEPT = 65536  # records of texts
+_NOT_IN_TOKENS = frozenset({"id", "features", "speed", "cost-per-hour", "past-tasks", "free-in-minutes"})
 #: the models that the shipped decision engine learned with
 NETWORKS = {"coordination": "coordination-v3", "optimization": "optimization-v2", "prediction": "prediction-v2"}
 
@@ -32,8 +34,9 @@ NETWORKS = {"coordination": "coordination-v3", "optimization": "optimization-v2"
 class Streams:
     """Encoders and networks: requests to the four inputs of the joined program, or to the decision engine's input."""
 
-    def __init__(self, names: Mapping[str, str] = NETWORKS) -> None:
-        self.names = dict(names)
+    def __init__(self, names: Mapping[str, str] = NETWORKS, count: int = len(FEATURES)) -> None:
+        """``count``: of the numbers of the swarm that the decision engine takes."""
+        self.names, self._count = dict(names), count
         self.paths = {network: registry.model_path(name) for network, name in self.names.items()}
         self.models = {network: models.load_for(network, name, backend="native") for network, name in names.items()}
         coordination, optimization, prediction = (self.models[name] for name in NETWORKS)
@@ -57,9 +60,26 @@ class Streams:
                 "use a coordination model of the usual commands"
             )
 
+    @classmethod
+    def of(cls, decision: models.Model) -> Streams:
+        """Those that a decision engine learned with; one that names no numbers takes the first thirty.
+
+        Raises:
+            InputError: it takes numbers that are not known here.
+        """
+        numbers = decision.features.get("numbers", SWARM)
+        if tuple(numbers) != FEATURES[: len(numbers)]:
+            raise InputError(f"{decision.path}: it sees other numbers of a swarm: train the model again")
+        return cls(decision.features["networks"], len(numbers))
+
     def encode(self, request: Mapping[str, Any]) -> tuple[Floats, Floats, Floats, Floats]:
-        """The inputs of one request: tokens ``[T, 512]``, metrics ``[256]``, record ``[1, 128]``, state ``[30]``."""
-        return self._swarm(request), self._told(_key(request)), self._opening(urgent(request)), state(request)
+        """The inputs of one request: tokens ``[T, 512]``, metrics ``[256]``, record ``[1, 128]``, state ``[66]``."""
+        return (
+            self._swarm(request),
+            self._told(_key(request)),
+            self._opening(urgent(request)),
+            state(request, self._count),
+        )
 
     def encode_many(self, swarms: Sequence[Swarm]) -> tuple[list[Floats], NDArray[np.int32]]:
         """The inputs of several checked requests, each with a first axis of them; and the tokens of each."""
@@ -75,7 +95,7 @@ class Streams:
         _, metrics = self._metrics.encode_many([{"current-performance": dict(known)} for known in told])
         lengths = np.array([1 + len(swarm.agents) + len(swarm.tasks) for swarm in swarms], np.int32)
         records = np.stack([kept[text] for text in words])
-        return [self._tokens.swarms(swarms), metrics.inputs, records, np.stack(list(map(state, requests)))], lengths
+        return [self._tokens.swarms(swarms), metrics.inputs, records, self._state(requests)], lengths
 
     def _swarm(self, request: Mapping[str, Any]) -> Floats:
         agents, tasks = request["current-agents"], request["pending-tasks"]
@@ -85,10 +105,11 @@ class Streams:
         return np.stack(tokens)
 
     def run(self, requests: Sequence[Mapping[str, Any]], without: Sequence[str] = ()) -> Floats:
-        """The decision engine's inputs ``[B, 1246]`` for requests; the streams ``without`` are 0."""
-        found = np.zeros((len(requests), sum(STREAMS.values())), np.float32)
+        """The decision engine's inputs ``[B, 1282]`` for requests; the streams ``without`` are 0."""
+        widths = {**STREAMS, "state": self._count}
+        found = np.zeros((len(requests), sum(widths.values())), np.float32)
         first = 0
-        for name, width in STREAMS.items():
+        for name, width in widths.items():
             if name not in without:
                 found[:, first : first + width] = getattr(self, f"_{name}")(requests)
             first += width
@@ -115,7 +136,7 @@ class Streams:
         return np.stack([self._forecast(urgent(request)) for request in requests])
 
     def _state(self, requests: Requests) -> Floats:
-        return np.stack([state(request) for request in requests])
+        return np.stack([state(request, self._count) for request in requests])
 
 
 def _openings(prediction: models.Model, texts: Sequence[str]) -> Floats:
@@ -136,7 +157,7 @@ def _key(request: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
 
 def _kept(kept: dict[Any, Floats], item: Mapping[str, Any], encode: Any) -> Floats:
     """A token, from memory where the same agent or task was encoded before; its name counts for nothing."""
-    key = repr([(name, value) for name, value in item.items() if name not in ("id", "features")])
+    key = repr([(name, value) for name, value in item.items() if name not in _NOT_IN_TOKENS])
     if key not in kept:
         if len(kept) > 50_000:
             kept.clear()
@@ -160,7 +181,9 @@ def joined(decision: ModelFile, parts: Mapping[str, ModelFile]) -> ModelFile:
             axis = program.axis(own.max_tokens)
         outputs[name] = _append(program, own, name, axis)
         tensors |= {f"{name}.{key}": value for key, value in file.tensors.items()}
-    state_input = program.input(PER_ITEM, STREAMS["state"])
+    weight = decision.tensors["integration.weight"]
+    widths = {**STREAMS, "state": weight.shape[1] - sum(STREAMS.values()) + STREAMS["state"]}
+    state_input = program.input(PER_ITEM, widths["state"])
     queries = tensors["coordination.commands"]
     pooled = program.value(PER_ITEM, STREAMS["coordination"])
     width = queries.shape[1]
@@ -175,8 +198,8 @@ def joined(decision: ModelFile, parts: Mapping[str, ModelFile]) -> ModelFile:
             column=i * width,
         )
     sources = {**outputs, "coordination": pooled, "state": state_input}
-    weight, first, fused = decision.tensors["integration.weight"], 0, ABSENT
-    for name, size in STREAMS.items():
+    first, fused = 0, ABSENT
+    for name, size in widths.items():
         seen = name not in decision.features.get("hidden", ())
         tensors[f"integration.{name}"] = np.ascontiguousarray(weight[:, first : first + size]) * np.float32(seen)
         first += size

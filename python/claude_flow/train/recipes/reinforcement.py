@@ -73,7 +73,7 @@ def reinforcement(
     exploration: str = "epsilon-greedy",
     episodes: int = 10_000,
     update_frequency: int = 100,
-    learning_rate: float = 1e-3,
+    learning_rate: float = 7e-4,
     seeds: Sequence[int] = (0,),
     time_budget: float | None = None,
     resume: bool = False,
@@ -90,10 +90,10 @@ def reinforcement(
     document = {
         "action-training": {
             "epochs": epochs,
-            "batch-size": 64,
+            "batch-size": 128,
             "learning-rate": {"initial": learning_rate, "schedule": "constant", "warmup-steps": 100},
             "regularization": {"weight-decay": 0.0001},
-            "ema-decay": 0.99,
+            "ema-decay": 0.998,
         }
     }
     config = training.parse(document, "action")
