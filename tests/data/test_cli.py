@@ -90,8 +90,8 @@ def test_preprocess_makes_what_the_tables_support_and_says_what_not(cli, tmp_pat
     done = cli("preprocess", "--format", "json", "--normalization", "robust")
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
-    assert sorted(answer["made"]) == ["coordination", "prediction"]
-    assert "simulator" in answer["skipped"]["optimization"]
+    assert sorted(answer["made"]) == ["coordination", "optimization", "prediction"]
+    assert sorted(answer["skipped"]) == ["action"]
     for made in answer["made"].values():
         manifest = json.loads((tmp_path / made["path"] / "manifest.json").read_text())
         assert (manifest["kind"], manifest["schema"] != {}) == ("tensors", True)

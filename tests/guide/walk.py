@@ -73,7 +73,7 @@ PROMISES = {
     ),
     "data validate": Promise(["errors", "findings", "drift", "anomalies"]),
     "data preprocess": Promise(
-        ["made.coordination.path", "made.prediction.path", "skipped.optimization"],
+        ["made.coordination.path", "made.prediction.path"],
         [
             "datasets/preprocessed-coordination-data/*.safetensors",
             "datasets/preprocessed-prediction-data/*.safetensors",

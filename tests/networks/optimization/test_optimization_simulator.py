@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timezone
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from claude_flow.data.events import Run
+from claude_flow.data.tables import writing
 from claude_flow.errors import InputError
 from claude_flow.networks.optimization.catalogue import DIRECTIONS, RECOMMENDATIONS, TUNABLES, moved
 from claude_flow.networks.optimization.features import CONSTRAINTS, FIELDS, TARGETS, Encoder
@@ -206,8 +209,13 @@ def test_preprocess_writes_shards_and_a_manifest(tmp_path):
 
 
 def test_run_tables_are_refused_with_the_reason(tmp_path):
-    with pytest.raises(InputError, match=r"cannot train optimization.*--dataset simulator"):
-        preprocess(tmp_path, tmp_path, {})
+    tables = tmp_path / "tables"
+    with writing(tables) as writer:
+        for i in range(3):
+            writer.write(Run(run_id=str(i), source="jsonl", start=datetime(2026, 1, 1, i, tzinfo=timezone.utc)))
+        writer.finish({"format": 1, "kind": "tables"})
+    with pytest.raises(InputError, match=r"0 runs with known times, too few.*--dataset simulator"):
+        preprocess(tables, tmp_path, {})
     with pytest.raises(InputError, match="at least 100"):
         preprocess(None, tmp_path, {"simulate": 3})
-    assert not list(tmp_path.iterdir())
+    assert list(tmp_path.iterdir()) == [tables]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from functools import lru_cache
 from typing import Any
 
@@ -16,6 +17,8 @@ from claude_flow.model import Model
 from claude_flow.networks.network import Option
 from claude_flow.networks.optimization.catalogue import DIRECTIONS, RECOMMENDATIONS, TUNABLES, all_moved, moved
 from claude_flow.networks.optimization.features import GROUPS, Encoder, Reading
+from claude_flow.networks.optimization.twin import LEVEL, Twin
+from claude_flow.networks.optimization.twin import read as twin_of
 
 __all__ = ["EXAMPLES", "HELP", "OPTIONS", "answer", "answers", "confidences", "render"]
 
@@ -37,9 +40,18 @@ claude-flow neural infer optimization \\
   }' \\
   --optimization-targets '["reduce-latency","improve-throughput"]'""",
     "claude-flow neural infer optimization --current-performance @metrics.json --current-settings @settings.json",
+    "claude-flow neural infer optimization --optimization-targets reduce-latency",
 )
 OPTIONS = (
-    Option("current-performance", "object", "Metrics by name.", required=True),
+    Option("current-performance", "object", "Metrics by name. Default: what the workspace's log shows."),
+    Option(
+        "historical-context",
+        "text",
+        "The log that shows what is not given: a dataset of tables or a view of it. Default: the workspace's "
+        "swarm-training-data. Not asked where the performance is given.",
+        part="keyword",
+        metavar="CONTEXT",
+    ),
     Option("current-settings", "object", 'Settings by name, such as {"max-agents": 6}.'),
     Option("workload", "object", 'The work by name, such as {"arrival-rate": 50}.'),
     Option("constraints", "object", 'Limits by name, such as {"max-memory": "16GB"}.'),
@@ -62,11 +74,14 @@ def answer(
     *,
     top: int = 5,
     confidence_threshold: float = 0.0,
+    historical_context: str | None = None,
     explain: bool = False,
 ) -> dict[str, Any]:
     """The ``top`` changes that the model expects to help most.
 
-    ``request``: see :meth:`claude_flow.networks.optimization.features.Encoder.encode`. A change is recommended when its
+    ``request``: see :meth:`claude_flow.networks.optimization.features.Encoder.encode`. Without ``current-performance``
+    the log that ``historical_context`` names says how the swarm does, and each change has a ``gain`` with an interval
+    by the log's twin (:mod:`claude_flow.networks.optimization.twin`). A change is recommended when its
     expected gain is above 0, its setting is not at its bound already, and its confidence is at least
     ``confidence_threshold``; those below it are listed as withheld. ``score`` is the expected gain in natural-log units
     of the weighted targets (0.1 is about 10 %). With ``explain``, ``explanation`` names the inputs without which the
@@ -78,7 +93,8 @@ def answer(
     >>> answer(cf.load("optimization-v2"), idle, top=1)["recommendations"][0]["id"]
     'lower-memory-limit'
     """
-    (found,) = answers(model, [(request, {"top": top, "confidence_threshold": confidence_threshold})], explain=explain)
+    keywords = {"top": top, "confidence_threshold": confidence_threshold, "historical_context": historical_context}
+    (found,) = answers(model, [(request, keywords)], explain=explain)
     if isinstance(found, InputError):
         raise found
     return found
@@ -91,7 +107,18 @@ def answers(
     crossing into the engine."""
     networks.get("optimization").check(model)
     encoder = _encoder(model)
-    wrong = [_refused(**keywords) for _, keywords in asked]
+    wrong = [_refused(keywords.get("top", 5), keywords.get("confidence_threshold", 0.0)) for _, keywords in asked]
+    twins: list[Twin | None] = [None] * len(asked)
+    asked = list(asked)
+    for i, (request, keywords) in enumerate(asked):
+        if isinstance(request, Mapping) and GROUPS[0] not in request and not wrong[i]:
+            try:
+                twins[i] = own = _of_log(keywords.get("historical_context"))
+                now = own.now
+                shown = {GROUPS[0]: now.performance, GROUPS[1]: now.settings, GROUPS[2]: now.workload}
+                asked[i] = {**shown, **request}, keywords
+            except InputError as unknown:
+                wrong[i] = unknown
     places, readings = encoder.encode_many([request for request, _ in asked])
     if not len(readings.inputs):
         return [error or place for error, place in zip(wrong, places, strict=True) if isinstance(place, InputError)]
@@ -120,7 +147,7 @@ def answers(
     )
     name = registry.model_name(model.path)
     result: list[dict[str, Any] | InputError] = []
-    for error, place, (request, keywords) in zip(wrong, places, asked, strict=True):
+    for error, place, (request, keywords), twin in zip(wrong, places, asked, twins, strict=True):
         if error or isinstance(place, InputError):
             result.append(error or place)  # type: ignore[arg-type]
             continue
@@ -128,11 +155,17 @@ def answers(
         if explain:
             reading = encoder.encode(request)
             effects = reading, _occlusion(model, encoder, reading, model.constant("scale"))
+        top, threshold = keywords.get("top", 5), keywords.get("confidence_threshold", 0.0)
+        told = _recommended(found, place, readings.notes[place], effects, top, threshold)
+        if twin is not None:
+            _add_gains(told, twin, readings.targets[place], encoder, readings.values[place])
         result.append(
             {
                 "network": "optimization",
                 "model": name,
-                **_recommended(found, place, readings.notes[place], effects, **keywords),
+                "rests_on": _rests_on(twin),
+                **told,
+                "twin": None if twin is None else twin.report(),
                 "confidence_is": CONFIDENCE,
                 "targets": {name: round(weight, 4) for name, weight in readings.targets[place].items()},
                 "inputs_known": found.known[place],
@@ -141,6 +174,37 @@ def answers(
             }
         )
     return result
+
+
+def _of_log(context: str | None) -> Twin:
+    """The twin of the log that ``context`` names, or of the workspace's."""
+    from claude_flow.data import views  # a tenth of a command's start
+
+    if context is None and not (registry.workspace() / "datasets" / views.TABLES_NAME).is_dir():
+        raise InputError(
+            f"{GROUPS[0]}: name at least one metric, such as latency or throughput, or collect a log that shows them "
+            "(claude-flow neural data collect)"
+        )
+    return twin_of(views.find(context or views.TABLES_NAME).folder)
+
+
+def _rests_on(twin: Twin | None) -> str:
+    if twin is None:
+        return "what the request says"
+    begin = datetime.fromtimestamp(twin.now.begin, timezone.utc).date()
+    return f"the log's newest whole period, {twin.now.runs} runs from {begin} on, and what the request says"
+
+
+def _add_gains(
+    told: dict[str, Any], twin: Twin, targets: Mapping[str, float], encoder: Encoder, values: NDArray[np.float64]
+) -> None:
+    """Give each change its gain by the twin."""
+    entries = [*told["recommendations"], *told["withheld"]]
+    column = {tunable.name: i for i, tunable in enumerate(TUNABLES)}
+    limits = {f.name: v for f, v in zip(encoder.fields, values.tolist(), strict=True) if f.group == GROUPS[3]}
+    changes = [(column[entry["tunable"]], entry["direction"]) for entry in entries]
+    for entry, (expected, low, high) in zip(entries, twin.gains(changes, targets, limits), strict=True):
+        entry["gain"] = {"expected": round(expected, 4), "low": round(low, 4), "high": round(high, 4), "level": LEVEL}
 
 
 @lru_cache(maxsize=4)
@@ -221,7 +285,8 @@ def confidences(model: Model, scores: NDArray[np.float32], known: int) -> NDArra
 def render(found: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:
     """An answer as tables: ``(title, columns, rows)``."""
     targets = ", ".join(found["targets"])
-    tables = []
+    tables: list[tuple[str, list[str], list[list[str]]]] = []
+    is_twin = found.get("twin") is not None
     for title, key in ((f"Recommendations: {targets}", "recommendations"), ("Withheld: low confidence", "withheld")):
         if not found[key]:
             continue
@@ -230,6 +295,10 @@ def render(found: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str
             [_change(e), f"{np.expm1(e['score']):+.1%}", f"{e['confidence']:.0%}", e["expected_effect"]]
             for e in found[key]
         ]
+        if is_twin:
+            columns.insert(2, f"by the log's twin, {LEVEL:.0%}")
+            for row, entry in zip(rows, found[key], strict=True):
+                row.insert(2, " … ".join(f"{np.expm1(entry['gain'][end]):+.0%}" for end in ("low", "high")))
         tables.append((title, columns, rows))
     why = [
         [entry["id"], reason["input"], _readable(reason["value"]), f"{reason['effect']:+.3f}"]
@@ -238,8 +307,9 @@ def render(found: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str
     ]
     if why:
         tables.append(("Why: gain lost without this input", ["change", "input", "value", "gain"], why))
-    if found["notes"]:
-        tables.append(("Notes", ["note"], [[note] for note in found["notes"]]))
+    notes = [*([f"rests on {found['rests_on']}"] if is_twin else []), *found["notes"]]
+    if notes:
+        tables.append(("Notes", ["note"], [[note] for note in notes]))
     return tables
 
 

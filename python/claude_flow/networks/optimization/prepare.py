@@ -1,13 +1,15 @@
 """Make training tensors for the optimization network: simulated swarms, each with the utility of all 128 moves.
 
-A recorded run table cannot train this network: it says how the swarm performed under the settings it had, never
-how it would have performed under others, so there is no honest label in it. :func:`preprocess` says so.
+A recorded run table holds no labels: it says how the swarm performed under the settings it had, never how it would have
+performed under others. So the simulator is fitted to it, period by period (:mod:`.twin`), and the swarms are drawn
+around what fits; the newest periods are the test part.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from claude_flow import schema
 from claude_flow.data import manifest as manifests
 from claude_flow.errors import InputError
 from claude_flow.files import atomic_write
+from claude_flow.networks.optimization import twin
 from claude_flow.networks.optimization.catalogue import RECOMMENDATIONS, TUNABLES, moved
 from claude_flow.networks.optimization.features import Encoder
 from claude_flow.networks.optimization.objective import sample_wishes, utility, with_instability
@@ -29,22 +32,23 @@ __all__ = ["asked", "examples", "preprocess", "read_manifest", "requests", "suit
 
 SHARD_ROWS = 10_000
 _ROUNDS_AFTER_A_MOVE = 12
+_OF_LOG, _PERIODS = 400, 12  # swarms around a log in all, its newest periods
 _NOISE = 0.03  # of every observed metric, log-normal: nobody's dashboard is exact
 
 
 def preprocess(tables_dir: Path | None, out_dir: Path, options: Mapping[str, Any]) -> dict[str, Any]:
     """Write the training tensors to the existing folder ``out_dir`` and return their manifest.
 
-    ``options``: ``simulate`` = number of swarms, ``seed``. Without ``simulate`` the tables of ``tables_dir`` were
-    meant, and those hold no labels for this network: :class:`InputError`. Shards have :data:`SHARD_ROWS` rows and a
-    seed each; the manifest names three families of work that no training may use (the test split).
+    ``options``: ``simulate`` = number of swarms, ``seed``. Without ``simulate`` the swarms are drawn around those that
+    fit the log of ``tables_dir``. Shards have :data:`SHARD_ROWS` rows and a seed each; the manifest names families of
+    work, or periods of the log, that no training may use (the test split).
+
+    Raises:
+        InputError: the log is too short to fit the simulator to.
     """
     rows = options.get("simulate")
     if rows is None:
-        raise InputError(
-            f"{tables_dir}: run tables cannot train optimization: they do not say how the swarm would have run under "
-            "other settings; use simulated swarms: claude-flow neural data preprocess --dataset simulator"
-        )
+        return _of_log(tables_dir, out_dir, int(options.get("seed", 0)))
     if rows < 100:
         raise InputError(f"simulate: {rows} swarms are too few to train on; ask for at least 100")
     seed = int(options.get("seed", 0))
@@ -55,18 +59,34 @@ def preprocess(tables_dir: Path | None, out_dir: Path, options: Mapping[str, Any
         (out_dir / name).write_bytes(save(shard))
         shards.append(name)
     held_out = np.random.default_rng(seed).choice(len(FAMILIES), 3, replace=False)
-    manifest = {
-        "format": 1,
-        "kind": "tensors",
-        "network": "optimization",
-        "source": "simulator",
-        "seed": seed,
-        "rows": rows,
-        "shards": shards,
-        "families": list(FAMILIES),
-        "test_families": sorted(int(family) for family in held_out),
-        "schema": Encoder().schema(),
-    }
+    about = {"source": "simulator", "seed": seed, "rows": rows, "shards": shards, "families": list(FAMILIES)}
+    return _written(out_dir, {**about, "test_families": sorted(int(family) for family in held_out)})
+
+
+def _of_log(tables_dir: Path | None, out_dir: Path, seed: int) -> dict[str, Any]:
+    """Swarms around those that fit the newest periods of a log."""
+    if tables_dir is None:
+        raise InputError("name a dataset of a log, or say how many swarms to simulate")
+    try:
+        measured = twin.periods(twin.runs_of(tables_dir))[-_PERIODS:]
+    except InputError as error:
+        raise InputError(
+            f"{tables_dir}: {error}; or use simulated swarms: claude-flow neural data preprocess --dataset simulator"
+        ) from None
+    generator, each = np.random.default_rng([seed, 0x106]), max(_OF_LOG // len(measured), 20)
+    drawn = [twin.around(period, generator, each) for period in measured]
+    workload = {name: np.concatenate([part[0][name] for part in drawn]) for name in drawn[0][0]}
+    family = np.repeat(np.arange(len(measured), dtype=np.int32), each)
+    shard = _labelled(generator, workload, np.concatenate([part[1] for part in drawn])) | {"family": family}
+    (out_dir / "shard-0000.safetensors").write_bytes(save(shard))
+    names = [datetime.fromtimestamp(m.begin, timezone.utc).isoformat(timespec="minutes") for m in measured]
+    test = list(range(len(names) - max(1, min(3, len(names) // 4)), len(names)))
+    about = {"source": str(tables_dir.name), "seed": seed, "rows": len(family), "shards": ["shard-0000.safetensors"]}
+    return _written(out_dir, {**about, "families": names, "test_families": test})
+
+
+def _written(out_dir: Path, about: dict[str, Any]) -> dict[str, Any]:
+    manifest = {"format": 1, "kind": "tensors", "network": "optimization", **about, "schema": Encoder().schema()}
     atomic_write(out_dir / "manifest.json", json.dumps(manifest, indent=1) + "\n")
     return manifest
 
@@ -76,6 +96,14 @@ def examples(seed: int | list[int], rows: int) -> dict[str, NDArray[Any]]:
     ``utilities [rows, 128]`` float32 and ``family [rows]`` int32 (index into ``workloads.FAMILIES``)."""
     generator = np.random.default_rng(seed)
     workload, settings, family = sample(generator, rows)
+    return _labelled(generator, workload, settings) | {"family": family}
+
+
+def _labelled(
+    generator: np.random.Generator, workload: dict[str, NDArray[np.float64]], settings: NDArray[np.float64]
+) -> dict[str, NDArray[Any]]:
+    """``inputs`` and ``utilities`` of swarms: see :func:`examples`."""
+    rows = len(settings)
     metrics, state = simulate(workload, settings)
     weights, constraints = sample_wishes(generator, metrics, settings[:, 0])
     before = with_instability(metrics) | {"max-agents": settings[:, 0]}
@@ -95,7 +123,7 @@ def examples(seed: int | list[int], rows: int) -> dict[str, NDArray[Any]]:
         "constraints": constraints,
     }
     inputs = Encoder().encode_columns(columns, weights)
-    return {"inputs": inputs, "utilities": utilities, "family": family}
+    return {"inputs": inputs, "utilities": utilities}
 
 
 def requests(count: int, seed: int) -> Iterator[dict[str, Any]]:
