@@ -81,6 +81,19 @@ def _kswin(one: Array, other: Array, seed: int) -> float:
 
 
 def _evidently(one: Array, other: Array, seed: int) -> dict[str, Any]:
+    """Its report of a pair; the latest are kept, since two detectors read them."""
+    key = hash((one.tobytes(), other.tobytes()))
+    if key not in _reports:
+        if len(_reports) >= 200:
+            _reports.clear()
+        _reports[key] = _report(one, other)
+    return _reports[key]
+
+
+_reports: dict[int, dict[str, Any]] = {}
+
+
+def _report(one: Array, other: Array) -> dict[str, Any]:
     import pandas
     from evidently import DataDefinition, Dataset, Report
     from evidently.presets import DataDriftPreset

@@ -167,8 +167,11 @@ def loop() -> dict[str, Any]:
         lost: dict[str, list[float]] = {"retrained": [], "never": []}
         did: list[list[Any]] = []
         number = 0
+        fixed: dict[tuple[int, int], int] = {}  # what the model that is never retrained says to each request
         for day in range(DAYS):
             lines = []
+            if day % 10 == 0:
+                print(f"day {day}, {time.perf_counter() - begin:.0f} s", file=sys.stderr, flush=True)
             for i in range(ASKED + BY_HAND):
                 number += 1
                 kind, moment = int(generator.integers(len(KINDS))), day + i / (ASKED + BY_HAND)
@@ -177,7 +180,9 @@ def loop() -> dict[str, Any]:
                 if i < ASKED:
                     path = in_use()
                     agent, answer = choose(path, asked, None)
-                    other, _ = choose(first, asked, "as-it-began")
+                    if (kind, number % 9) not in fixed:
+                        fixed[kind, number % 9], _ = choose(first, asked, "as-it-began")
+                    other = fixed[kind, number % 9]
                     for name, chosen in (("retrained", agent), ("never", other)):
                         lost[name].append(GOOD - chance(day, kind, chosen))
                 good = bool(generator.random() < chance(day, kind, agent))

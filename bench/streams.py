@@ -12,7 +12,7 @@ import csv
 import gzip
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ import numpy as np
 from bench import detectors
 from bench.detectors import Array
 
-__all__ = ["Stream", "lines", "read"]
+__all__ = ["QUIET", "READERS", "Stream", "lines"]
 
 LIMIT, QUIET = 0.05, 20
 
@@ -31,7 +31,6 @@ LIMIT, QUIET = 0.05, 20
 class Stream:
     """Inputs [rows, features] in order of time, and the model's errors [rows]; ``known`` rows are the reference."""
 
-    name: str
     what: str
     inputs: Array
     errors: Array
@@ -60,23 +59,15 @@ class Stream:
         return None
 
 
-def read(data: Path) -> Iterator[Stream]:
-    """The streams of the folder of public data sets."""
-    yield _elec2(data / "streams" / "elec2.csv.gz")
-    yield _swf("KTH-SP2", data / "swf" / "KTH-SP2-1996-2.swf.gz")
-    yield _swf("LLNL-Atlas", data / "swf" / "LLNL-Atlas-2006-2.1-cln.swf.gz")
-    yield _claude(data / "claude-code" / "subagent_runs.csv.gz")
-
-
 def _elec2(path: Path) -> Stream:
     table = np.genfromtxt(io.BytesIO(gzip.decompress(path.read_bytes())), delimiter=",", skip_header=1)
     inputs, labels, known = table[:, :-1], table[:, -1], 9_000
     model = _learner("classifier").fit(inputs[: known // 2], labels[: known // 2])
     errors = (model.predict(inputs) != labels).astype(float)
-    return Stream("Elec2", "electricity prices; the class is up or down", inputs, errors, known, 500)
+    return Stream("electricity prices; the class is up or down", inputs, errors, known, 500)
 
 
-def _swf(name: str, path: Path) -> Stream:
+def _swf(path: Path) -> Stream:
     lines_ = gzip.decompress(path.read_bytes()).decode("latin-1").splitlines()
     jobs = np.array([line.split()[:18] for line in lines_ if line.strip() and not line.startswith(";")], float)
     jobs = jobs[jobs[:, 3] > 0]
@@ -87,7 +78,7 @@ def _swf(name: str, path: Path) -> Stream:
         [day, week, np.log1p(np.maximum(jobs[:, [7, 8, 9]], 0)), jobs[:, [11, 13, 14]]]  # asked for, and by whom
     )
     known = len(jobs) // 5
-    return _timed(name, "jobs; their run time", inputs, np.log(jobs[:, 3]), known, 500)
+    return _timed("jobs; their run time", inputs, np.log(jobs[:, 3]), known, 500)
 
 
 def _claude(path: Path) -> Stream:
@@ -110,17 +101,17 @@ def _claude(path: Path) -> Stream:
     )
     known = sum(row["repo"] in order for row in rows)
     target = np.log([_number(row["duration_s"]) for row in rows])
-    return _timed("Claude Code projects", "subagents' runs; their time", inputs, target, known, 60)
+    return _timed("subagents' runs; their time", inputs, target, known, 60)
 
 
 def _number(text: str) -> float:
     return float(text) if text else 0.0
 
 
-def _timed(name: str, what: str, inputs: Array, target: Array, known: int, window: int) -> Stream:
+def _timed(what: str, inputs: Array, target: Array, known: int, window: int) -> Stream:
     model = _learner("regressor").fit(inputs[: known // 2], target[: known // 2])
     errors = (np.abs(model.predict(inputs) - target) > math.log(3)).astype(float)
-    return Stream(name, what, inputs, errors, known, window)
+    return Stream(what, inputs, errors, known, window)
 
 
 def _learner(kind: str) -> Any:
@@ -148,3 +139,12 @@ def lines(values: dict[str, Any]) -> list[str]:
                 f"| {stream} | {value[0]['rows']:,} | {detector} | {ends[0]} | {ends[1]} | {timely} | {false} |"
             )
     return found
+
+
+#: name -> the stream, read from the folder of the public data sets
+READERS: dict[str, Callable[[Path], Stream]] = {
+    "Elec2": lambda data: _elec2(data / "streams" / "elec2.csv.gz"),
+    "KTH-SP2": lambda data: _swf(data / "swf" / "KTH-SP2-1996-2.swf.gz"),
+    "LLNL-Atlas": lambda data: _swf(data / "swf" / "LLNL-Atlas-2006-2.1-cln.swf.gz"),
+    "Claude Code projects": lambda data: _claude(data / "claude-code" / "subagent_runs.csv.gz"),
+}

@@ -419,14 +419,16 @@ def add_model(
     card: dict[str, Any],
     beside: Sequence[Path] = (),
     *,
-    points: bool = True,
+    points: bool | None = None,
+    why: str = "added",
 ) -> Path:
     """Copy ``model_file`` and its ``card`` into the workspace as NAME/VERSION; return the new model's path.
 
     Args:
         version: three numbers such as "3.2.1"; None = the next minor one after the latest, at first 1.0.0.
         beside: files that are copied into its folder.
-        points: a name that points somewhere is to point to the new version.
+        points: whether the name is to point to the new version; None: if it points somewhere now.
+        why: for the history of what the name means.
 
     Raises:
         InputError: a malformed name or version, or one that exists.
@@ -447,8 +449,8 @@ def add_model(
             for file in beside:
                 shutil.copyfile(file, folder / file.name)
             (folder / _CARD).write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", "utf-8")
-        if points and history(name):
-            _point(name, version, "added")
+        if history(name) if points is None else points:
+            _point(name, version, why)
     return target / _MODEL
 
 

@@ -108,8 +108,11 @@ def test_every_kind_of_run_is_kept_with_its_files_on_s3_caught_up_and_compared(r
     setup = ("experiments", "setup", "--tracking-backend", "mlflow", "--metrics-logging", "comprehensive",
              "--artifact-storage", "s3", "--artifact-uri", "s3://runs/ours",
              "--collaboration-features", "true")  # fmt: skip
+    tracking._folder().mkdir(parents=True)
+    (tracking._folder() / ".mlflow.db.part").write_bytes(b"half a migration")  # of a set-up that was killed
     code, out, err = run(*setup, "--format", "json")
     assert code == 0, err
+    assert not list(tracking._folder().glob(".mlflow.db.part*"))
     assert set(json.loads(out)["artifacts"]["probe"]) == {"write", "read", "delete"}
     assert "Contents" not in s3.list_objects_v2(Bucket="runs")  # the probe is gone
     there = tracking.settings()

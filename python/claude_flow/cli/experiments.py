@@ -130,6 +130,7 @@ def server_(output: Output, action: str, port: int) -> None:
             store = str(settings["tracking_uri"])
             if "://" in store and not store.startswith("sqlite:"):
                 raise InputError(f"runs go to {store}: that is the server")
+            tracking.client(settings)  # which makes the database
             found: dict[str, Any] | None = server.start(store, settings["artifacts"]["uri"], port)
         else:
             found = server.stop() if action == "stop" else server.running()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 import time
@@ -16,6 +17,21 @@ from claude_flow.cli.output import Output, Table
 from claude_flow.errors import InputError
 
 __all__ = ["group"]
+
+_UNIT = """\
+# claude-flow-maintain.service
+[Service]
+Type=oneshot
+Environment="{home}"
+ExecStart={program} neural maintain run-once
+
+# claude-flow-maintain.timer; then  systemctl --user enable --now claude-flow-maintain.timer
+[Timer]
+OnCalendar=hourly
+Persistent=true
+[Install]
+WantedBy=timers.target
+"""
 
 group = Group("maintain", help="Train models again when it is time, and deploy what is not worse.")
 
@@ -135,9 +151,9 @@ def retrain_schedule(
     when = None if only_set else scheduler.trigger(interval, cron)
     policies.schedule(chosen)
     program = shutil.which("claude-flow") or f"{sys.executable} -m claude_flow"
-    home = f"CLAUDE_FLOW_HOME={registry.workspace().resolve()}"
-    line = f"{cron or '0 * * * *'} {home} {program} neural maintain run-once"
-    unit = f"[Service]\nEnvironment={home}\nExecStart={program} neural maintain run-once\n[Timer]\nOnCalendar=hourly\n"
+    folder = str(registry.workspace().resolve())
+    line = f"{cron or '0 * * * *'} CLAUDE_FLOW_HOME={shlex.quote(folder)} {program} neural maintain run-once"
+    unit = _UNIT.format(home=f"CLAUDE_FLOW_HOME={folder}", program=program)
     looks: dict[str, Any] = {}
 
     def told(model: str, look: dict[str, Any]) -> None:
@@ -152,8 +168,9 @@ def retrain_schedule(
     rows = [[p.model, p.network, strategy, approval, (looks.get(p.model) or {}).get("did")] for p in chosen]
     tables: list[Table] = [("Schedule", ["model", "network", "strategy", "approval", "did"], rows)]
     tables += _triggers(looks)
+    tables.append(("To follow it by cron instead: a line of crontab -e", [""], [[line]]))
     tables.append(
-        ("To follow it without this process", ["", ""], [["cron", line], ["systemd", unit.replace("\n", "; ")]])
+        ("Or by systemd: two files in ~/.config/systemd/user", [""], [[each] for each in unit.splitlines() if each])
     )
     answer = {
         "schedules": [vars(policy) for policy in chosen],

@@ -82,10 +82,9 @@ def create(
     card = {**card, "changes": changes, "made_from": registry.model_name(path), "version": number}
     with files.temporary_folder() as scratch:
         (scratch / compatibility.GOLDEN).write_text(compatibility.golden(path), "utf-8")
-        new = registry.add_model(name, number, path, card, [scratch / compatibility.GOLDEN])
+        golden = [scratch / compatibility.GOLDEN]
+        new = registry.add_model(name, number, path, card, golden, points=True, why=changes)
     entries = registry.history(name)
-    if not entries or entries[-1]["version"] != number or entries[-1]["why"] == "added":
-        entries = registry.point(name, number, changes)
     answer |= {"created": True, "path": new, "history": entries}
     output.result(answer, [*tables, _history(name, entries)])
 

@@ -6,12 +6,14 @@ cannot be delivered waits there, and the next delivery catches up. Delivering tw
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import json
 import logging
 import os
 import re
 import secrets
+import shutil
 import socket
 import time
 from collections.abc import Mapping, Sequence
@@ -111,8 +113,11 @@ def set_up(
     elif address:
         found["artifacts"]["uri"] = str(Path(address).resolve())
     found["artifacts"]["probe"] = store.probe(found["artifacts"]["uri"])
-    started = server.start(found["tracking_uri"], found["artifacts"]["uri"]) if tracking_uri == LOCAL else None
-    if started is None:
+    started = None
+    if tracking_uri == LOCAL:
+        client(found)  # which makes the database
+        started = server.start(found["tracking_uri"], found["artifacts"]["uri"])
+    else:
         _reach(found)
     files.atomic_write(_folder() / "settings.json", json.dumps(found, indent=1) + "\n")
     return {**found, "server": started}
@@ -137,8 +142,26 @@ def client(found: Mapping[str, Any]) -> Any:
     address = str(found["tracking_uri"])
     if address.startswith("sqlite:///"):
         require("sqlalchemy", EXTRA)
-        Path(address.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        _make(Path(address.removeprefix("sqlite:///")))
     return require("mlflow", EXTRA).MlflowClient(tracking_uri=address)
+
+
+def _make(database: Path) -> None:
+    """Have MLflow's SQLite database, whole: its some fifty migrations take seconds, and one that is killed between them
+    leaves a file that MLflow never opens again. So they run beside it."""
+    if database.exists():
+        return
+    with files.locked(database.with_name(f".{database.name}.lock"), timeout=600):
+        if database.exists():
+            return
+        part, copy = (database.with_name(f".{database.name}.{end}") for end in ("part", "copy"))
+        for left in database.parent.glob(f"{part.name}*"):
+            left.unlink()
+        require("mlflow", EXTRA).MlflowClient(tracking_uri=f"sqlite:///{part}").search_experiments(max_results=1)
+        shutil.copyfile(part, copy)
+        os.replace(copy, database)
+        with contextlib.suppress(OSError):  # MLflow holds it open, which Windows minds
+            part.unlink()
 
 
 def _reach(found: Mapping[str, Any]) -> Any:

@@ -125,7 +125,7 @@ def with_log(
     shown = [decision for decision in past[-_MOST:] if decision.kind in set(kinds)]
     if not shown:
         return agents
-    tasks = np.stack([encoder.task({"description": decision.text}) for decision in shown])
+    tasks = np.stack([_token(encoder.describe, decision.text) for decision in shown])
     utility = np.array([[float(d.held and d.kind == kind) for kind in kinds] for d in shown], np.float32)
     return encoder.with_history(agents, History.of(tasks, utility))
 
@@ -193,10 +193,17 @@ def mixed(
     return result
 
 
+@lru_cache(maxsize=4096)  # 2 KB each; without it the past's tokens are most of an answer's time
+def _token(describe: bool, text: str) -> NDArray[np.float32]:
+    """The token of a past task, of which its words alone are known."""
+    return Encoder(describe=describe).task({"description": text})
+
+
 @lru_cache(maxsize=4096)
 def _hashed(text: str) -> NDArray[np.float32]:
     return hash_text(text, _WIDTH)
 
 
+@lru_cache(maxsize=4096)
 def _first(text: str) -> str:
     return next(iter(words(text)), "")
