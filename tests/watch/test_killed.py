@@ -30,7 +30,7 @@ for number in itertools.count(sum(1 for _ in alerts.read_lines(events))):
     if now["cycle"] is None or now["ended"]:
         card = {"network": "coordination"}
         path = registry.add_model("coordination-candidate", None, registry.model_path("coordination-v3"), card)
-        detail = {"candidate": registry.model_name(path)}
+        detail = {"candidate": registry.model_name(path), "volume": 0}
         audit.note(policy.model, "cycle", "begun", {"because": ["a test"], "volume": 0}, f"c{number}")
         for step in retrain.STEPS[: retrain.STEPS.index("shadow")]:
             audit.note(policy.model, step, "done", detail, f"c{number}")
