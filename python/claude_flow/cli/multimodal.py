@@ -129,11 +129,11 @@ claude-flow neural train multimodal \\
 @click.option("--learning-rate", type=params.Number(1e-9, 10), default=3e-3, show_default=True, help="At its peak.")
 @click.option("--batch-size", type=click.IntRange(2, 65536), default=256, show_default=True, help="Of functions.")
 @click.option("--width", type=click.IntRange(8, 4096), default=256, show_default=True, help="Of the vectors.")
-@params.switch("--tensorboard-logging", help="Also log for TensorBoard.")
+@options.tensorboard()
 @options.output("model", default="multimodal")
 @options.seed("Same seed, same weights and same split.")
 @options.time_budget("End at the best epoch so far after this time.")
-@click.option("--resume", is_flag=True, help="Continue the interrupted run of this name.")
+@options.resume("Continue the interrupted run of this name.")
 @click.pass_obj
 def train(
     output: Output,

@@ -219,6 +219,16 @@ def duration(default: str, help: str) -> Option:
     )
 
 
+def tensorboard() -> Option:
+    """``--tensorboard-logging``."""
+    return params.switch("--tensorboard-logging", help="Log to the run's folder, for TensorBoard.")
+
+
+def resume(help: str) -> Option:
+    """``--resume``."""
+    return click.option("--resume", is_flag=True, help=help)
+
+
 # What is judged, and how an answer reads ------------------------------------------------------------------
 
 

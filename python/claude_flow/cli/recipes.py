@@ -27,6 +27,9 @@ claude-flow neural train incremental \\
   --importance-estimation "fisher-information" \\
   --rehearsal-strategy "gradient-episodic-memory\"""",
         "claude-flow neural train incremental --model prediction-v2 --new-data october --new-data november",
+        """\
+claude-flow neural train incremental --model prediction-v2 --new-data october \\
+  --forgetting-prevention distillation --rehearsal-strategy experience-replay""",
     ],
 )
 @options.model("The model that goes on learning.")
@@ -46,10 +49,10 @@ claude-flow neural train incremental \\
 )
 @click.option(
     "--forgetting-prevention",
-    type=click.Choice(["elastic-weight-consolidation", "none"]),
+    type=click.Choice(["elastic-weight-consolidation", "distillation", "none"]),
     default="elastic-weight-consolidation",
     show_default=True,
-    help="Hold weights that mattered for what came before.",
+    help="Hold weights that mattered for what came before, or the old model's answers.",
 )
 @click.option(
     "--importance-estimation",
@@ -66,7 +69,10 @@ claude-flow neural train incremental \\
     help="How remembered examples take part.",
 )
 @click.option(
-    "--strength", type=params.Number(0, 1e9), default=100.0, show_default=True, help="Of the forgetting prevention."
+    "--strength",
+    type=params.Number(0, 1e9),
+    show_default="100 for elastic weights, 1 for distillation",
+    help="Of the forgetting prevention.",
 )
 @click.option("--learning-rate", type=params.Number(1e-9, 10), default=3e-4, show_default=True, help="At its peak.")
 @click.option("--epochs", type=click.IntRange(1, 1_000_000), default=5, show_default=True, help="Per period.")
@@ -74,6 +80,8 @@ claude-flow neural train incremental \\
 @options.output("model", without="the model's own name")
 @options.seed("Same seed, same weights.")
 @options.time_budget("Divide this time among the periods; each ends at its best epoch so far.")
+@options.tensorboard()
+@options.resume("Continue the interrupted run of this name.")
 @click.pass_obj
 def incremental(
     output: Output,
@@ -83,13 +91,15 @@ def incremental(
     forgetting_prevention: str,
     importance_estimation: str,
     rehearsal_strategy: str,
-    strength: float,
+    strength: float | None,
     learning_rate: float,
     epochs: int,
     compare: bool,
     name: str | None,
     seed: int,
     time_budget: float | None,
+    tensorboard_logging: bool,
+    resume: bool,
 ) -> None:
     """Learn new data without forgetting what came before.
 
@@ -123,6 +133,8 @@ def incremental(
             name,
             prevention=forgetting_prevention,
             rehearsal=rehearsal_strategy,
+            resume=resume,
+            tensorboard=tensorboard_logging,
             progress=shown,
             **arguments,
         )
@@ -193,6 +205,8 @@ claude-flow neural train meta \\
 @options.output("model", without="NETWORK-meta")
 @options.seed("Same seed, same weights.")
 @options.time_budget("End at the best epoch so far after this time.")
+@options.tensorboard()
+@options.resume("Continue the interrupted run of this name.")
 @click.pass_obj
 def meta(
     output: Output,
@@ -207,6 +221,8 @@ def meta(
     name: str | None,
     seed: int,
     time_budget: float | None,
+    tensorboard_logging: bool,
+    resume: bool,
 ) -> None:
     """Learn weights from which few examples of a new project go far.
 
@@ -234,6 +250,8 @@ def meta(
             examples=examples,
             seed=seed,
             time_budget=time_budget,
+            tensorboard=tensorboard_logging,
+            resume=resume,
             progress=lambda epoch, of, done, values: bar.update((epoch - 1 + done) / of),
         )
     if trained is None:
@@ -282,7 +300,8 @@ claude-flow neural train federated \\
 @options.output("model", without="NETWORK-federated")
 @options.seed("Same seed, same weights.")
 @options.time_budget("End at the best round so far after this time.")
-@click.option("--resume", is_flag=True, help="Continue the interrupted federation of this name.")
+@options.tensorboard()
+@options.resume("Continue the interrupted federation of this name.")
 @click.pass_obj
 def federated(output: Output, /, **given: Any) -> None:
     """Train on data that stays with its owners.
@@ -303,6 +322,8 @@ def federated(output: Output, /, **given: Any) -> None:
 
         result = federation.train(progress=progress, **given)
     result["seconds"] = round(time.monotonic() - begin, 1)
+    if given["privacy_preserving"] and not result["secure_aggregation"]:
+        output.warn("single updates were seen by the server: masks need a sum, such as weighted-average")
     for name, reasons in result["absent"].items():
         output.warn(f"{name} was left out of {len(reasons)} rounds: {reasons[-1]}")
     for name, count in result["suspects"].items():

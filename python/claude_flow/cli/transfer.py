@@ -63,7 +63,8 @@ claude-flow neural transfer \\
 @options.output("model", without="NETWORK-DOMAIN")
 @options.seed("Same seed, same weights.")
 @options.time_budget("Divide this time among the trainings; each ends at its best epoch so far.")
-@click.option("--resume", is_flag=True, help="Continue the interrupted run of this name.")
+@options.tensorboard()
+@options.resume("Continue the interrupted run of this name.")
 @click.pass_obj
 def transfer(
     output: Output,
@@ -80,6 +81,7 @@ def transfer(
     name: str | None,
     seed: int,
     time_budget: float | None,
+    tensorboard_logging: bool,
     resume: bool,
 ) -> None:
     """Transfer what a model learned to another domain.
@@ -123,6 +125,7 @@ def transfer(
             unfreeze_every=unfreeze_every,
             seed=seed,
             time_budget=share,
+            tensorboard=tensorboard_logging,
             resume=resume,
             progress=progress,
         )

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 
 from claude_flow import cli, registry
 from claude_flow.errors import ClaudeFlowError, InputError
-from claude_flow.train.recipes import federated, memory, source
+from claude_flow.train.recipes import federated, incremental, memory, source
 from claude_flow.train.recipes.privacy import masked_sum
 
 Neural = Callable[..., tuple[int, Any, str]]
@@ -87,6 +87,44 @@ def test_incremental_reports_every_period_beside_plain_fine_tuning(neural: Neura
     assert registry.model_card(registry.model_path("grown"))["hooks"][0]["name"] == "elastic-weight-consolidation"
 
 
+def test_an_interrupted_run_over_periods_ends_with_the_same_weights(workspace: Path) -> None:
+    folders = [workspace / "datasets" / name for name in ("preprocessed-optimization-data", "october")]
+
+    def learn(name: str, **more: Any) -> None:
+        start = source.read(registry.model_path("base"))
+        methods = {"prevention": "distillation", "rehearsal": "experience-replay", "epochs": 2}
+        incremental.incremental(start, folders[0], folders[::-1], name, **methods, **more)
+
+    learn("whole")
+
+    def stop(share: float, what: str) -> None:
+        if share > 0.7:  # in the second period's first epoch
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        learn("parts", progress=stop)
+    with pytest.raises(InputError, match="others"):
+        learn("parts", resume=True, strength=2.0)
+    learn("parts", resume=True)
+    assert all(np.array_equal(t, _weights("parts")[name]) for name, t in _weights("whole").items())
+    card = registry.model_card(registry.model_path("whole"))
+    assert [hook["name"] for hook in card["hooks"]] == ["distillation", "experience-replay"]
+    with pytest.raises(InputError, match="nothing to resume"):
+        learn("parts", resume=True)
+
+
+def test_distillation_holds_the_old_answers() -> None:
+    old, new = torch.nn.Linear(3, 1), torch.nn.Linear(3, 1)
+    distance = lambda a, b, batch: (a(batch["x"]) - b(batch["x"])).square().mean()  # noqa: E731
+    hook = memory.Distillation(old, distance, 2.0)
+    batch = {"x": torch.randn(4, 3)}
+    held = hook.loss(lambda: torch.ones(()), new, batch)
+    assert float(held) == pytest.approx(1 + 2 * float(distance(new, old, batch)), rel=1e-5)
+    held.backward()
+    assert new.weight.grad is not None
+    assert old.weight.grad is None
+
+
 def test_episodic_memory_never_leaves_a_gradient_against_a_memory() -> None:
     torch.manual_seed(0)
     module = torch.nn.Linear(5, 1)
@@ -125,6 +163,25 @@ def test_meta_learning_stands_beside_joint_training(neural: Neural, algorithm: s
     assert all(np.isfinite(list(scores.values())).all() for scores in answer["held_out_tasks"].values())
 
 
+def test_a_meta_trained_model_adapts_to_a_dataset_when_it_is_asked(neural: Neural) -> None:
+    words = ("train", "meta", "--base-model", "base", "--outer-steps", "4", "--inner-steps", "2", "--examples", "10")
+    code, _, error = neural(*words, "--adaptation-rate", "0.5", "--tensorboard-logging")
+    assert code == 0, error
+    ask = ("infer", "optimization", "--current-performance", '{"latency": 120}', "--adapt", "october")
+    code, answer, error = neural(*ask)
+    assert code == 0, error
+    how = answer["adapted"]
+    assert (how["steps"], how["rate"], how["examples"]) == (2, 0.5, 10)
+    assert how["before"]["recommendations"] != answer["recommendations"]
+    assert registry.versions("mine") == []
+    code, answer, error = neural(*ask, "--keep-adapted", "mine")
+    assert code == 0, error
+    assert answer["adapted"]["stored"] == "mine/1.0.0"
+    for more, word in ((("--model", "base"), "not meta-trained"), (("--model", "optimization-meta"), "")):
+        code, _, error = neural(*ask, *more)
+        assert (code, word in error) == (2 if word else 0, True)
+
+
 # Federated ------------------------------------------------------------------------------------------------
 
 
@@ -157,10 +214,17 @@ def test_a_federation_refuses_what_it_cannot_use(neural: Neural) -> None:
         (("--participants", "october"), "two participants"),
         (("--participants", "swarm-1,nobody"), "nobody"),
         (("--participants", "swarm-1,swarm-2", "--model", "coordination-v2"), "coordination model"),
+        (("--participants", "flower://127.0.0.1:8000/a,swarm-1"), "Flower clients cannot"),
     ):
         code, _, error = neural(*base, *words)
         assert code == 2, error
         assert word in error
+
+
+def test_participants_of_different_features_are_named() -> None:
+    features = {"a": federated.kinds({"normalization": "z-score", "mean": 1.0}), "b": {"normalization": "robust"}}
+    with pytest.raises(InputError, match="a and b have different features, normalization is z-score and robust"):
+        federated.alike(features)
 
 
 def test_robust_strategies_bear_poison_and_name_it() -> None:

@@ -8,6 +8,7 @@ al. 2018, arXiv 1803.01498).
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,12 +24,23 @@ from claude_flow.files import temporary_folder
 from claude_flow.train import loop
 from claude_flow.train.config import TrainingConfig
 from claude_flow.train.hooks import Hook
-from claude_flow.train.recipes.privacy import Private, masked_sum
+from claude_flow.train.recipes.privacy import Private, masked_sum, noise_for
 
-__all__ = ["STRATEGIES", "Federation", "Participant", "aggregate", "participants", "suspects"]
+__all__ = [
+    "STRATEGIES",
+    "Federation",
+    "Participant",
+    "aggregate",
+    "alike",
+    "kinds",
+    "participants",
+    "private",
+    "suspects",
+]
 
 STRATEGIES = ("weighted-average", "fedadam", "fedprox", "median", "trimmed-mean")
 ROBUST = ("median", "trimmed-mean")
+RATE = 1e-3  # of learning, where the configuration has none: a range test by each participant would differ
 _TRIM = 0.2  # of the values of a weight, at either end
 _FAR = 3.0  # times the median distance to the median: this participant is named
 Vector = NDArray[np.float64]
@@ -169,18 +181,16 @@ class Federation:
             if state["round"] and time.monotonic() > deadline:  # a first round leaves a model, however short the time
                 return state["best"], "time budget used up"
             before = _flat(state["weights"], names)
-            updates, present, absent = [], [], {}
-            for place, participant in enumerate(self.participants):
-                left = (deadline - time.monotonic()) / (len(self.participants) - place)
-                try:
-                    after = self._local(participant, state["weights"], state["round"], left)
-                    update = _flat(after, names) - before
-                    if not np.isfinite(update).all():
-                        raise ClaudeFlowError("its weights are not finite")
-                    updates.append(update)
-                    present.append(participant)
-                except (ClaudeFlowError, OSError) as error:
-                    absent[participant.name] = str(error)
+            after, absent = self.trained(state["weights"], state["round"], deadline)
+            updates, present = [], []
+            for participant in self.participants:
+                if participant.name in after:
+                    update = _flat(after[participant.name], names) - before
+                    if np.isfinite(update).all():
+                        updates.append(update)
+                        present.append(participant)
+                    else:
+                        absent[participant.name] = "its weights are not finite"
             if not updates:
                 raise ClaudeFlowError(
                     f"no participant finished round {state['round'] + 1}: {next(iter(absent.values()))}"
@@ -196,7 +206,7 @@ class Federation:
             state["weights"] = _unflat(before + step, state["weights"], names)
             loss = self.judge(state["weights"])
             state["round"] += 1
-            mean = float(np.average(list(loss.values()), weights=[p.size for p in self.participants]))
+            mean = float(np.average(list(loss.values()), weights=[p.size for p in self.participants if p.name in loss]))
             if mean < state["best_loss"]:
                 state["best_loss"], state["best"] = mean, state["weights"]
             entry = {"round": state["round"], "loss": mean, "losses": loss, "absent": absent, "suspects": far}
@@ -205,8 +215,19 @@ class Federation:
             save(state)
         return state["best"], "all rounds done"
 
+    def trained(self, weights: Weights, number: int, deadline: float) -> tuple[dict[str, Weights], dict[str, str]]:
+        """What every participant made of ``weights`` in round ``number`` (from 0); who failed, and why."""
+        after, absent = {}, {}
+        for place, participant in enumerate(self.participants):
+            left = (deadline - time.monotonic()) / (len(self.participants) - place)
+            try:
+                after[participant.name] = self.locally(participant, weights, number, left)
+            except (ClaudeFlowError, OSError) as error:
+                absent[participant.name] = str(error)
+        return after, absent
+
     def judge(self, weights: Weights) -> dict[str, float]:
-        """Every participant's validation loss under ``weights``."""
+        """Every participant's validation loss under ``weights``; of those who can be asked."""
         found = {}
         for participant in self.participants:
             module = participant.data.module(self.config.network)
@@ -216,7 +237,8 @@ class Federation:
                 found[participant.name] = float(participant.data.metrics(module, "validation")["loss"])
         return found
 
-    def _local(self, participant: Participant, weights: Weights, number: int, seconds: float) -> Weights:
+    def locally(self, participant: Participant, weights: Weights, number: int, seconds: float) -> Weights:
+        """The participant's weights after its local epochs."""
         keep = _Keep()
         hooks: list[Hook] = [keep]
         if self.strategy == "fedprox":
@@ -269,3 +291,40 @@ def participants(parts: Mapping[str, Any], names: Sequence[str], batch_size: int
     for name, data in zip(names, parts.values(), strict=False):
         size = sum(len(next(iter(b.values()))) for b in data.batches("train", batch_size, np.random.default_rng(0)))
         yield Participant(name, data, size)
+
+
+def private(
+    member: Participant, config: TrainingConfig, rounds: int, local_epochs: int, seed: int, epsilon: float, clip: float
+) -> Private:
+    """What keeps a participant's examples ``epsilon``-private over all rounds, at delta = 1 / n^1.1."""
+    rate = min(1.0, config.batch_size / max(1, member.size))
+    delta = 1 / max(10, member.size) ** 1.1
+    noise = noise_for(epsilon, delta, rate, rounds * local_epochs * math.ceil(1 / rate))
+    return Private(member.data.loss, noise=noise, clip=clip, sample_rate=rate, delta=delta, seed=seed)
+
+
+def kinds(features: Any) -> Any:
+    """A feature schema without its numbers, which are each participant's own: names and choices.
+
+    >>> kinds({"normalization": "z-score", "mean": [0.5, 2.0], "names": ["a"]})
+    {'normalization': 'z-score', 'names': ['a']}
+    """
+    if isinstance(features, Mapping):
+        found = {key: kinds(value) for key, value in features.items()}
+        return {key: value for key, value in found.items() if value not in (None, [], {})}
+    if isinstance(features, list | tuple):
+        return [value for value in map(kinds, features) if value not in (None, [], {})]
+    return features if isinstance(features, str | bool) else None
+
+
+def alike(features: Mapping[str, Any]) -> None:
+    """Refuse participants (name -> what :func:`kinds` says) whose features differ: one network cannot serve both."""
+    (first, own), *others = features.items()
+    for name, theirs in others:
+        for key in sorted({*own, *theirs}):
+            if own.get(key) != theirs.get(key):
+                a, b = (str(side.get(key, "nothing"))[:60] for side in (own, theirs))
+                raise InputError(
+                    f"participants {first} and {name} have different features, {key} is {a} and {b}: "
+                    "preprocess both with the same options"
+                )

@@ -6,7 +6,7 @@ import io
 import math
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,12 @@ import torch
 
 from claude_flow import export, files, networks, registry
 from claude_flow.data import preprocess
-from claude_flow.errors import InputError
+from claude_flow.errors import InputError, require
 from claude_flow.train import config as training
 from claude_flow.train import run
 from claude_flow.train.recipes import federated, source
 from claude_flow.train.recipes.federated import Federation, Participant
-from claude_flow.train.recipes.privacy import Private, noise_for
+from claude_flow.train.recipes.privacy import Private
 
 __all__ = ["train"]
 
@@ -45,6 +45,7 @@ def train(
     seed: int = 0,
     time_budget: float | None = None,
     resume: bool = False,
+    tensorboard_logging: bool = False,
     progress: Callable[[int, int, dict[str, Any]], None] = lambda done, of, entry: None,
 ) -> dict[str, Any]:
     """Run a federation and store the best round; see ``claude-flow neural train federated --help``.
@@ -64,24 +65,29 @@ def train(
         config = (
             training.read(shipped[-1], network) if shipped else training.parse({f"{network}-training": {}}, network)
         )
+    config.learning_rate = config.learning_rate or federated.RATE
+    if len(set(participants)) < 2:
+        raise InputError("a federation needs two participants at least: name more in --participants")
+    for participant in participants:
+        if participant.startswith("flower:"):
+            raise InputError(
+                f"participant {participant}: Flower clients cannot take part, participants are datasets of this machine"
+            )
     members = _participants(row, participants, data, seed, config)
     torch.manual_seed(seed)
     module = members[0].data.module(config.network) if start is None else start.module
     weights = {key: t.detach().clone() for key, t in module.state_dict().items()}
-    if config.learning_rate is None:
-        config.learning_rate = 1e-3
-
-    def secret(member: Participant) -> Private:
-        rate = min(1.0, config.batch_size / max(1, member.size))
-        steps = rounds * local_epochs * math.ceil(1 / rate)
-        delta = 1 / max(10, member.size) ** 1.1
-        noise = noise_for(epsilon, delta, rate, steps)
-        return Private(member.data.loss, noise=noise, clip=clip, sample_rate=rate, delta=delta, seed=seed)
-
     name = name or f"{network}-federated"
     checkpoint = run.folder(name) / "federation.pt"
     about = {"network": network, "participants": list(participants), "strategy": aggregation_strategy, "seed": seed}
     state = _read(checkpoint, about) if resume else {}
+    if tensorboard_logging:
+        progress = _logged(progress, run.folder(name) / "tensorboard")
+
+    def secret(member: Participant) -> Private:
+        return federated.private(member, config, rounds, local_epochs, seed, epsilon, clip)
+
+    secure = privacy_preserving and aggregation_strategy not in federated.ROBUST
     federation = Federation(
         network,
         config,
@@ -90,7 +96,7 @@ def train(
         local_epochs,
         seed,
         secret if privacy_preserving else None,
-        secure=privacy_preserving and aggregation_strategy not in federated.ROBUST,
+        secure=secure,
         state=state,
     )
     best, stopped = federation.run(
@@ -102,14 +108,26 @@ def train(
     )
     module.load_state_dict(best)
     module.eval()
-    return _store(row, module, federation, members, name, stopped, about)
+    with torch.no_grad():
+        metadata = members[0].data.metadata(module)
+        scores = {
+            member.name: member.data.metrics(module, "test" if "test" in member.data.splits else "validation")
+            for member in members
+        }
+    found = {
+        "stopped": stopped,
+        "history": federation.history,
+        "sizes": {member.name: member.size for member in members},
+        "scores": scores,
+        "epsilon": federation.epsilon,
+    }
+    about["secure_aggregation"] = secure
+    return _store(row, module, found, config, metadata, name, about)
 
 
 def _participants(
     row: networks.Network, names: Sequence[str], data: str | None, seed: int, config: Any
 ) -> list[Participant]:
-    if len(names) < 2:
-        raise InputError("a federation needs two participants at least: name more in --participants")
     own = [name for name in names if not _SWARM.fullmatch(name) or _exists(name)]
     found: dict[str, Any] = {}
     if len(own) < len(names):
@@ -127,7 +145,29 @@ def _participants(
         folder = preprocess.for_network(row.name, name)
         found[name] = row.learn.Data.load(folder, _HIDDEN, seed, asdict(config))
     ordered = {name: found[name] for name in names}
+    if own:
+        federated.alike({name: federated.kinds(_features(part, config)) for name, part in ordered.items()})
     return list(federated.participants(ordered, list(ordered), config.batch_size))
+
+
+def _logged(progress: Callable[[int, int, dict[str, Any]], None], folder: Path) -> Callable[..., None]:
+    """``progress``, which also writes the rounds' losses for TensorBoard."""
+    writer = require("torch.utils.tensorboard", "train").SummaryWriter(str(folder))
+
+    def tell(done: int, of: int, entry: dict[str, Any]) -> None:
+        for who, loss in {"all": entry["loss"], **entry["losses"]}.items():
+            writer.add_scalar(f"validation-loss/{who}", loss, done)
+        writer.flush()
+        progress(done, of, entry)
+
+    return tell
+
+
+def _features(part: Any, config: Any) -> Any:
+    """The feature schema of a participant's data; an untrained network is enough for it."""
+    module = part.module(config.network).eval()
+    with torch.no_grad():
+        return part.metadata(module)["features"]
 
 
 def _exists(name: str) -> bool:
@@ -146,52 +186,57 @@ def _usable(part: Any) -> bool:
 def _store(
     row: networks.Network,
     module: Any,
-    federation: Federation,
-    members: list[Participant],
+    found: Mapping[str, Any],
+    config: Any,
+    metadata: dict[str, Any],
     name: str,
-    stopped: str,
-    about: dict[str, Any],
+    about: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Judge and keep the best round's model; what is returned is the command's JSON."""
-    with torch.no_grad():
-        scores: dict[str, list[float]] = {}
-        for member in members:
-            split = "test" if "test" in member.data.splits else "validation"
-            for key, value in member.data.metrics(module, split).items():
-                scores.setdefault(key, []).append(value)
-        metadata = members[0].data.metadata(module)
+    """Keep the best round's model; what is returned is the command's JSON.
+
+    ``found``: stopped, history, and by participant sizes, scores, epsilon.
+    """
+    history = found["history"]
+    scores: dict[str, list[float]] = {}
+    for own in found["scores"].values():
+        for key, value in own.items():
+            scores.setdefault(key, []).append(value)
     held_out = {key: float(np.nanmean(v)) for key, v in scores.items() if np.isfinite(v).any()}
     absent: dict[str, list[str]] = {}
     suspects: dict[str, int] = {}
-    for entry in federation.history:
+    for entry in history:
         for who, reason in entry["absent"].items():
             absent.setdefault(who, []).append(reason)
         for who in entry["suspects"]:
             suspects[who] = suspects.get(who, 0) + 1
+    about = dict(about)
     card = {
         **about,
-        "config": federation.config.source,
-        "rounds": federation.history[-1]["round"] if federation.history else 0,
-        "stopped": stopped,
-        "participants": {member.name: member.size for member in members},
-        "privacy": {"epsilon": federation.epsilon, "secure_aggregation": federation.secure},
+        "config": config.source,
+        "rounds": history[-1]["round"] if history else 0,
+        "stopped": found["stopped"],
+        "participants": found["sizes"],
+        "privacy": {"epsilon": found["epsilon"], "secure_aggregation": about.pop("secure_aggregation")},
         "held_out": {"split": "each participant's own", "metrics": held_out},
         "absent": absent,
         "suspects": suspects,
     }
+    card.pop("secure_aggregation")
     metadata.pop("card", None)
     file = run.folder(name) / "model.safetensors"
+    module.eval()
     export.save(module, file, metadata={**metadata, "provenance": card})
     path = registry.add_model(name, None, file, card)
     return {
         "model": name,
         "version": path.parent.name,
         "path": path,
-        "stopped": stopped,
-        "rounds": federation.history,
-        "participants": card["participants"],
-        "losses": federation.history[-1]["losses"] if federation.history else {},
-        "epsilon": federation.epsilon,
+        "stopped": found["stopped"],
+        "rounds": history,
+        "participants": found["sizes"],
+        "losses": history[-1]["losses"] if history else {},
+        "epsilon": found["epsilon"],
+        "secure_aggregation": card["privacy"]["secure_aggregation"],
         "held_out": held_out,
         "absent": absent,
         "suspects": suspects,

@@ -6,8 +6,13 @@ period i, average forgetting, and forward transfer.
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import functools
+import json
+import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,20 +22,24 @@ import torch
 from torch import nn
 
 from claude_flow.errors import InputError
-from claude_flow.files import temporary_folder
+from claude_flow.files import atomic_write, temporary_folder
 from claude_flow.report.progress import Progress, nothing
 from claude_flow.train import loop, run
 from claude_flow.train.config import TrainingConfig, lower_is_better
 from claude_flow.train.hooks import Hook
-from claude_flow.train.recipes.memory import Batch, ElasticWeights, EpisodicMemory, Replay, importance
-from claude_flow.train.recipes.source import Source
+from claude_flow.train.recipes.memory import Batch, Distillation, ElasticWeights, EpisodicMemory, Replay, importance
+from claude_flow.train.recipes.source import Source, read
 from claude_flow.train.run import Trained
+from claude_flow.train.start import data_hash, weights_hash
+from claude_flow.values import read_json
 
-__all__ = ["PREVENTION", "REHEARSAL", "Report", "incremental"]
+__all__ = ["PREVENTION", "REHEARSAL", "STRENGTH", "Report", "incremental"]
 
-PREVENTION = ("elastic-weight-consolidation", "none")
+PREVENTION = ("elastic-weight-consolidation", "distillation", "none")
 REHEARSAL = ("gradient-episodic-memory", "experience-replay", "none")
+STRENGTH = {"elastic-weight-consolidation": 100.0, "distillation": 1.0, "none": 0.0}
 _MEMORY_BATCHES = 16  # per period, of the configured batch size
+_TEMPERATURE = 2.0  # of the old model's answers
 
 
 @dataclass(frozen=True)
@@ -81,26 +90,35 @@ def incremental(
     prevention: str = PREVENTION[0],
     importance_kind: str = "fisher-information",
     rehearsal: str = REHEARSAL[0],
-    strength: float = 100.0,
+    strength: float | None = None,
     learning_rate: float = 3e-4,
     epochs: int = 5,
     seed: int = 0,
     validation_split: float = 0.2,
     time_budget: float | None = None,
+    resume: bool = False,
     progress: Progress = nothing,
     **options: Any,
 ) -> tuple[Trained | None, Report]:
     """Learn ``periods`` in turn, starting from ``source`` that learned ``old``; all are preprocessed datasets.
 
     ``name`` stores the last period's model as a version; None stores nothing (a rival that is only measured).
-    ``strength`` is that of elastic weights (their penalty is scaled to a mean importance of 1). Raises
-    :class:`InputError` for an unknown method, no period, or a period with nothing to learn from or judge.
+    ``strength`` is that of the prevention, by default its entry in :data:`STRENGTH` (elastic weights' penalty is scaled
+    to a mean importance of 1). ``resume`` goes on with an interrupted run of ``name`` at the period and the epoch where
+    it stood. Raises :class:`InputError` for an unknown method, no period, a period with nothing to learn from or judge,
+    or a run to resume that was another one.
     """
     for value, known, what in ((prevention, PREVENTION, "prevention"), (rehearsal, REHEARSAL, "rehearsal")):
         if value not in known:
             raise InputError(f"{what} {value!r}: it is one of {', '.join(known)}")
     if not periods:
         raise InputError("there is no new period to learn: name one with --new-data")
+    strength = STRENGTH[prevention] if strength is None else strength
+    about = {
+        "source": weights_hash(source.weights),
+        "periods": [data_hash(path) for path in (old, *periods)],
+        "settings": [prevention, importance_kind, rehearsal, strength, learning_rate, epochs, seed, validation_split],
+    }
     config = source.config(epochs=epochs, learning_rate={"initial": learning_rate})
     parts = [_Period(source, path, config, validation_split, seed) for path in (old, *periods)]
     measure = config.monitor.removeprefix("validation-")
@@ -109,9 +127,9 @@ def incremental(
     module, trained = source.module, None
     matrix = [[part.metrics(module)[measure] for part in parts]]
     begin = time.monotonic()
-    with temporary_folder() as scratch:
+    with temporary_folder() if name is None else _kept(run.folder(name), about, resume) as folder:
         for number, path in enumerate(periods, start=1):
-            hooks = _hooks(module, parts[:number], prevention, importance_kind, rehearsal, strength)
+            hooks = _hooks(source, module, parts[:number], prevention, importance_kind, rehearsal, strength)
             left = None if time_budget is None else time_budget - (time.monotonic() - begin)
 
             def shown(epoch: int, of: int, share: float, values: dict[str, float]) -> None:
@@ -126,16 +144,36 @@ def incremental(
                 "time_budget": None if left is None else max(1.0, left / (len(periods) + 1 - number)),
                 **options,
             }
-            if name is not None and number == len(periods):
+            last = name is not None and number == len(periods)
+            place = run.folder(name) if last and name else folder / str(number)
+            # A period that was learned to its end has a model; the last one is trained again from its last epoch on.
+            if last and name:
+                arguments["resume"] = resume and (place / "checkpoint.pt").exists()
                 trained = run.train(source.row.name, config, path, name, **arguments)
-                module = _loaded(source, run.folder(name))
-            else:
-                folder = scratch / str(number)
-                loop.fit(source.row.name, config, path, folder, **arguments)
-                module = _loaded(source, folder)
+            elif not (resume and (place / "model.safetensors").exists()):
+                arguments["resume"] = resume and (place / "checkpoint.pt").exists()
+                loop.fit(source.row.name, config, path, place, **arguments)
+            module = _loaded(place)
             matrix.append([part.metrics(module)[measure] for part in parts])
     names = ["before", *(path.name for path in periods)]
     return trained, Report(measure, names, matrix)
+
+
+@contextlib.contextmanager
+def _kept(run_folder: Path, about: dict[str, Any], resume: bool) -> Iterator[Path]:
+    """The folder of the periods' runs but the last, which goes when all were learned."""
+    folder = run_folder / "periods"
+    if resume and not (folder / "about.json").exists():
+        raise InputError(f"{run_folder}: nothing to resume; leave out --resume to start")
+    if resume and read_json(folder / "about.json") != json.loads(json.dumps(about)):
+        raise InputError(f"{run_folder}: cannot resume, its model, data or options were others; start a new one")
+    if not resume:
+        shutil.rmtree(folder, ignore_errors=True)
+        (run_folder / "checkpoint.pt").unlink(missing_ok=True)
+        folder.mkdir(parents=True)
+        atomic_write(folder / "about.json", json.dumps(about) + "\n")
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Period:
@@ -158,6 +196,7 @@ class _Period:
 
 
 def _hooks(
+    source: Source,
     module: nn.Module,
     before: Sequence[_Period],
     prevention: str,
@@ -172,6 +211,9 @@ def _hooks(
         weights = importance(module, loss, batches, importance_kind)
         old = {name: p.detach().clone() for name, p in module.named_parameters()}
         hooks.append(ElasticWeights(old, weights, strength))
+    elif prevention == "distillation":
+        distance = functools.partial(source.row.learn.distillation, temperature=_TEMPERATURE)
+        hooks.append(Distillation(copy.deepcopy(module), distance, strength))
     memories = [period.memory for period in before]
     if rehearsal == "gradient-episodic-memory":
         hooks.append(EpisodicMemory(memories, loss))
@@ -180,7 +222,5 @@ def _hooks(
     return hooks
 
 
-def _loaded(source: Source, folder: Path) -> nn.Module:
-    from claude_flow.train.recipes.source import read
-
+def _loaded(folder: Path) -> nn.Module:
     return read(folder / "model.safetensors").module

@@ -1,7 +1,7 @@
 """Against forgetting: hooks that hold on to what earlier data taught.
 
 Elastic weight consolidation: Kirkpatrick et al. 2017 (arXiv 1612.00796). Gradient episodic memory: Lopez-Paz and
-Ranzato 2017 (arXiv 1706.08840).
+Ranzato 2017 (arXiv 1706.08840). Distillation from the old model: Li and Hoiem 2016 (arXiv 1606.09282).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from claude_flow.errors import InputError, require
 
-__all__ = ["ElasticWeights", "EpisodicMemory", "Replay", "importance"]
+__all__ = ["Distillation", "ElasticWeights", "EpisodicMemory", "Replay", "importance"]
 
 from claude_flow.train.hooks import Hook
 
@@ -65,6 +65,24 @@ class ElasticWeights(Hook):
                 gap = parameter - self._before[name].to(parameter.device)
                 penalty = penalty + (self._importance[name].to(parameter.device) * gap.square()).sum()
         return value + 0.5 * self._strength * penalty / self._count
+
+
+class Distillation(Hook):
+    """Adds ``strength`` times the distance of the new model's answers from the old one's, on the new batch itself.
+
+    ``distance(new, old, batch)`` is the network's own. No example of the old data is needed.
+    """
+
+    def __init__(
+        self, old: nn.Module, distance: Callable[[nn.Module, nn.Module, Batch], Tensor], strength: float
+    ) -> None:
+        self.about = {"name": "distillation", "strength": strength}
+        self._old, self._distance, self._strength = old.eval().requires_grad_(False), distance, strength
+
+    def loss(self, compute: Callable[[], Tensor], module: nn.Module, batch: Batch) -> Tensor:
+        """The batch's loss plus the distance."""
+        self._old.to(next(module.parameters()).device)
+        return compute() + self._strength * self._distance(module, self._old, batch)
 
 
 class EpisodicMemory(Hook):

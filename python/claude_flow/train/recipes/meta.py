@@ -7,6 +7,7 @@ scenario. Its training part is cut into a support of few examples and a query.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from claude_flow import export, modelfile
 from claude_flow.errors import InputError
 from claude_flow.files import temporary_folder
 from claude_flow.train import loop, run
@@ -25,7 +27,7 @@ from claude_flow.train.loop import data_hash
 from claude_flow.train.recipes.source import Source, read
 from claude_flow.train.run import Trained
 
-__all__ = ["ALGORITHMS", "Joint", "MetaData", "adapt", "meta"]
+__all__ = ["ALGORITHMS", "Joint", "MetaData", "adapt", "adapted", "meta"]
 
 ALGORITHMS = ("maml", "anil", "reptile")
 Weights = dict[str, Tensor]
@@ -97,19 +99,53 @@ class _Method(nn.Module):
 
 def adapt(
     source: Source, data: Path, *, steps: int = 5, rate: float = 0.01, examples: int = 20, seed: int = 0
-) -> nn.Module:
-    """A copy of the source's module after ``steps`` steps on ``examples`` training examples of ``data``."""
+) -> tuple[nn.Module, dict[str, Any]]:
+    """A copy of the source's module after ``steps`` steps on ``examples`` training examples of ``data``, and what its
+    model file says of the data: feature schema and calibration.
+
+    Raises:
+        InputError: nothing of the data can be learned from.
+    """
     held = source.row.learn.Data.load(data, 0.2, seed, asdict(source.config()))
     batches = list(held.batches("train", examples, np.random.default_rng(seed)))[:1]
     if not batches:
         raise InputError(f"{data}: nothing in its training part can be adapted to")
+    source.module.train()
     weights = {name: p.detach().clone().requires_grad_() for name, p in source.module.named_parameters()}
-    new = _steps(held.loss, source.module, weights, batches, steps, rate, list(weights), second_order=False)
-    from copy import deepcopy
-
-    module = deepcopy(source.module)
+    layers = dict(list(source.layers.items())[-1:] if _told(source).get("algorithm") == "anil" else source.layers)
+    names = [n for n in weights if any(n == p or n.startswith(f"{p}.") for part in layers.values() for p in part)]
+    new = _steps(held.loss, source.module, weights, batches, steps, rate, names, second_order=False)
+    module = copy.deepcopy(source.module)
     module.load_state_dict({**module.state_dict(), **{name: w.detach() for name, w in new.items()}})
-    return module
+    module.eval()
+    with torch.no_grad():
+        metadata: dict[str, Any] = held.metadata(module)
+    return module, {name: metadata[name] for name in ("features", "calibration")}
+
+
+def adapted(path: Path, data: Path, target: Path) -> dict[str, Any]:
+    """Write what the meta-trained model ``path`` becomes on the examples of ``data`` to ``target``, and, beside it, the
+    model as it is with the same schema and calibration (``plain.safetensors``); returns how it was adapted.
+
+    Raises:
+        InputError: the model was not meta-trained, or nothing of the data can be learned from.
+    """
+    source = read(path)
+    told = _told(source)
+    if not told:
+        raise InputError(f"{path}: it was not meta-trained; make one: claude-flow neural train meta --base-model MODEL")
+    how = {"steps": told["inner_steps"], "rate": told["rate"], "examples": told["examples"]}
+    for steps, file in ((0, target.parent / "plain.safetensors"), (how["steps"], target)):
+        module, metadata = adapt(source, data, **{**how, "steps": steps})
+        about = {"config": {f"{source.row.name}-training": source.document}, "adapted": {**how, "steps": steps}}
+        export.save(module, file, metadata={**metadata, "provenance": about})
+    return how
+
+
+def _told(source: Source) -> dict[str, Any]:
+    """How the model was meta-trained; nothing of one that was not."""
+    told: dict[str, Any] = modelfile.read(source.path).provenance.get("meta") or {}
+    return told
 
 
 class MetaData:
@@ -212,6 +248,8 @@ class MetaData:
     def metadata(self, module: nn.Module) -> dict[str, Any]:
         """What the model file holds besides the weights: the schema of the tasks' data, and its calibration."""
         found: dict[str, Any] = self._whole.metadata(module)
+        told = {"algorithm": self._algorithm, "inner_steps": self._steps, "rate": self._rate}
+        found["card"] = {**found.get("card", {}), "meta": {**told, "examples": self._examples}}
         return found
 
     def parts(self) -> dict[str, Any]:

@@ -52,6 +52,15 @@ class Private(Hook):
         """Of every example so far, at ``delta``."""
         return float(self._accountant.get_epsilon(self._delta)) if self._accountant.history else 0.0
 
+    @property
+    def steps(self) -> int:
+        """Steps so far."""
+        return sum(count for _, _, count in self._accountant.history)
+
+    def resume(self, steps: int) -> None:
+        """Account for ``steps`` that were taken before, with the same noise."""
+        self._accountant.history = [(self._noise, self._rate, steps)] if steps else []
+
     def loss(self, compute: Callable[[], Tensor], module: nn.Module, batch: dict[str, Tensor]) -> Tensor:
         """The batch's loss; clipped gradients of its examples are summed on the side."""
         parameters = [p for p in module.parameters() if p.requires_grad]
