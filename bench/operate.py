@@ -39,6 +39,7 @@ from claude_flow.watch import alerts, audit, policies, retrain
 
 ROOT = Path(__file__).parents[1]
 PAGE, KEPT = ROOT / "docs" / "operate_proofs.md", ROOT / "build" / "operate.json"
+KILLED = ROOT / "build" / "operate-killed"  # the workspace of `kill`, which goes on there after an interruption
 BEGIN = datetime(2026, 1, 5, tzinfo=timezone.utc)
 DAYS, ASKED, BY_HAND, BEFORE = 182, 12, 6, 60  # days, requests a day, tasks a day that people hand out, days of history
 SHIFTS = (40, 90, 140)
@@ -267,51 +268,73 @@ def worker() -> None:
         retrain.check(policy, force=True)
 
 
-def kill(times: int = 100, most: float = 6.0) -> dict[str, Any]:
-    chances = random.Random(16)
-    begin, told, stopped = time.perf_counter(), [], Counter[str]()
-    with workspace():
+def kill(times: int, seconds: float) -> dict[str, Any]:
+    """Kill the worker until it was killed so often; what was done is kept in :data:`KILLED`, and gone on with."""
+    begin, until = time.perf_counter(), time.monotonic() + seconds
+    os.environ.update(CLAUDE_FLOW_HOME=f"{KILLED}/neural", HOME=str(KILLED), OMP_NUM_THREADS="1")
+    os.environ.pop("CLAUDE_PROJECT_DIR", None)
+    file = KILLED / "killed.json"
+    if not file.is_file():
+        shutil.rmtree(KILLED, ignore_errors=True)
         start(np.random.default_rng(16))
         policies.schedule([POLICY])
-        deaths = 0
-        while deaths < times:
-            process = subprocess.Popen([sys.executable, "-m", "bench.operate", "worker"], stdout=subprocess.PIPE,
-                                       cwd=ROOT, start_new_session=True)  # fmt: skip
-            time.sleep(chances.uniform(0.5, most))
-            process.send_signal(signal.SIGKILL)  # the process alone: what it started must end by itself
-            deaths += 1
-            told += process.communicate()[0].decode().split("\n")[:-1]
-            now = audit.state(POLICY.model)
-            stopped[next((s for s in retrain.STEPS if s not in now["done"]), "between cycles")] += 1
-            print(deaths, dict(stopped), file=sys.stderr, flush=True)
-        # One more process, left alone, must end what was begun.
-        policy = replace(POLICY, conditions={"new-data-volume": 1.0}, canary_share=0.0)
-        last = retrain.check(policy, force=True)["did"]
-        logged = Counter(
-            entry.get("run_id") for entry in alerts.read_lines(registry.workspace() / "events" / "b.jsonl")
-        )
-        broken = []
-        for name in ("coordination", "coordination-candidate", "coordination-v3"):
-            for folder in (registry.workspace() / "models" / name).glob("*.*.*"):
-                try:
-                    load(folder / "model.safetensors")
-                    registry.model_card(folder / "model.safetensors")
-                    modelfile.read(folder / "model.safetensors")
-                except Exception as error:  # whatever it is, the version is not whole
-                    broken.append(f"{name}/{folder.name}: {error}")
-        cycles = Counter(e["state"] for e in audit.entries() if e["step"] == "cycle")
-        return {
-            "kills": deaths,
-            "stopped": dict(stopped),
-            "told": len(told),
-            "lost": sum(logged[line] == 0 for line in told),
-            "twice": sum(logged[line] > 1 for line in told),
-            "versions": len(registry.versions("coordination")),
-            "broken": broken,
-            "cycles": dict(cycles),
-            "last": last,
-            "seconds": time.perf_counter() - begin,
-        }
+        files.atomic_write(file, json.dumps({"kills": 0, "stopped": {}, "told": [], "seconds": 0.0}))
+    kept = json.loads(file.read_text())
+    stopped, before = Counter[str](kept["stopped"]), kept["seconds"]
+    chances = random.Random(16 + kept["kills"])
+    while kept["kills"] < times and time.monotonic() < until:
+        process = subprocess.Popen([sys.executable, "-m", "bench.operate", "worker"], stdout=subprocess.PIPE,
+                                   cwd=ROOT, start_new_session=True)  # fmt: skip
+        assert process.stdout is not None
+        kept["told"] += process.stdout.readline().decode().split()  # from here on it runs
+        time.sleep(chances.uniform(0, 1.2 * _longest()))
+        process.send_signal(signal.SIGKILL)  # the process alone: what it started must end by itself
+        kept["told"] += process.communicate()[0].decode().split("\n")[:-1]
+        now = audit.state(POLICY.model)
+        stopped[next((s for s in retrain.STEPS if s not in now["done"]), "between cycles")] += 1
+        kept |= {"kills": kept["kills"] + 1, "stopped": stopped, "seconds": before + time.perf_counter() - begin}
+        files.atomic_write(file, json.dumps(kept))
+        print(kept["kills"], dict(stopped), file=sys.stderr, flush=True)
+    # One more process, left alone, must end what was begun.
+    policy = replace(POLICY, conditions={"new-data-volume": 1.0}, canary_share=0.0)
+    last = retrain.check(policy, force=True)["did"]
+    logged = Counter(entry.get("run_id") for entry in alerts.read_lines(registry.workspace() / "events" / "b.jsonl"))
+    broken = []
+    for name in ("coordination", "coordination-candidate", "coordination-v3"):
+        for folder in (registry.workspace() / "models" / name).glob("*.*.*"):
+            try:
+                load(folder / "model.safetensors")
+                registry.model_card(folder / "model.safetensors")
+                modelfile.read(folder / "model.safetensors")
+            except Exception as error:  # whatever it is, the version is not whole
+                broken.append(f"{name}/{folder.name}: {error}")
+    cycles = Counter(e["state"] for e in audit.entries() if e["step"] == "cycle")
+    return {
+        "kills": kept["kills"],
+        "stopped": dict(stopped),
+        "told": len(kept["told"]),
+        "lost": sum(logged[line] == 0 for line in kept["told"]),
+        "twice": sum(logged[line] > 1 for line in kept["told"]),
+        "versions": len(registry.versions("coordination")),
+        "broken": broken,
+        "cycles": dict(cycles),
+        "last": last,
+        "seconds": before + time.perf_counter() - begin,
+    }
+
+
+def _longest() -> float:
+    """Seconds of the longest step: a life that may last longer gets beyond every step. A step's are the least that it
+    ever took, since one that was killed counts from its first beginning."""
+    begun: dict[str, datetime] = {}
+    took = {"": 5.0}
+    for entry in audit.entries(POLICY.model):
+        step, moment = entry["step"], datetime.fromisoformat(entry["time"])
+        if entry["state"] == "begun":
+            begun[step] = moment
+        elif entry["state"] == "done" and step in begun:
+            took[step] = min(took.get(step, 60.0), (moment - begun.pop(step)).total_seconds())
+    return max(took.values())
 
 
 # Rollback under load --------------------------------------------------------------------------------------
@@ -468,12 +491,13 @@ def write(values: dict[str, Any]) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.operate", description=__doc__)
     parser.add_argument("what", nargs="*", choices=["loop", "kill", "rollback", "worker"])
-    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--kills", type=int, default=100, help="how often; those of an earlier command count")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="kill for so long; the next call goes on")
     options = parser.parse_args()
     if options.what == ["worker"]:
         worker()
     for what in options.what or ["loop", "kill", "rollback"]:
-        found = kill(options.kills) if what == "kill" else {"loop": loop, "rollback": rollback}[what]()
+        found = kill(options.kills, options.seconds) if what == "kill" else {"loop": loop, "rollback": rollback}[what]()
         values = json.loads(KEPT.read_text()) if KEPT.is_file() else {}
         about = f"{machine.cpu_name()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.0f}"
         values[what] = {**found, "machine": about}
