@@ -104,3 +104,18 @@ def test_a_canary_gets_its_share_of_a_file_and_the_log_says_who_answered(run, tm
     assert [(e.request.id, e.request.answer["model"]) for e in kept] == [(a["id"], a["model"]) for a in answers]
     assert run("infer", "batch", "--input-file", "asked.jsonl", "--log-request", "false")[0] == 0
     assert len(outcomes.logged(0.0)) == 60
+
+
+def test_what_a_drift_costs_is_confirmed_by_outcomes(run):
+    registry.workspace().mkdir(parents=True)
+    answer = Tools().call("coordinate", {"input": swarm("t")})
+    entries = [requests.answered("coordination", swarm("t"), None, 0.1, answer, f"r{i}-x") for i in range(25)]
+    requests.keep_all(entries)
+    folder = registry.workspace() / "outcomes"
+    folder.mkdir()
+    (folder / "a.jsonl").write_text("".join(json.dumps({"id": f"r{i}-x", "correct": False}) + "\n" for i in range(25)))
+    code, out, err = run("monitor", "drift", "--streaming-data", "production-inputs", "--format", "json")
+    assert code == 0, err
+    found = json.loads(out)["groups"]["coordination"]["outputs"]["confirmed"]
+    assert (found["kind"], found["now"]) == ("25 outcomes", 1.0)
+    assert found["rise"] > found["low"] > 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -161,9 +160,11 @@ def _tables(title: str, found: dict[str, Any]) -> list[Table]:
         alarm = ", an alarm" if joint["alarm"] else ""
         facts.append(["all together", f"{joint['effect']:.3g} of {joint['threshold']:.3g}, corrected p "
                       f"{joint['p_corrected']:.2g}{alarm}"])  # fmt: skip
-    with contextlib.suppress(KeyError, TypeError):
-        cost = found["cost"]
-        facts.append([f"cost ({cost['kind']})", f"{cost['rise']:+.3g} ({cost['low']:+.3g} to {cost['high']:+.3g})"])
+    for name in ("cost", "confirmed"):
+        cost = found.get(name)
+        if not cost or cost["rise"] is None:
+            continue
+        facts.append([f"{name} ({cost['kind']})", f"{cost['rise']:+.3g} ({cost['low']:+.3g} to {cost['high']:+.3g})"])
     tables: list[Table] = [(title, ["", ""], facts)]
     if rows:
         names = ["feature", "effect", "threshold", "corrected p", "alarm", "since"]

@@ -20,7 +20,7 @@ from claude_flow import networks, statistics
 from claude_flow.errors import ClaudeFlowError, InputError
 from claude_flow.model import load_for
 from claude_flow.report.progress import Progress, counted, nothing
-from claude_flow.watch import detectors
+from claude_flow.watch import detectors, outcomes
 from claude_flow.watch.detectors import METHODS
 from claude_flow.watch.samples import Column, Sample, aligned, of_requests
 
@@ -277,7 +277,8 @@ def outputs(
     """Compare the answers that were given to the stream with the answers to the reference, and estimate the cost.
 
     The network's newest model answers up to 200 requests of the reference. ``cost`` is the fall of the mean confidence,
-    which is calibrated on held-out data: an estimate without outcomes. None where fewer than 20 answers were logged.
+    which is calibrated on held-out data: an estimate without outcomes. ``confirmed``: the same from the outcomes of the
+    stream's answers, where 20 of them are known. None where fewer than 20 answers were logged.
     """
     answered = [request for request in stream.requests if request.answer]
     if len(answered) < FEWEST:
@@ -306,6 +307,10 @@ def outputs(
     if min(map(len, sure)) >= FEWEST:
         cost = _cost(1 - sure[0], 1 - sure[1], seed)
         found["cost"] = {**cost, "kind": "estimated from confidence"}
+        known = {f"{entry.place[0]}-{entry.place[1]}": entry for entry in outcomes.logged(0.0)}
+        scores = outcomes.known([known[request.id] for request in answered if request.id in known])
+        if len(scores) >= FEWEST:
+            found["confirmed"] = {**_cost(1 - sure[0], 1 - np.array(scores), seed), "kind": f"{len(scores)} outcomes"}
     return found
 
 
