@@ -10,12 +10,15 @@ import pytest
 import torch
 
 import claude_flow as cf
-from claude_flow import export
+from claude_flow import export, registry
 from claude_flow.cli import main
+from claude_flow.data.collect import collect
 from claude_flow.environments import WORLDS
 from claude_flow.environments.rules import RULES, play
 from claude_flow.environments.swarm import ACTIONS, Swarm
-from claude_flow.errors import ClaudeFlowError
+from claude_flow.errors import ClaudeFlowError, InputError
+from claude_flow.model import load_for
+from claude_flow.networks.action import answer as action
 from claude_flow.networks.action import features
 from claude_flow.networks.action.learn import Data, Settings
 from claude_flow.networks.action.prepare import requests
@@ -161,3 +164,46 @@ def test_a_log_teaches_it_nothing(tmp_path):
         preprocess(tmp_path, tmp_path, {})
     assert play(RULES["matching"], "simulated", 2).over
     assert Streams().queries.shape == (4, 256)
+
+
+def test_prices_add_what_a_task_costs_and_what_it_costs_to_be_wrong(tmp_path):
+    swarm = {
+        "current-agents": [
+            {"id": "a", "type": "senior"},
+            {"id": "b", "type": "junior"},
+            {"id": "c", "type": "guest"},
+        ],
+        "pending-tasks": [{"id": "t", "type": "fix"}],
+    }
+    model = load_for("action", None)
+    bare = action.answer(model, swarm)
+    assert bare["price"] is None
+    prices = {"senior": 1.0, "b": 0.1}
+    price = action.answer(model, swarm, prices=prices)["price"]
+    assert price["unpriced"] == ["c"]
+    assert "the prices alone" in price["rests_on"]
+    (plan,) = price["plans"]
+    assert (plan["first"], plan["chance"], plan["cost_if_wrong"]) == ("b", None, 1.1)
+    lines = []
+    for i in range(40):  # the senior always does it, the junior every second time
+        for kind, good in (("senior", True), ("junior", i % 2 == 0)):
+            at = f"2026-03-{1 + i % 28:02}T09:00:00Z"
+            run = {"event": "run", "run_id": f"{kind}{i}", "agent": kind, "task": f"t{i}", "start": at}
+            run |= {"agent_type": kind, "task_type": "fix", "description": "Fix it"}
+            lines.append({**run, "duration_s": 60, "status": "completed", "success": good})
+    (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
+    collect([tmp_path / "log.jsonl"], registry.workspace() / "datasets" / "swarm-training-data")
+    (plan,) = action.answer(model, swarm, prices=prices)["price"]["plans"]
+    assert (plan["policy"], plan["first"], plan["then"], plan["seconds"]) == ("cheap first", "b", "a", 60.0)
+    assert 0.5 < plan["chance"] < 0.6
+    assert plan["expected_cost"] == pytest.approx(0.1 + (1 - plan["chance"]), abs=1e-3)
+    assert plan["price_of_being_wrong"] == pytest.approx(1 - plan["chance"], abs=1e-3)
+    (plan,) = action.answer(model, swarm, prices={"senior": 0.15, "b": 0.1})["price"]["plans"]
+    assert (plan["policy"], plan["first"], plan["expected_cost"]) == ("one shot", "a", 0.15)
+    for wrong, said in (
+        ({"seniro": 1}, "did you mean senior"),
+        ({"senior": -1}, "prices.senior"),
+        ({}, "at least one"),
+    ):
+        with pytest.raises(InputError, match=said):
+            action.answer(model, swarm, prices=wrong)

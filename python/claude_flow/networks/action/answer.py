@@ -15,6 +15,7 @@ from claude_flow.errors import InputError
 from claude_flow.model import Model
 from claude_flow.networks.action.config import STREAMS
 from claude_flow.networks.action.features import able, free, legal, seen
+from claude_flow.networks.action.price import plans
 from claude_flow.networks.action.streams import Streams, as_request, assembled
 from claude_flow.networks.coordination.answer import taken, tasks
 from claude_flow.networks.coordination.features import Swarm, parse_requests
@@ -38,6 +39,7 @@ claude-flow neural infer action \\
     ]
   }'""",
     "claude-flow neural infer action --input swarm.json --explain-decision true",
+    """claude-flow neural infer action --input swarm.json --prices '{"architect": 0.9, "coder": 0.4}'""",
 )
 OPTIONS = (
     Option(
@@ -46,6 +48,21 @@ OPTIONS = (
         'The swarm: "current-agents", "pending-tasks", "system-state"; or a file of it.',
         part="request",
         required=True,
+    ),
+    Option(
+        "prices",
+        "object",
+        'USD per run by agent, by id or type, such as {"coder": 0.4}: adds what each task costs and what it costs '
+        "to be wrong.",
+        part="keyword",
+    ),
+    Option(
+        "historical-context",
+        "text",
+        "With prices: the log that says who succeeds, a dataset of tables or a view of it; none: no log. Default: the "
+        "workspace's swarm-training-data, if there is one.",
+        part="keyword",
+        metavar="CONTEXT",
     ),
 )
 _COMMANDS = tuple(ACTIONS)
@@ -136,6 +153,7 @@ class Pipeline:
             ],
             "values": [{"command": _COMMANDS[i], "value": shown[i]} for i in ranked],
             "reasons": _reasons(asked, best),
+            "price": None,
         }
 
     def _explanation(self, asked: dict[str, Any], q: Any, best: int) -> list[dict[str, Any]]:
@@ -153,24 +171,45 @@ def _pipeline(model: Model) -> Pipeline:
     return Pipeline(model)
 
 
-def answer(model: Model, request: Any, *, explain: bool = False) -> dict[str, Any]:
+def answer(
+    model: Model,
+    request: Any,
+    *,
+    prices: Any = None,
+    historical_context: str | None = None,
+    explain: bool = False,
+) -> dict[str, Any]:
     """The command that the decision engine values most, as instructions to agents and adjustments of the swarm.
 
     ``request``: a swarm as for coordination; a task's ``features`` may say ``waiting-minutes`` and ``minutes-left``.
     ``value``s are expected rewards from here on, in the units of the reward it was trained for; an adjustment's
-    ``gain`` is its value above that of doing nothing. ``explain`` adds what each network's output contributes.
+    ``gain`` is its value above that of doing nothing. ``explain`` adds what each network's output contributes;
+    ``prices`` and ``historical_context`` add ``price``: see :mod:`claude_flow.networks.action.price`.
 
     Returns a JSON-ready dictionary. Raises :class:`InputError` for a request that cannot be used.
     """
-    return _pipeline(model)(request, explain=explain)
+    keywords = {"prices": prices, "historical_context": historical_context}
+    (found,) = answers(model, [(request, keywords)], explain=explain)
+    if isinstance(found, InputError):
+        raise found
+    return found
 
 
 def answers(
     model: Model, asked: Sequence[tuple[Any, Mapping[str, Any]]], *, explain: bool = False, batch: int | None = None
 ) -> list[dict[str, Any] | InputError]:
-    """:func:`answer` to each request, or the error that it raises; ``batch`` requests a crossing into the engine.
-    There are no keywords."""
-    return _pipeline(model).answers([request for request, _ in asked], explain=explain, batch=batch)
+    """:func:`answer` to each pair of a request and its keywords, or the error that it raises; ``batch`` requests a
+    crossing into the engine."""
+    pipeline = _pipeline(model)
+    found = pipeline.answers([request for request, _ in asked], explain=explain, batch=batch)
+    for i, (request, keywords) in enumerate(asked):
+        if keywords.get("prices") is not None and not isinstance(result := found[i], InputError):
+            (swarm,) = parse_requests([request], pipeline.most_tokens)
+            try:
+                result["price"] = plans(as_request(swarm), keywords["prices"], keywords.get("historical_context"))
+            except InputError as error:
+                found[i] = error
+    return found
 
 
 def _round(value: float) -> float:
@@ -213,6 +252,26 @@ def outcome(request: Mapping[str, Any], answer: Mapping[str, Any], run: Mapping[
     return taken(request, {each["task"]: each["agent"] for each in answer.get("instructions", ())}, run)
 
 
+_PRICED = (
+    "task",
+    "first",
+    "then, if your check rejects",
+    "chance",
+    "USD expected",
+    "USD if wrong",
+    "price of being wrong",
+)
+
+
+def _told(plan: Mapping[str, Any]) -> list[str]:
+    def usd(value: float | None) -> str:
+        return "unknown" if value is None else f"{value:.3g}"
+
+    chance = "unknown" if plan["chance"] is None else f"{plan['chance']:.0%}"
+    costs = [usd(plan[name]) for name in ("expected_cost", "cost_if_wrong", "price_of_being_wrong")]
+    return [plan["task"], plan["first"], plan["then"] or "", chance, *costs]
+
+
 def render(result: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:
     """An answer as tables: ``(title, columns, rows)``."""
     rows = [[entry["command"], f"{entry['value']:.2f}"] for entry in result["values"][:5]]
@@ -223,6 +282,10 @@ def render(result: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[st
     if result["adjustments"]:
         changes = [[entry["command"], entry["does"], f"{entry['gain']:+.2f}"] for entry in result["adjustments"]]
         tables.append(("System adjustments", ["command", "what", "gain over doing nothing"], changes))
+    if (price := result.get("price")) is not None:
+        tables.append((f"Price, by {price['rests_on']}", list(_PRICED), [_told(plan) for plan in price["plans"]]))
+        if price["unpriced"]:
+            tables.append(("Agents without a price, left out", ["agent"], [[name] for name in price["unpriced"]]))
     tables.append(("Why", ["reason"], [[reason] for reason in result["reasons"]]))
     if "explanation" in result:
         why = [[entry["stream"], f"{entry['effect']:+.3f}"] for entry in result["explanation"]]
