@@ -18,7 +18,7 @@ from claude_flow.networks.action.features import able, free, legal, seen
 from claude_flow.networks.action.price import plans
 from claude_flow.networks.action.streams import Streams, as_request, assembled
 from claude_flow.networks.coordination.answer import taken, tasks
-from claude_flow.networks.coordination.features import Swarm, parse_requests
+from claude_flow.networks.coordination.features import Swarm, parse_request, parse_requests
 from claude_flow.networks.network import Option
 
 __all__ = ["EXAMPLES", "HELP", "OPTIONS", "Pipeline", "answer", "answers", "outcome", "render", "tasks"]
@@ -204,9 +204,9 @@ def answers(
     found = pipeline.answers([request for request, _ in asked], explain=explain, batch=batch)
     for i, (request, keywords) in enumerate(asked):
         if keywords.get("prices") is not None and not isinstance(result := found[i], InputError):
-            (swarm,) = parse_requests([request], pipeline.most_tokens)
             try:
-                result["price"] = plans(as_request(swarm), keywords["prices"], keywords.get("historical_context"))
+                swarm = as_request(parse_request(request, pipeline.most_tokens))
+                result["price"] = plans(swarm, keywords["prices"], keywords.get("historical_context"))
             except InputError as error:
                 found[i] = error
     return found

@@ -25,6 +25,7 @@ __all__ = ["WITHIN", "plans"]
 
 WITHIN = 0.01
 _PRIOR = 4.0  # runs: a kind of task is drawn towards all of the agent's type, and that towards everybody's
+_Option = tuple[str, str, float, float | None]  # an agent's id, type, price, chance
 _PRICES = schema.Table(schema.Number(0))
 
 
@@ -74,7 +75,7 @@ def plans(asked: Mapping[str, Any], prices: Any, context: str | None) -> dict[st
     known, rests_on = _of_log(context)
     found = []
     for task in asked["pending-tasks"]:
-        options = []
+        options: list[_Option] = []
         for agent in able:
             kind = agent.get("type") or ""
             options.append((agent["id"], kind, float(price[agent["id"]]), known.chance(kind, task.get("type") or "")))
@@ -83,13 +84,14 @@ def plans(asked: Mapping[str, Any], prices: Any, context: str | None) -> dict[st
     return {"rests_on": rests_on, "plans": found, "unpriced": unpriced}
 
 
-def _plan(task: str, options: Sequence[tuple[str, str, float, float | None]], known: _Known) -> dict[str, Any]:
+def _plan(task: str, options: Sequence[_Option], known: _Known) -> dict[str, Any]:
     """One task's. Without any known chance the cheapest goes first, and what fails the dearest does anew."""
     chances = [chance for *_, chance in options if chance is not None]
     good = [o for o in options if o[3] is not None and o[3] >= max(chances) - WITHIN] if chances else list(options)
     single = min(good, key=lambda o: (o[2], o[0]))
     # Cheap first pays where what is saved when it holds outweighs what is paid twice when it does not.
-    best, cost = (single, None), single[2]
+    best: tuple[_Option, _Option | None] = (single, None)
+    cost = single[2]
     for first in options:
         if first[3] is not None and first[2] < single[2] and first[2] + (1 - first[3]) * single[2] < cost:
             best, cost = (first, single), first[2] + (1 - first[3]) * single[2]
