@@ -52,18 +52,10 @@ OPTIONS = (
     Option(
         "prices",
         "object",
-        'USD per run by agent, by id or type, such as {"coder": 0.4}: adds what each task costs and what it costs '
-        "to be wrong.",
+        "USD per run by agent id or type: adds costs and the price of being wrong.",
         part="keyword",
     ),
-    Option(
-        "historical-context",
-        "text",
-        "With prices: the log that says who succeeds, a dataset of tables or a view of it; none: no log. Default: the "
-        "workspace's swarm-training-data, if there is one.",
-        part="keyword",
-        metavar="CONTEXT",
-    ),
+    Option("historical-context", "text", "With prices: the log that says who succeeds; none: no log.", part="keyword"),
 )
 _COMMANDS = tuple(ACTIONS)
 _TOGETHER = 128  # requests that are encoded at a time

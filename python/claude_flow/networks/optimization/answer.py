@@ -44,14 +44,7 @@ claude-flow neural infer optimization \\
 )
 OPTIONS = (
     Option("current-performance", "object", "Metrics by name. Default: what the workspace's log shows."),
-    Option(
-        "historical-context",
-        "text",
-        "The log that shows what is not given: a dataset of tables or a view of it. Default: the workspace's "
-        "swarm-training-data. Not asked where the performance is given.",
-        part="keyword",
-        metavar="CONTEXT",
-    ),
+    Option("historical-context", "text", "Without performance: the log, if not the workspace's.", part="keyword"),
     Option("current-settings", "object", 'Settings by name, such as {"max-agents": 6}.'),
     Option("workload", "object", 'The work by name, such as {"arrival-rate": 50}.'),
     Option("constraints", "object", 'Limits by name, such as {"max-memory": "16GB"}.'),
