@@ -156,6 +156,10 @@ MARKS = (
         given=("resolve rate", "price-aware constant"),
         units="tasks",
     ),
+    Mark("the shipped model: who takes which task", "shipped", "accuracy", beats("first-word"), units="projects"),
+    Mark("the shipped model: durations", "shipped", "pinball", beats("rule-based")),
+    Mark("the shipped model: coverage of 80 %", "shipped", "coverage-80", within(0.8, 0.03)),
+    Mark("the shipped model: coverage of 95 %", "shipped", "coverage-95", within(0.95, 0.02)),
     Mark("Claude Code durations", "durations", "MAE", beats("shrunken", "LightGBM"), beats("last"), units="sessions"),
     Mark(
         "Claude Code durations", "durations", "pinball", beats("shrunken", "LightGBM"), beats("last"), units="sessions"
@@ -392,7 +396,7 @@ def main() -> int:
 
 
 #: the protocols by how long they take
-_LONGEST = ("jobs", "selection", "knobs", "assignment", "durations", "steps", "routing", "escalation")
+_LONGEST = ("jobs", "selection", "knobs", "assignment", "durations", "steps", "shipped", "routing", "escalation")
 
 
 # The page ------------------------------------------------------------------------------------------------------------

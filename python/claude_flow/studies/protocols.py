@@ -25,6 +25,7 @@ PROTOCOLS: dict[str, str] = {
     "durations": "claude_flow.studies.durations",
     "assignment": "claude_flow.studies.assignment",
     "escalation": "claude_flow.studies.escalation",
+    "shipped": "claude_flow.studies.shipped",
 }
 
 _DEPTH = 3  # folders below the one that is searched
