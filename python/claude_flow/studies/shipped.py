@@ -1,8 +1,8 @@
 """The shipped models as they are, on logs of other people's: nothing is trained.
 
 A folder or file that ``data collect`` reads is collected, preprocessed for the network whose data it holds, and judged
-walk-forward: who takes which task (with the log's earlier decisions as evidence, as ``infer coordination`` answers), and
-when it is done (with the runs that had ended as history, as ``infer prediction`` answers, intervals adapted to them).
+walk-forward: who takes which task (with the log's earlier decisions as evidence, as ``infer coordination`` answers),
+and when it is done (with the runs that had ended as history, as ``infer prediction`` answers, intervals adapted).
 Ours is that answer; beside it stand the same models without the log, and simple rules. A shipped model may have seen
 public logs in training: its card says which.
 """
