@@ -69,7 +69,7 @@ PYTHON: dict[str, Part] = {
         f"{_GROUND} modelfile networks requests",
         "pyarrow pandera spacy presidio_analyzer sklearn",
     ),
-    "train": Part("the one training loop, and the recipes on it", _LEARN, "tensorboard scipy opacus sklearn"),
+    "train": Part("the one training loop, and the recipes on it", _LEARN, "tensorboard scipy opacus sklearn flwr"),
     "compress": Part("smaller or faster models: quantized, pruned, distilled, prepacked", f"{_LEARN} studies", "onnx"),
     "search": Part("architecture search", _LEARN, "optuna scipy"),
     "insight": Part("explanations and debugging", _LEARN, "captum sklearn"),

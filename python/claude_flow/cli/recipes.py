@@ -274,13 +274,17 @@ claude-flow neural train federated \\
   --local-epochs 5 \\
   --privacy-preserving true""",
         "claude-flow neural train federated --participants site-a,site-b --network prediction --rounds 10",
+        """\
+claude-flow neural train federated --network prediction --model prediction-v2 \\
+  --participants flower://127.0.0.1:8000/site-a,flower://127.0.0.1:8000/site-b""",
     ],
 )
 @click.option(
     "--participants",
     type=params.NAMES,
     required=True,
-    help="Datasets; or swarm-1, swarm-2 and so on: the projects of --data, the largest first.",
+    help="Datasets; swarm-1, swarm-2 and so on: the projects of --data, the largest first; or Flower clients, as "
+    "flower://HOST:PORT/NAME.",
 )
 @click.option("--network", default="coordination", show_default=True, help="Which network learns.")
 @click.option("--data", metavar="DATASET", show_default="preprocessed-NETWORK-data", help="Where swarm-1 … come from.")
@@ -310,6 +314,9 @@ def federated(output: Output, /, **given: Any) -> None:
     participants' own validation parts becomes a version of a model of the workspace. Who leaves a round or sends an
     update far from the others' is named. --privacy-preserving clips and noises every example's gradient (DP-SGD,
     epsilon by Opacus's accountant) and hides single updates from the server by masks that cancel.
+
+    Flower clients (`flwr`) are SuperNodes, each started with --node-config 'name="NAME" data="DATASET"' beside its
+    owner's data; HOST:PORT is the SuperLink, which runs on this machine.
     """
     from claude_flow.train.recipes import federation
 
@@ -323,7 +330,7 @@ def federated(output: Output, /, **given: Any) -> None:
         result = federation.train(progress=progress, **given)
     result["seconds"] = round(time.monotonic() - begin, 1)
     if given["privacy_preserving"] and not result["secure_aggregation"]:
-        output.warn("single updates were seen by the server: masks need a sum, such as weighted-average")
+        output.warn("single updates were seen by the server: masks need datasets as participants, and weighted-average")
     for name, reasons in result["absent"].items():
         output.warn(f"{name} was left out of {len(reasons)} rounds: {reasons[-1]}")
     for name, count in result["suspects"].items():

@@ -214,7 +214,7 @@ def test_a_federation_refuses_what_it_cannot_use(neural: Neural) -> None:
         (("--participants", "october"), "two participants"),
         (("--participants", "swarm-1,nobody"), "nobody"),
         (("--participants", "swarm-1,swarm-2", "--model", "coordination-v2"), "coordination model"),
-        (("--participants", "flower://127.0.0.1:8000/a,swarm-1"), "Flower clients cannot"),
+        (("--participants", "flower://127.0.0.1:8000/a,swarm-1"), "name one kind"),
     ):
         code, _, error = neural(*base, *words)
         assert code == 2, error

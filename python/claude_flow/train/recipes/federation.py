@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from claude_flow import export, files, networks, registry
+from claude_flow import export, files, modelfile, networks, registry
 from claude_flow.data import preprocess
 from claude_flow.errors import InputError, require
 from claude_flow.train import config as training
 from claude_flow.train import run
-from claude_flow.train.recipes import federated, source
+from claude_flow.train.recipes import federated, flower, source
 from claude_flow.train.recipes.federated import Federation, Participant
 from claude_flow.train.recipes.privacy import Private
 
@@ -68,21 +68,41 @@ def train(
     config.learning_rate = config.learning_rate or federated.RATE
     if len(set(participants)) < 2:
         raise InputError("a federation needs two participants at least: name more in --participants")
-    for participant in participants:
-        if participant.startswith("flower:"):
-            raise InputError(
-                f"participant {participant}: Flower clients cannot take part, participants are datasets of this machine"
-            )
-    members = _participants(row, participants, data, seed, config)
+    flower_link = flower.addressed(participants)
+    if flower_link is not None and start is None:
+        raise InputError("Flower clients start from a model, since this machine has no data: name one with --model")
+    members = [] if flower_link else _participants(row, participants, data, seed, config)
     torch.manual_seed(seed)
     module = members[0].data.module(config.network) if start is None else start.module
     weights = {key: t.detach().clone() for key, t in module.state_dict().items()}
     name = name or f"{network}-federated"
     checkpoint = run.folder(name) / "federation.pt"
     about = {"network": network, "participants": list(participants), "strategy": aggregation_strategy, "seed": seed}
-    state = _read(checkpoint, about) if resume else {}
+    state = _read(checkpoint, about) if resume and flower_link is None else {}
     if tensorboard_logging:
         progress = _logged(progress, run.folder(name) / "tensorboard")
+    privacy = {"epsilon": epsilon, "clip": clip} if privacy_preserving else {}
+    if flower_link is not None and start is not None:
+        link, nodes = flower_link
+        job = {
+            "network": network,
+            "nodes": nodes,
+            "strategy": aggregation_strategy,
+            "rounds": rounds,
+            "local_epochs": local_epochs,
+            "seed": seed,
+            "privacy": privacy,
+            "config": config.source,
+            "seconds": time_budget,
+        }
+        folder = run.folder(name) / "flower-run"
+        began = _read(folder / "state.pt", None) if resume else {}
+        found = flower.rounds(link, job, weights, folder, began, progress)
+        module.load_state_dict(found["weights"])
+        file = modelfile.read(start.path)
+        about["secure_aggregation"] = False  # Flower's server sees each update
+        metadata = {"features": file.features, "calibration": file.calibration}
+        return _store(row, module, found, config, metadata, name, about)
 
     def secret(member: Participant) -> Private:
         return federated.private(member, config, rounds, local_epochs, seed, epsilon, clip)
@@ -251,13 +271,13 @@ def _write(path: Path, state: dict[str, Any], about: dict[str, Any]) -> None:
     files.atomic_write(path, buffer.getvalue())
 
 
-def _read(path: Path, about: dict[str, Any]) -> dict[str, Any]:
+def _read(path: Path, about: dict[str, Any] | None) -> dict[str, Any]:
     if not path.exists():
         raise InputError(f"{path.parent}: nothing to resume, it has no federation; leave out --resume to start")
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file
         raise InputError(f"{path}: the checkpoint cannot be read ({error}); start again without --resume") from None
-    if state.pop("about") != about:
+    if about is not None and state.pop("about") != about:
         raise InputError(f"{path}: cannot resume, the federation was another one; start a new one")
     return state
