@@ -215,6 +215,24 @@ models: $(VENV)/.tools  ## train the shipped models again: make models DATA=fold
 	    export.save(export.from_file(model), sys.argv[2], "fp16", metadata=about)' \
 	    build/models/home/models/$$name/1.0.0/model.safetensors python/claude_flow/models/$$name.safetensors || exit 1; done
 
+# The guide's own sizes: coordination 512/1024/1024/512 with 8 heads, prediction 3 x LSTM 256 (optimization-v2 has them). They
+# are larger than a repository should hold, so they go into the workspace of the caller and are loaded by name there.
+# They learn from the data of `make models`; BUDGET ends each at its best epoch so far.
+GUIDE := OMP_NUM_THREADS=1 $(BIN)/claude-flow neural
+GUIDE_DATA := build/models/home/datasets
+.PHONY: guide-models
+guide-models: $(VENV)/.tools  ## after make models: train coordination-v3-large and prediction-v2-large, the guide's sizes, and judge them; BUDGET=2h each
+	$(NEURAL) data preprocess --dataset coordination-runs --simulate 6000
+	$(GUIDE) train coordination --config coordination-v3-large --data $(GUIDE_DATA)/preprocessed-coordination-data \
+	  --time-budget $(or $(BUDGET),2h) --output coordination-v3-large
+	for model in coordination-v3-large coordination-v3; do \
+	  $(GUIDE) benchmark --model $$model --scenarios $(GUIDE_DATA)/preprocessed-coordination-data || exit 1; done
+	$(NEURAL) data preprocess --dataset prediction-runs
+	$(GUIDE) train prediction --config prediction-v2-large --data $(GUIDE_DATA)/preprocessed-prediction-data \
+	  --validation-split 0.1 --seed 1 --time-budget $(or $(BUDGET),2h) --output prediction-v2-large
+	for model in prediction-v2-large prediction-v2; do \
+	  $(GUIDE) benchmark --model $$model --scenarios $(GUIDE_DATA)/preprocessed-prediction-data || exit 1; done
+
 # Python's own pip looks through all that is installed after every package: of 250 packages that took a minute and a half.
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
