@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import click
@@ -9,6 +11,7 @@ import click
 from claude_flow.cli import options, params
 from claude_flow.cli.command import Command
 from claude_flow.cli.output import Output, Table
+from claude_flow.errors import InputError
 
 __all__ = ["reinforcement"]
 
@@ -63,6 +66,12 @@ claude-flow neural train reinforcement \\
 @options.output("model", default="action")
 @options.seed("The first seed; same seed, same weights.")
 @options.time_budget("Divide this time among the seeds; each ends at its best policy so far.")
+@click.option(
+    "--world-from",
+    metavar="DATASET",
+    help="Act in a world whose arrivals, durations, failures and costs are fitted to a dataset of `data collect`.",
+)
+@options.chart()
 @click.option("--resume", is_flag=True, help="Continue the interrupted run of this name (of one seed).")
 @click.pass_obj
 def reinforcement(
@@ -78,6 +87,8 @@ def reinforcement(
     name: str,
     seed: int,
     time_budget: float | None,
+    world_from: str | None,
+    chart: Path | None,
     resume: bool,
 ) -> None:
     """Learn by acting what to command a swarm.
@@ -86,10 +97,14 @@ def reinforcement(
     memory. Every --update-frequency episodes it is judged, without exploration, on episodes that are never trained on;
     the best checkpoint becomes a version of the model, with a card that has its rewards on test episodes beside the
     rules'. Rewards in training and in judgement are logged apart; `monitor training` follows.
+
+    With --world-from the world is fitted to a log; a table, and --chart, show how well it fits.
     """
     from claude_flow.train.recipes import reinforcement as recipe
+    from claude_flow.train.recipes import worlds
 
     recipe.check(environment, agent, reward, exploration)
+    world, judged = _fitted(world_from, chart)
     epochs = -(-episodes // update_frequency)
     with output.progress(f"training {name}", float(epochs * seeds), "rounds") as bar:
 
@@ -113,6 +128,7 @@ def reinforcement(
             seeds=range(seed, seed + seeds),
             time_budget=time_budget,
             resume=resume,
+            world=world,
             progress=progress,
         )
     best = runs[0]
@@ -132,4 +148,39 @@ def reinforcement(
     rows += [[rule, *[scores[key] for key in measured]] for rule, scores in best.card["baselines"].items()]
     title = f"{best.name} {best.version}: test episodes ({best.card['stopped']})"
     tables: list[Table] = [(title, ["policy", *measured], rows)]
+    if judged:
+        result["world"] = {"path": world, "goodness": [asdict(one) for one in judged]}
+        tables.append((f"how well {world} fits", list(worlds.ROWS), worlds.rows(judged)))
     output.result(result, tables)
+
+
+def _fitted(dataset: str | None, chart: Path | None) -> tuple[str, list[Any]]:
+    """The world to act in, and how well it fits."""
+    from claude_flow.report import charts
+    from claude_flow.train.recipes import worlds
+
+    if dataset is None:
+        if chart is not None:
+            raise InputError("--chart shows how well a world fits: it goes with --world-from")
+        return "simulated", []
+    charts.check(chart)
+    path, _, judged = worlds.fit(dataset)
+    if chart is not None:
+        places = range(len(judged))
+
+        def medians(axes: Any) -> None:
+            axes.scatter([one.observed_median for one in judged], places, label="in the log (held-out half)")
+            axes.scatter([one.fitted_median for one in judged], places, marker="x", label="in the world")
+            axes.set(
+                yticks=list(places), yticklabels=[one.what for one in judged], xscale="log", xlabel="median minutes"
+            )
+            axes.legend()
+
+        def distances(axes: Any) -> None:
+            axes.barh(places, [one.distance for one in judged])
+            axes.set(yticks=list(places), yticklabels=[one.family for one in judged], xlim=(0, 1))
+            axes.set(xlabel="Kolmogorov-Smirnov distance")
+
+        tables = [("Goodness of fit", worlds.ROWS, worlds.rows(judged))]
+        charts.write(chart, f"A world fitted to {dataset}", [medians, distances], tables)
+    return str(path), judged

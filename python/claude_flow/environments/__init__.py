@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from claude_flow.environments import fitted
+from claude_flow.environments.fitted import fit
 from claude_flow.environments.jobs import JobsWorld, read_graphs
 from claude_flow.environments.replay import ReplayWorld, read_runs
 from claude_flow.environments.rewards import REWARDS
@@ -18,7 +20,7 @@ from claude_flow.environments.world import WORLDS, World
 from claude_flow.errors import InputError
 from claude_flow.values import did_you_mean
 
-__all__ = ["ENVIRONMENTS", "RECORDED", "REWARDS", "WORLDS", "check", "make", "recorded"]
+__all__ = ["ENVIRONMENTS", "RECORDED", "REWARDS", "WORLDS", "check", "fit", "make", "recorded"]
 
 #: name -> what it is
 ENVIRONMENTS = {"swarm-coordination-env": "a swarm of agents with arriving tasks"}
@@ -65,7 +67,7 @@ def check(kind: str, name: str, known: Any) -> None:
 
 def make(
     name: str = "swarm-coordination-env",
-    world: str | World | JobsWorld | ReplayWorld = "simulated",
+    world: str | Path | World | JobsWorld | ReplayWorld = "simulated",
     reward: str = "efficiency-improvement",
     data: str | Path | None = None,
 ) -> Any:
@@ -73,7 +75,7 @@ def make(
 
     Args:
         name: one of :data:`ENVIRONMENTS`.
-        world: one of :data:`WORLDS` or of :data:`RECORDED`, or a world itself.
+        world: one of :data:`WORLDS` or of :data:`RECORDED`, a world itself, or the file of a fitted one.
         reward: one of :data:`REWARDS`.
         data: the file of a recorded world.
 
@@ -83,6 +85,8 @@ def make(
     """
     check("environment", name, ENVIRONMENTS)
     check("reward function", reward, REWARDS)
+    if isinstance(world, Path) or str(world).endswith(".json"):
+        world = fitted.read(Path(str(world)))
     if isinstance(world, str):
         check("world", world, [*WORLDS, *RECORDED])
         world = WORLDS[world] if world in WORLDS else recorded(world, data)

@@ -39,6 +39,7 @@ FEATURES = (
     *("chance to resolve it", "chance after those that failed", "weight times that chance", "run cost"),
     *("weight", "minutes over time left", "time left", "waited", "attempts before"),
     *("ready tasks", "free agents", "agents that are left for it", "gives up", "one"),
+    "weight times what the best agent's chance is higher, be it free or not",
 )
 
 
@@ -307,19 +308,37 @@ class Replay:
         free = sum(self.free) / len(self.free)
         waiting = min(len(self.waiting), 16) / 8
         rows: list[tuple[float, ...]] = []
+        latest, best = None, 0.0
         for order, agent in choices:
             left = order.deadline - self.now
             waited = self.now - order.arrival
             times = max(-2.0, min(left / 60.0, 2.0)), min(waited / 60.0, 2.0)
-            rest = (len(self.recorded[order.task]) - len(order.tried)) / len(self.free)
+            agents = self.recorded[order.task]
+            rest = (len(agents) - len(order.tried)) / len(self.free)
+            if order is not latest:
+                latest = order
+                best = max([self.likely(order, a)[1] for a in agents if a not in order.tried], default=0.0)
             common = (*times, float(len(order.tried)), waiting, free, rest)
             if agent is None:
-                rows.append((0.0, 0.0, 0.0, 0.0, order.weight, 0.0, *common, 1.0, 1.0))
+                rows.append((0.0, 0.0, 0.0, 0.0, order.weight, 0.0, *common, 1.0, 1.0, order.weight * best))
                 continue
             chance, after = self.likely(order, agent)
             cost = 0.05 * self.scale * float(self.mean_cost[agent])
             tight = min(float(self.mean_calls[agent]) * _MINUTES_PER_CALL / max(left, 1.0), 4.0)
-            rows.append((chance, after, order.weight * after, cost, order.weight, tight, *common, 0.0, 1.0))
+            rows.append(
+                (
+                    chance,
+                    after,
+                    order.weight * after,
+                    cost,
+                    order.weight,
+                    tight,
+                    *common,
+                    0.0,
+                    1.0,
+                    order.weight * (best - after),
+                )
+            )
         return rows
 
 

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
+from claude_flow.environments.fitted import named
 from claude_flow.environments.rewards import REWARDS
 from claude_flow.environments.swarm import DEFER, ESCALATE, MATCHING, RETIRE, SPAWN, Swarm
-from claude_flow.environments.world import WORLDS, fit
+from claude_flow.environments.world import fit
 
 __all__ = ["RULES", "Policy", "Rule", "at_random", "measures", "play", "tuned"]
 
@@ -63,7 +64,7 @@ def at_random(seed: int) -> Policy:
 
 def play(policy: Policy, world: str, seed: int, most: int = 1000) -> Swarm:
     """An episode to its end, or to ``most`` decisions."""
-    swarm = Swarm(WORLDS[world], seed)
+    swarm = Swarm(named(world), seed)
     for _ in range(most):
         if swarm.over:
             break
@@ -87,7 +88,9 @@ def measures(swarm: Swarm) -> dict[str, float]:
     }  # fmt: skip
 
 
-def tuned(reward: str, seeds: Sequence[int], candidates: int = 60, seed: int = 0) -> tuple[str, Rule, float]:
+def tuned(
+    reward: str, seeds: Sequence[int], candidates: int = 60, seed: int = 0, world: str = "simulated"
+) -> tuple[str, Rule, float]:
     """The best of ``candidates`` rules with thresholds drawn at random, by its mean reward over training episodes.
 
     Returns the name of the rule it comes from, the rule, and that reward.
@@ -104,7 +107,7 @@ def tuned(reward: str, seeds: Sequence[int], candidates: int = 60, seed: int = 0
                 random.choice([None, 1, 2, 3]),
                 random.choice([0.0, 0.0, 0.5, 1.0]),
             )
-        mean = sum(REWARDS[reward].of(play(rule, "simulated", s).total) for s in seeds) / len(seeds)
+        mean = sum(REWARDS[reward].of(play(rule, world, s).total) for s in seeds) / len(seeds)
         if mean > best[2]:
             best = (name, rule, mean)
     return best

@@ -125,6 +125,15 @@ def test_a_mask_without_a_legal_command_is_told(monkeypatch):
         data.loss(module, {"decisions": torch.tensor([8])})
 
 
+def test_an_environment_that_fails_is_told_with_its_place(monkeypatch):
+    data = Data(Settings(hidden=("coordination", "optimization", "prediction")))
+    module = data.module({})
+    assert data._teacher  # which is searched for with a swarm that works
+    monkeypatch.setattr(Swarm, "step", lambda swarm, action: [][action])
+    with pytest.raises(ClaudeFlowError, match=r"environment failed after .*, 0 decisions into .*: IndexError"):
+        data.loss(module, {"decisions": torch.tensor([8])})
+
+
 def test_training_stores_a_version_and_resumes(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("CLAUDE_FLOW_HOME", str(tmp_path / "workspace"))
     line = ["neural", "train", "reinforcement", "--agent", "state-features", "--episodes", "2", "--update-frequency"]

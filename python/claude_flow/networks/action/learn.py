@@ -17,7 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from claude_flow.environments import REWARDS, WORLDS
+from claude_flow.environments import REWARDS
+from claude_flow.environments.fitted import named
 from claude_flow.environments.observe import FEATURES
 from claude_flow.environments.rules import RULES, Policy, at_random, measures, play, tuned
 from claude_flow.environments.swarm import ACTIONS, DEFER, Swarm
@@ -180,7 +181,7 @@ class Data:
     @cached_property
     def _teacher(self) -> Policy:
         """A tuned rule: it plays some of the training episodes at first, half of them, then ever fewer."""
-        return tuned(self.settings.reward, range(Settings.TRAIN, Settings.TRAIN + 20), 60)[1]
+        return tuned(self.settings.reward, range(Settings.TRAIN, Settings.TRAIN + 20), 60, 0, self.settings.world)[1]
 
     @property
     def epsilon(self) -> float:
@@ -227,7 +228,7 @@ class Data:
             while len(self._playing) < _AT_ONCE:
                 seed = Settings.TRAIN + self.settings.seed * 1_000_003 + self.played + len(self._playing)
                 rule = self._teacher if self._generator.random() < self._early / 2 else None
-                self._playing.append(_Playing(Swarm(WORLDS[self.settings.world], seed), rule=rule))
+                self._playing.append(_Playing(Swarm(named(self.settings.world), seed), rule=rule))
             requests = [playing.swarm.request() for playing in self._playing]
             hidden = [name for name in STREAMS if name != "state" and self._generator.random() < _DROPPED]
             inputs = self.streams.run(requests, (*self.settings.hidden, *hidden))
@@ -250,7 +251,13 @@ class Data:
         while len(playing.waiting) == _STEPS:
             self._remember(playing, x, mask)
         action = self._choose(values, mask) if playing.rule is None else playing.rule(swarm)
-        happened = swarm.step(action)
+        try:
+            happened = swarm.step(action)
+        except Exception as error:
+            raise ClaudeFlowError(
+                f"the environment failed after {list(ACTIONS)[action]}, {playing.steps} decisions into an episode: "
+                f"{type(error).__name__} {error}"
+            ) from error
         reward = self._reward(happened)
         if not math.isfinite(reward):
             raise ClaudeFlowError(
@@ -302,7 +309,7 @@ class Data:
         """Random legal commands, the rules, and the best of a search over tuned ones."""
         seeds = self.settings.seeds(split)
         episodes = range(Settings.TRAIN, Settings.TRAIN + len(seeds))
-        _, rule, _ = tuned(self.settings.reward, episodes, 3 * len(seeds))
+        _, rule, _ = tuned(self.settings.reward, episodes, 3 * len(seeds), 0, self.settings.world)
         policies: dict[str, Policy] = {"random": at_random(1), **RULES, "tuned-rule": rule}
         return {
             name: self._mean([play(policy, self.settings.world, seed) for seed in seeds])
@@ -337,7 +344,7 @@ def episodes(
     streams: Streams, values: Any, settings: Settings, seeds: Sequence[int], without: Sequence[str] = ()
 ) -> list[Swarm]:
     """Play one episode per seed to its end, always by the largest of ``values(inputs)``."""
-    world = WORLDS[settings.world]
+    world = named(settings.world)
     swarms = [Swarm(world, seed) for seed in seeds]
     going = list(swarms)
     for _ in range(_MOST):

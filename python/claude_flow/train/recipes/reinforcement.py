@@ -77,6 +77,7 @@ def reinforcement(
     seeds: Sequence[int] = (0,),
     time_budget: float | None = None,
     resume: bool = False,
+    world: str = "simulated",
     progress: Callable[[int], EpochProgress] = lambda seed: lambda *told: None,
 ) -> list[Trained]:
     """Train once per seed; every run becomes a version of the model ``name``, which then means the best of them.
@@ -85,6 +86,7 @@ def reinforcement(
     checkpoint counts, and so the best run, by the same validation episodes. Test episodes are in the card alone.
     """
     check(environment, agent, reward, exploration)
+    environments.fitted.named(world)
     torch.set_num_threads(min(torch.get_num_threads(), 2))
     epochs = math.ceil(episodes / update_frequency)
     document = {
@@ -103,6 +105,7 @@ def reinforcement(
         data = Data(
             Settings(
                 reward=reward,
+                world=world,
                 exploration=exploration,
                 episodes=min(update_frequency, episodes),
                 hidden=AGENTS[agent],
