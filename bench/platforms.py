@@ -76,6 +76,14 @@ older core with three vector units; the M1 has four.
 |---|---|---|--:|--:|--:|--:|
 {models}
 
+Products of matrices of bytes (`usmmla`: Graviton3, Apple M2 and later) are not used yet. They would be an instruction
+set of their own, `neoni8mm`: a third copy of every kernel for aarch64. By the same models, bytes multiplied in a cycle
+by the kernel's dot products, and by a loop written for the model alone that multiplies 6 rows by 16 columns:
+
+| CPU's model | dot products | matrices, weights as they are packed | matrices, weights packed for them |
+|---|--:|--:|--:|
+{matrices}
+
 Instructions of a product of 12 × 64 by 64 × 32, counted by the emulator, beside a plain C loop of the same compiler
 (GCC, -O3; it may not reorder sums of floats, but of integers). Fewer instructions are no measure of time.
 
@@ -83,7 +91,7 @@ Instructions of a product of 12 × 64 by 64 × 32, counted by the emulator, besi
 |---|---|--:|--:|
 {counts}
 
-`python -m bench.arm` takes both from the objects of `make arm`, and needs Debian's packages llvm-19 and qemu-user.
+`python -m bench.arm` takes all from the objects of `make arm`, and needs Debian's packages llvm-19 and qemu-user.
 `.github/workflows/bench.yml` runs the real bench on machines that are ARM.
 """
 
@@ -178,6 +186,7 @@ def page(kept: dict[str, Any], modelled: dict[str, Any]) -> str:
         wheels="\n".join(wheels),
         mark=mark,
         models="\n".join(arm.model_rows(modelled)),
+        matrices="\n".join(arm.matrix_rows(modelled)),
         counts="\n".join(arm.count_rows(modelled)),
     )
 
