@@ -151,7 +151,7 @@ def _flwr(setting: Mapping[str, str], *words: str) -> dict[str, Any]:
         [sys.executable, "-c", "from flwr.cli.app import app; app()", *words],
         env=dict(setting),
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
     try:
