@@ -100,14 +100,14 @@ def ablated() -> list[list[str]]:
     return [[ABLATED, str(len(item.tokens)), str(len(item.parts)), values, whole]]
 
 
-def write(name: str, columns: list[str], rows: list[list[str]]) -> None:
-    """Put a table between the page's marks of that name."""
+def write(name: str, columns: list[str], rows: list[list[str]], page: Path = PAGE) -> None:
+    """Put a table between the marks of that name of a page."""
     lines = ["| " + " | ".join(row) + " |" for row in (columns, ["---"] * len(columns), *rows)]
-    text = PAGE.read_text("utf-8")
+    text = page.read_text("utf-8")
     mark = re.compile(rf"(<!-- bench.insight {name} -->\n).*?(<!-- end -->)", re.DOTALL)
     if not mark.search(text):
-        raise SystemExit(f"{PAGE} has no marks for {name}")
-    PAGE.write_text(mark.sub(lambda m: m[1] + "\n".join(lines) + "\n" + m[2], text), "utf-8")
+        raise SystemExit(f"{page} has no marks for {name}")
+    page.write_text(mark.sub(lambda m: m[1] + "\n".join(lines) + "\n" + m[2], text), "utf-8")
 
 
 def main() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import signal
@@ -16,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from claude_flow import cli, notebooks
-from claude_flow.notebooks import jupyter
+from claude_flow.notebooks import jupyter, marimo
 
 LAUNCH = ["neural", "dev-env", "launch"]
 
@@ -24,7 +25,6 @@ LAUNCH = ["neural", "dev-env", "launch"]
 @pytest.fixture
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """This process's, in which nothing that Jupyter and IPython keep is the developer's."""
-    pytest.importorskip("jupyterlab", reason="needs the extra: pip install 'claude-flow[notebooks]'")
     for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
         monkeypatch.setenv(name, str(tmp_path / name.lower()))
     monkeypatch.delenv("CLAUDE_FLOW_TIME_BUDGET", raising=False)
@@ -44,6 +44,7 @@ def _status(port: int, token: str) -> int:
 
 
 def test_jupyterlab_answers_to_its_token_alone_until_it_is_told_to_end(environment, tmp_path):
+    pytest.importorskip("jupyterlab", reason="needs the extra: pip install 'claude-flow[notebooks]'")
     kept = tmp_path / "workspace" / "notebooks" / "1_first_steps.ipynb"
     kept.parent.mkdir(parents=True)
     kept.write_text("edited by its user")
@@ -77,7 +78,7 @@ def test_jupyterlab_answers_to_its_token_alone_until_it_is_told_to_end(environme
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--environment", "marimo-neural"], "'marimo-neural' is not 'jupyter-neural'"),
+        (["--environment", "vim-neural"], "'vim-neural' is not one of 'jupyter-neural', 'marimo-neural'"),
         (["--port", "70000"], "70000 is not in the range"),
     ],
 )
@@ -102,6 +103,52 @@ def test_without_jupyterlab_the_line_that_installs_it_is_said(capsys, monkeypatc
     assert not (tmp_path / "workspace").exists()
 
 
+def test_without_marimo_the_line_that_installs_it_is_said(capsys, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "marimo", None)
+    assert cli.main([*LAUNCH, "--environment", "marimo-neural"]) == 1
+    assert capsys.readouterr().err == "error: marimo is not installed: run pip install 'claude-flow[marimo]'\n"
+    assert not (tmp_path / "workspace").exists()
+
+
+def test_marimos_examples_define_every_name_once(tmp_path):
+    """It refuses notebooks in which two cells define a name that does not begin with an underscore."""
+    made = marimo.copy(tmp_path)
+    assert [file.stem for file in made] == ["1_first_steps", "2_own_data", "3_explain", "4_deploy"]
+    for file in made:
+        names: list[str] = []
+        for cell in ast.parse(file.read_text()).body:
+            if isinstance(cell, ast.FunctionDef):
+                stored = {n.id for n in ast.walk(cell) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+                imports = [a for n in ast.walk(cell) if isinstance(n, ast.Import | ast.ImportFrom) for a in n.names]
+                stored |= {(alias.asname or alias.name).partition(".")[0] for alias in imports}
+                names += [name for name in stored if not name.startswith("_")]
+        assert sorted(names) == sorted(set(names)), file.name
+
+
+def test_marimo_answers_to_its_token_alone_until_its_time_ends(environment, tmp_path):
+    pytest.importorskip("marimo", reason="needs the extra: pip install 'claude-flow[marimo]'")
+    words = ["--environment", "marimo-neural", "--visualization-tools", "false", "--format", "json"]
+    command = [sys.executable, "-m", "claude_flow", *LAUNCH, *words]
+    with subprocess.Popen(command, env=environment, cwd=tmp_path, text=True, stdout=subprocess.PIPE) as process:
+        try:
+            text = ""
+            for line in process.stdout:
+                text += line
+                if line == "}\n":
+                    break
+            answer = json.loads(text)
+            plain = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+            with plain.open(answer["url"], timeout=60) as reply:
+                assert b"marimo" in reply.read()
+            with plain.open(answer["url"].partition("?")[0], timeout=60) as reply:
+                assert "/auth/login" in reply.url  # where it asks for the token
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(120) == 0
+        finally:
+            process.kill()
+    assert answer["notebooks"][0] == "1_first_steps.py"
+
+
 def test_the_examples_are_notebooks_that_jupyter_accepts(tmp_path):
     nbformat = pytest.importorskip("nbformat", reason="needs the extra: pip install 'claude-flow[notebooks]'")
     made = notebooks.copy(tmp_path)
@@ -114,6 +161,7 @@ def test_the_examples_are_notebooks_that_jupyter_accepts(tmp_path):
 
 
 def test_the_examples_run_in_the_kernel_that_is_launched(environment, tmp_path, monkeypatch):
+    pytest.importorskip("jupyterlab", reason="needs the extra: pip install 'claude-flow[notebooks]'")
     nbclient = pytest.importorskip("nbclient", reason="needs the extra: pip install 'claude-flow[notebooks]'")
     nbformat = pytest.importorskip("nbformat")
     for name, value in jupyter.configure(tmp_path, debugger=True).items():

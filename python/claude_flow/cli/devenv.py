@@ -29,18 +29,19 @@ claude-flow neural dev-env launch \\
   --visualization-tools true \\
   --debugging-enabled true""",
         "claude-flow neural dev-env launch --port 8899 --time-budget 8h",
+        "claude-flow neural dev-env launch --environment marimo-neural",
     ],
 )
 @click.option(
     "--environment",
-    type=click.Choice(["jupyter-neural"]),
+    type=click.Choice(["jupyter-neural", "marimo-neural"]),
     default="jupyter-neural",
     show_default=True,
-    help="JupyterLab, with a kernel of the Python that runs here.",
+    help="JupyterLab, or marimo; the kernel is the Python that runs here.",
 )
 @params.switch("--gpu-support", help="Look for a GPU that torch can use, and say which, or why there is none.")
 @params.switch("--visualization-tools", default=True, help="Refuse to start without matplotlib.")
-@params.switch("--debugging-enabled", default=True, help="Give the kernel a debugger, and show it.")
+@params.switch("--debugging-enabled", default=True, help="Give the kernel a debugger, and show it: JupyterLab.")
 @click.option("--port", type=click.IntRange(1, 65535), show_default="a free one", help="Where it listens.")
 @options.time_budget("End after this time.")
 @click.pass_obj
@@ -53,43 +54,53 @@ def launch(
     port: int | None,
     time_budget: float | None,
 ) -> None:
-    """Launch JupyterLab on this workspace, with example notebooks, until Ctrl-C.
+    """Launch notebooks on this workspace, with examples, until Ctrl-C.
 
-    It listens to this machine alone, and asks for the token that is in its address. The notebooks are in notebooks/ of
-    the workspace; an example that is there stays as you left it. Needs `pip install 'claude-flow[notebooks]'`.
+    The server listens to this machine alone, and asks for the token that is in its address. The notebooks are in
+    notebooks/ of the workspace; an example that is there stays as you left it. JupyterLab needs
+    `pip install 'claude-flow[notebooks]'`, marimo 'claude-flow[marimo]'.
     """
     from claude_flow import notebooks
-    from claude_flow.notebooks import jupyter
+    from claude_flow.notebooks import jupyter, marimo
 
     begin = time.monotonic()
     folder = registry.workspace().resolve() / "notebooks"
-    settings = jupyter.configure(folder, debugging_enabled)
+    is_marimo = environment.startswith("marimo")
+    name = "marimo" if is_marimo else "JupyterLab"
+    debugger = debugging_enabled and not is_marimo
+    if is_marimo:
+        settings, needed = marimo.configure(), ["claude_flow", "marimo"]
+        folder.mkdir(parents=True, exist_ok=True)
+    else:
+        settings, needed = jupyter.configure(folder, debugging_enabled), ["claude_flow", "ipykernel"]
     with output.progress("checking the kernel"):
-        kernel = jupyter.check(folder, settings, gpu_support, visualization_tools, debugging_enabled)
+        kernel = jupyter.check(folder, settings, gpu_support, visualization_tools, debugger, needed)
     gpu = kernel.pop("gpu")
     if gpu and gpu["reason"]:
         output.warn(f"no GPU: {gpu['reason']}; everything runs on the CPU")
-    examples = notebooks.copy(folder)
+    if debugging_enabled and is_marimo:
+        output.note("marimo has no debugger of its own: breakpoint() in a cell stops there")
+    examples = (marimo if is_marimo else notebooks).copy(folder)
     with contextlib.ExitStack() as stack:
-        with output.progress("JupyterLab starts"):
-            lab = stack.enter_context(jupyter.launch(folder, settings, port))
+        with output.progress(f"{name} starts"):
+            lab = stack.enter_context((marimo if is_marimo else jupyter).launch(folder, settings, port))
         answer = {
             "environment": environment,
             "url": lab.url,
             "folder": str(folder),
             "kernel": kernel,
             "gpu": gpu,
-            "debugger": debugging_enabled,
+            "debugger": debugger,
             "notebooks": [file.name for file in examples],
         }
-        output.result(answer, _tables(answer))
+        output.result(answer, _tables(name, answer))
         sys.stdout.flush()  # who reads it through a pipe wants the address now
         output.note("Ctrl-C ends it")
         with contextlib.suppress(KeyboardInterrupt):
             lab.wait(None if time_budget is None else max(0.0, begin + time_budget - time.monotonic()))
 
 
-def _tables(answer: dict[str, Any]) -> list[Table]:
+def _tables(name: str, answer: dict[str, Any]) -> list[Table]:
     gpu = answer["gpu"]
     rows = [
         ["address", answer["url"]],
@@ -100,4 +111,4 @@ def _tables(answer: dict[str, Any]) -> list[Table]:
         ["notebooks", answer["notebooks"]],
     ]
     modules = [list(row) for row in answer["kernel"]["modules"].items()]
-    return [("JupyterLab", ["", ""], rows), ("In the kernel", ["module", "version"], modules)]
+    return [(name, ["", ""], rows), ("In the kernel", ["module", "version"], modules)]

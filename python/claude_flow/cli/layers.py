@@ -82,7 +82,7 @@ PYTHON: dict[str, Part] = {
         "pyarrow sklearn mlflow flask boto3 botocore sqlalchemy apprise prometheus_client apscheduler",
     ),
     "integrations": Part("what other tools run or read of this package: Claude Code", _GROUND),
-    "notebooks": Part("example notebooks, and JupyterLab to run them in", "errors files registry"),
+    "notebooks": Part("example notebooks, and JupyterLab or marimo to run them in", "errors files registry"),
     "cli": Part("the commands", "*", "click rich textual uvicorn"),
 }
 

@@ -235,6 +235,12 @@ def _lstm_of(b: _Builder, units: int, scale: float = 1.0) -> None:
 
 
 def _lstm(generator: np.random.Generator) -> Iterator[Case]:
+    # A cell that fills through half-open gates, then inputs one at a time: what a wrong weight of any gate shows in.
+    b = _Builder(generator, (PER_TOKEN, 8))
+    _lstm_of(b, 8, 0.3)
+    b.tensors[-1][:] = np.repeat(np.array([0, 0, 1, 1], F32), 8)
+    none, each = np.zeros((8, 8), F32), np.eye(8, dtype=F32)
+    yield b.case("what the cell keeps", np.stack([none, none, 2 * each, each], 1))
     for units, tokens in ((1, 3), (7, 5), (16, 8), (17, 4), (67, 2)):
         b = _Builder(generator, (PER_TOKEN, 12))
         _lstm_of(b, units, 0.3)

@@ -29,7 +29,7 @@ from claude_flow.measure.workload import variation
 from claude_flow.model import Model, load
 from claude_flow.report.progress import Progress, nothing
 
-__all__ = ["compared", "memory", "pair", "quality", "race", "scores", "summarize"]
+__all__ = ["chance", "compared", "memory", "pair", "quality", "race", "scores", "summarize"]
 
 Array = NDArray[Any]
 #: a timing lasts at least this long, so that the clock's own time is nothing beside it
@@ -93,7 +93,6 @@ def compared(
         sign = 1 if measure in kind.HIGHER else -1
         gains = np.array([sign * (after[unit] - before[unit]) for unit in units])
         plan, spread = statistics.power(gains), statistics.bootstrap(gains)
-        both_sides = statistics.permutation(gains)
         rows.append(
             {
                 "data": label,
@@ -105,11 +104,17 @@ def compared(
                 "low": spread.low,
                 "high": spread.high,
                 "units": len(units),
-                "p": both_sides / 2 if gains.mean() < 0 else 1 - both_sides / 2,
+                "p": chance(gains),
                 "detectable": plan.detectable,
             }
         )
     return rows
+
+
+def chance(gains: Array) -> float:
+    """p of the one-sided test that the candidate is worse, from its gains by unit: their signs are flipped."""
+    both_sides = statistics.permutation(gains)
+    return both_sides / 2 if gains.mean() < 0 else 1 - both_sides / 2
 
 
 def race(

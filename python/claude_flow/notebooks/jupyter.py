@@ -12,25 +12,21 @@ import json
 import os
 import secrets
 import shutil
-import signal
-import socket
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from claude_flow import files, registry
 from claude_flow.errors import ClaudeFlowError, InputError, MissingExtra
+from claude_flow.notebooks import server
+from claude_flow.notebooks.server import Server
 
-__all__ = ["Lab", "check", "configure", "launch"]
+__all__ = ["check", "configure", "launch"]
 
-_HOST = "127.0.0.1"
-_START_S, _END_S = 240.0, 15.0  # a cold disk and a busy machine; kernels that are asked to end
 _ANNOUNCEMENTS, _DEBUGGER = "@jupyterlab/apputils-extension:announcements", "@jupyterlab/debugger-extension"
 # What the kernel's Python says of itself; torch last, since it is imported only to be asked for a GPU.
 _ASK = """
@@ -89,7 +85,14 @@ def configure(folder: Path, debugger: bool) -> dict[str, str]:
     }
 
 
-def check(folder: Path, environment: dict[str, str], gpu: bool, plots: bool, debugger: bool) -> dict[str, Any]:
+def check(
+    folder: Path,
+    environment: dict[str, str],
+    gpu: bool,
+    plots: bool,
+    debugger: bool,
+    needed: Sequence[str] = ("claude_flow", "ipykernel"),
+) -> dict[str, Any]:
     """What the kernel's Python has, asked in a process of it that runs in the notebooks' ``folder``.
 
     Returns:
@@ -102,7 +105,7 @@ def check(folder: Path, environment: dict[str, str], gpu: bool, plots: bool, deb
     """
     if shutil.which("bash", path=environment["PATH"]) is None:  # Windows
         raise InputError("the notebooks' commands run in bash, which is not on the PATH: Git for Windows brings it")
-    wanted = ["claude_flow", "ipykernel", *["matplotlib"] * plots, *["debugpy"] * debugger]
+    wanted = [*needed, *["matplotlib"] * plots, *["debugpy"] * debugger]
     names = [*wanted, *["torch"] * gpu]
     command = [sys.executable, "-c", _ASK, *names]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, encoding="utf-8", check=False)
@@ -124,22 +127,8 @@ def check(folder: Path, environment: dict[str, str], gpu: bool, plots: bool, deb
     }
 
 
-@dataclass(frozen=True)
-class Lab:
-    """A JupyterLab that answers: its address for a browser, which holds the token, and its process."""
-
-    url: str
-    process: subprocess.Popen[bytes]
-
-    def wait(self, seconds: float | None) -> None:
-        """Return when it was shut down from its page, or after ``seconds``; else ClaudeFlowError."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            if code := self.process.wait(seconds):
-                raise ClaudeFlowError(f"JupyterLab ended with code {code}")
-
-
 @contextlib.contextmanager
-def launch(folder: Path, environment: dict[str, str], port: int | None) -> Iterator[Lab]:
+def launch(folder: Path, environment: dict[str, str], port: int | None) -> Iterator[Server]:
     """Start JupyterLab on ``folder``, wait until it answers, and end it and its kernels with the body.
 
     Args:
@@ -151,15 +140,9 @@ def launch(folder: Path, environment: dict[str, str], port: int | None) -> Itera
         InputError: the port is in use, or may not be used.
         ClaudeFlowError: it ended, or did not answer within four minutes; the message says where its log is.
     """
-    try:
-        with socket.create_server((_HOST, port or 0)) as probe:
-            port = probe.getsockname()[1]
-    except OSError as error:
-        raise InputError(f"--port {port}: {error.strerror}: name another, or none for a free one") from None
-    token = secrets.token_urlsafe(24)
-    log = folder / ".jupyter" / "jupyter.log"
+    port, token = server.free(port), secrets.token_urlsafe(24)
     options = {
-        "ServerApp.ip": _HOST,
+        "ServerApp.ip": server.HOST,
         "ServerApp.port": port,
         "ServerApp.port_retries": 0,
         "ServerApp.open_browser": False,
@@ -168,48 +151,17 @@ def launch(folder: Path, environment: dict[str, str], port: int | None) -> Itera
         "LabApp.extension_manager": "readonly",
     }
     command = [sys.executable, "-m", "jupyterlab", *(f"--{name}={value}" for name, value in options.items())]
+    address = f"http://{server.HOST}:{port}"
+    asked = urllib.request.Request(f"{address}/api/status", headers={"Authorization": f"token {token}"})
     # The token is in its environment and not among its arguments, which every user of the machine can list.
-    with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as written:
-        process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env={**environment, "JUPYTER_TOKEN": token},
-            stdin=subprocess.DEVNULL,
-            stdout=written,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C is for this process alone, which then ends it
-            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # Windows' word for the same
-        )
-    try:
-        end = time.monotonic() + _START_S
-        while not _answers(port, token):
-            if process.poll() is not None:
-                raise ClaudeFlowError(f"JupyterLab ended with code {process.returncode}: see {log}")
-            if time.monotonic() > end:
-                raise ClaudeFlowError(f"JupyterLab does not answer after {_START_S:g} s: see {log}")
-            time.sleep(0.2)
-        yield Lab(f"http://{_HOST}:{port}/lab?token={token}", process)
-    finally:
-        _end(process)
-
-
-def _answers(port: int, token: str) -> bool:
-    asked = urllib.request.Request(f"http://{_HOST}:{port}/api/status", headers={"Authorization": f"token {token}"})
-    try:
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(asked, timeout=5) as reply:
-            return bool(reply.status == 200)
-    except OSError:
-        return False
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ask it to end its kernels and itself; make it, if it does not."""
-    process.terminate()
-    try:
-        process.wait(_END_S)
-    except subprocess.TimeoutExpired:
-        if sys.platform == "win32":
-            process.kill()
-        else:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    started = server.started(
+        "JupyterLab",
+        command,
+        folder,
+        {**environment, "JUPYTER_TOKEN": token},
+        folder / ".jupyter" / "jupyter.log",
+        asked,
+        f"{address}/lab?token={token}",
+    )
+    with started as lab:
+        yield lab
