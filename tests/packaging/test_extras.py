@@ -67,8 +67,9 @@ def test_what_the_code_requires_is_in_the_extra_that_it_names():
     assert wrong == []
 
 
-#: MLflow's whole package wants an older pyarrow than all else, flwr an older rich, and rivals are for measuring alone
-APART = {"drift-peers", "experiments-server", "flower", "lint", "peers"}
+#: MLflow's whole package wants an older pyarrow than all else, flwr an older rich, marimo is 130 MB, and rivals are for
+#: measuring alone
+APART = {"drift-peers", "experiments-server", "flower", "lint", "marimo", "peers"}
 
 
 def test_every_extra_is_documented_and_tested():
