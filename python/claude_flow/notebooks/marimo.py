@@ -105,7 +105,7 @@ def launch(folder: Path, environment: dict[str, str], port: int | None) -> Itera
     own = folder / ".marimo"
     own.mkdir(parents=True, exist_ok=True)
     secret = own / "token"
-    with open(os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as written:
+    with open(os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as written:
         written.write(token)  # not among its arguments, which every user of the machine can list
     options = ["--headless", "--host", server.HOST, "--port", str(port), "--token-password-file", str(secret)]
     command = [sys.executable, "-m", "marimo", "edit", str(folder), *options, "--skip-update-check", "--no-sandbox"]
