@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from claude_flow import cli, registry
 from claude_flow.errors import InputError
 from claude_flow.networks.optimization.prepare import preprocess
 from claude_flow.search import architecture
-from claude_flow.search.candidate import Candidate, Measured
+from claude_flow.search.candidate import Candidate, Measured, Setting
+from claude_flow.wasm import modules
 
 
 @pytest.fixture
@@ -41,6 +43,8 @@ def test_search_evaluate_and_optimize(neural: Any) -> None:
     assert set(found["hypervolume"]) == {"evolutionary", "random"}
     assert found["candidates"][0]["rank"] == 1
     assert all(c["latency"] > 0 and c["memory"] > 0 and c["flops"] > 0 for c in found["candidates"])
+    if find_spec("wasmtime") and modules.available():
+        assert all(c["latency_wasm"] > 0 for c in found["candidates"])
     code, again, error = neural(*words, "--epochs", "1", "--resume")
     assert code == 0, error
     assert again["candidates"] == found["candidates"], "a finished search that is resumed tries nothing more"
@@ -65,6 +69,10 @@ def test_search_evaluate_and_optimize(neural: Any) -> None:
         (("evaluate", "--candidate-architectures", "nothing"), "nas search"),
         (("optimize", "--base-architecture", "optimization-v2", "--constraints", '{"acuracy-loss":"<2%"}'), "did you"),
         (("optimize", "--base-architecture", "optimization-v2", "--constraints", '{"accuracy-loss":"two"}'), "share"),
+        (
+            ("optimize", "--base-architecture", "optimization-v2", "--constraints", '{"memory-increase":"<-100%"}'),
+            "met",
+        ),
     ],
 )
 def test_mistakes_are_one_line(words: tuple[str, ...], word: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,6 +80,12 @@ def test_mistakes_are_one_line(words: tuple[str, ...], word: str, capsys: pytest
     error = capsys.readouterr().err
     assert word in error
     assert error.count("\n") == 1
+
+
+def test_a_space_of_one_architecture_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("claude_flow.networks.optimization.config.space", lambda trial: {"hidden": [32]})
+    with pytest.raises(InputError, match="holds one architecture"):
+        architecture.search(Setting("optimization", tmp_path))
 
 
 def test_hypervolume_is_the_dominated_area() -> None:

@@ -104,8 +104,9 @@ def search(
 ) -> None:
     """Search sizes of a network by loss and by latency on the engine.
 
-    Every candidate is trained for a few epochs and then run natively: its latency and memory are measured, not
-    counted. The ten best of the front are kept as RESULTS-top10 for `nas evaluate`.
+    Every candidate is trained for a few epochs and then run natively, and as WebAssembly where wasmtime is installed:
+    its latency and memory are measured, not counted. The ten best of the front are kept as RESULTS-top10 for
+    `nas evaluate`.
     """
     setting = _setting(_network(task, space), data, epochs)
     from claude_flow.search import architecture
@@ -136,11 +137,12 @@ def search(
 
 def _candidates(title: str, answer: dict[str, Any]) -> Table:
     rows = [
-        [c["rank"], _words(c["sizes"]), c["metric"], c["latency"], c["memory"], c["flops"] / 1e6, c.get("p_corrected")]
+        [c["rank"], _words(c["sizes"]), c["metric"], c["latency"], c.get("latency_wasm"), c["memory"], c["flops"] / 1e6,
+         c.get("p_corrected")]
         for c in answer["candidates"]
-    ]
+    ]  # fmt: skip
     tested = any(row[-1] is not None for row in rows)
-    columns = ["rank", "sizes", answer["metric"], "ms", "MiB", "Mflop", "p (corrected)"]
+    columns = ["rank", "sizes", answer["metric"], "ms", "ms, WebAssembly", "MiB", "Mflop", "p (corrected)"]
     return title, columns if tested else columns[:-1], rows if tested else [row[:-1] for row in rows]
 
 

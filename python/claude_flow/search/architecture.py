@@ -29,6 +29,7 @@ STRATEGIES = ("evolutionary", "random")
 #: optimization target of ``nas optimize`` -> field of Measured that it lowers
 TARGETS = {"reduce-latency": "latency", "reduce-memory": "memory", "reduce-flops": "flops", "improve-accuracy": "loss"}
 _TOP = 10
+_DRAWS = 16  # that are all the same in a space of one architecture
 
 
 def search(
@@ -54,6 +55,11 @@ def search(
         raise InputError(f"search-strategy {strategy!r}{did_you_mean(strategy, STRATEGIES)}: {', '.join(STRATEGIES)}")
     optuna = require("optuna", "nas")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    draws = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    sizes_of = space(setting.network)
+    first, *others = (sizes_of(draws.ask()) for _ in range(_DRAWS))
+    if all(sizes == first for sizes in others):
+        raise InputError(f"the search space of {setting.network} holds one architecture: there is nothing to search")
     folder = registry.workspace() / "searches"
     folder.mkdir(parents=True, exist_ok=True)
     storage = f"sqlite:///{folder / name}.db"
@@ -255,6 +261,8 @@ def parse_constraints(document: Mapping[str, Any]) -> dict[str, float]:
             found[name] = float(word[:-1]) / 100 if word.endswith("%") else float(word)
         except ValueError:
             raise InputError(f'constraints.{name}: {text!r} is not a share such as "<2%"') from None
+        if name != "accuracy-loss" and found[name] <= -1:
+            raise InputError(f"constraints.{name}: {text!r} cannot be met, nothing can fall by all of it or more")
     return found
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from claude_flow import modelfile, networks
 from claude_flow.files import temporary_folder
@@ -18,6 +20,7 @@ from claude_flow.report.progress import Progress, nothing
 from claude_flow.train import config as training
 from claude_flow.train import loop
 from claude_flow.train.config import TrainingConfig, lower_is_better
+from claude_flow.wasm import modules
 
 __all__ = ["Candidate", "Measured", "Setting", "measure", "space"]
 
@@ -57,10 +60,12 @@ class Measured:
     latency: float  # median milliseconds of one call of 8 tokens, native, one thread
     memory: float  # MiB of file and working memory
     flops: float  # operations of that call
+    wasm: float | None = None  # the same as WebAssembly, milliseconds; None where wasmtime is not installed
 
     def to_json(self) -> dict[str, float]:
         """By name, as the commands print it."""
-        return {"metric": self.metric, "latency": self.latency, "memory": self.memory, "flops": self.flops}
+        found = {"metric": self.metric, "latency": self.latency, "memory": self.memory, "flops": self.flops}
+        return found if self.wasm is None else {**found, "latency_wasm": self.wasm}
 
 
 @dataclass(frozen=True)
@@ -101,18 +106,29 @@ def measure(
         x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
         tokens = shape[1] if len(shape) == 3 else 1
         flops = sum(graph.cost(node, [tokens]).operations for node in graph.nodes)
-        times = []
-        for _ in range(_CALLS):
-            begin = time.perf_counter()
-            model.run(x)
-            times.append(time.perf_counter() - begin)
+        wasm = _latency(load(file, backend="wasm", threads=1), x) if _has_wasm() else None
+        latency = _latency(model, x)
         memory = (file.stat().st_size + model.arena_bytes) / (1 << 20)
     metric = setting.metric
     scores = card["held_out"]["metrics"]
     value = float(scores[metric] if scores.get(metric) is not None else scores["loss"])
     name = metric if scores.get(metric) is not None else "loss"
     loss = value if lower_is_better(name) else -value
-    return Measured(value, loss, 1e3 * float(np.median(times)), memory, float(flops))
+    return Measured(value, loss, latency, memory, float(flops), wasm)
+
+
+def _latency(model: Any, x: NDArray[np.float32]) -> float:
+    """The median milliseconds of a call."""
+    times = []
+    for _ in range(_CALLS):
+        begin = time.perf_counter()
+        model.run(x)
+        times.append(time.perf_counter() - begin)
+    return 1e3 * float(np.median(times))
+
+
+def _has_wasm() -> bool:
+    return find_spec("wasmtime") is not None and bool(modules.available())
 
 
 def space(network: str) -> Callable[[Any], dict[str, Any]]:
