@@ -22,6 +22,7 @@ def test_gymnasium_finds_nothing_to_say(reward):
     from gymnasium.utils.env_checker import check_env
 
     check_env(environments.make(reward=reward), skip_render_check=True)
+    check_env(environments.make(reward=reward, pairs=True), skip_render_check=True)
 
 
 def test_it_runs_as_a_vector_and_repeats_itself_under_a_seed():

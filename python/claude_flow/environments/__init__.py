@@ -70,6 +70,7 @@ def make(
     world: str | Path | World | JobsWorld | ReplayWorld = "simulated",
     reward: str = "efficiency-improvement",
     data: str | Path | None = None,
+    pairs: bool = False,
 ) -> Any:
     """The Gymnasium environment ``name`` in a world, with a reward of :data:`REWARDS`.
 
@@ -78,6 +79,7 @@ def make(
         world: one of :data:`WORLDS` or of :data:`RECORDED`, a world itself, or the file of a fitted one.
         reward: one of :data:`REWARDS`.
         data: the file of a recorded world.
+        pairs: whether a simulated swarm also shows what each command would do, which takes twice as long.
 
     Raises:
         InputError: one of them is unknown, or the file is absent or of another form.
@@ -92,7 +94,7 @@ def make(
         world = WORLDS[world] if world in WORLDS else recorded(world, data)
     from claude_flow.environments.gym import ChoiceEnv, SwarmEnv
 
-    return SwarmEnv(world, reward) if isinstance(world, World) else ChoiceEnv(world, reward)
+    return SwarmEnv(world, reward, pairs) if isinstance(world, World) else ChoiceEnv(world, reward)
 
 
 def recorded(world: str, data: str | Path | None, **settings: Any) -> Any:

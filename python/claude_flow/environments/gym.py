@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from claude_flow.environments.jobs import JobsWorld
-from claude_flow.environments.observe import FEATURES
+from claude_flow.environments.observe import FEATURES, SWARM
 from claude_flow.environments.replay import ReplayWorld
 from claude_flow.environments.rewards import REWARDS, Happened
 from claude_flow.environments.swarm import ACTIONS, DEFER, Swarm
@@ -73,15 +73,17 @@ class _Env(gymnasium.Env):  # type: ignore[misc]
 class SwarmEnv(_Env):
     """A swarm in which tasks arrive; an action is a command of :data:`~claude_flow.environments.swarm.ACTIONS`.
 
-    Observations are the numbers of :data:`~claude_flow.environments.observe.FEATURES`, float32.
+    Observations are the thirty numbers of :data:`~claude_flow.environments.observe.SWARM`, float32; with ``pairs`` all
+    of :data:`~claude_flow.environments.observe.FEATURES`, which take twice as long.
     ``info["action_mask"]`` (int8 ``[13]``) and :meth:`action_masks` say which commands are legal; another one counts as
     ``defer``, or as the first legal one. The same seed gives the same episode.
     """
 
     _most, _wait = 1000, DEFER
 
-    def __init__(self, world: World, reward: str = "efficiency-improvement") -> None:
-        super().__init__(world, reward, (len(FEATURES),), len(ACTIONS))
+    def __init__(self, world: World, reward: str = "efficiency-improvement", pairs: bool = False) -> None:
+        self._pairs = pairs
+        super().__init__(world, reward, (len(FEATURES if pairs else SWARM),), len(ACTIONS))
 
     @property
     def over(self) -> bool:
@@ -98,7 +100,7 @@ class SwarmEnv(_Env):
         return happened
 
     def _observation(self) -> NDArray[np.float32]:
-        return np.array(self.swarm.observe(), np.float32)
+        return np.array(self.swarm.observe(self._pairs), np.float32)
 
 
 class ChoiceEnv(_Env):
