@@ -41,7 +41,7 @@ ROOT = Path(__file__).parents[1]
 PAGE, KEPT = ROOT / "docs" / "operate_proofs.md", ROOT / "build" / "operate.json"
 KILLED = ROOT / "build" / "operate-killed"  # the workspace of `kill`, which goes on there after an interruption
 BEGIN = datetime(2026, 1, 5, tzinfo=timezone.utc)
-DAYS, ASKED, BY_HAND, BEFORE = 182, 12, 6, 60  # days, requests a day, tasks a day that people hand out, days of history
+DAYS, ASKED, BEFORE = 182, 12, 60  # days, requests a day, days of history
 SHIFTS = (40, 90, 140)
 AGENTS, KINDS = ("coder", "tester", "reviewer", "architect"), ("write", "test", "review", "design")
 GOOD, BAD = 0.9, 0.25
@@ -113,11 +113,11 @@ def neural(*words: str) -> dict[str, Any]:
 def start(generator: np.random.Generator) -> Path:
     """Sixty days of history, and the model that learned it; returns its file."""
     lines = []
-    for number in range(BEFORE * (ASKED + BY_HAND)):
+    for number in range(BEFORE * ASKED):
         kind = int(generator.integers(len(KINDS)))
         agent = best(0)[kind] if generator.random() < 0.7 else int(generator.integers(len(AGENTS)))
         good = bool(generator.random() < chance(0, kind, agent))
-        lines.append(event(number / (ASKED + BY_HAND) - BEFORE, number, kind, agent, good, "history"))
+        lines.append(event(number / ASKED - BEFORE, number, kind, agent, good, "history"))
     folder = registry.workspace() / "events"
     folder.mkdir(parents=True)
     (folder / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -173,25 +173,26 @@ def loop() -> dict[str, Any]:
             lines = []
             if day % 10 == 0:
                 print(f"day {day}, {time.perf_counter() - begin:.0f} s", file=sys.stderr, flush=True)
-            for i in range(ASKED + BY_HAND):
+            for i in range(ASKED):
                 number += 1
-                kind, moment = int(generator.integers(len(KINDS))), day + i / (ASKED + BY_HAND)
+                kind, moment = int(generator.integers(len(KINDS))), day + i / ASKED
                 asked = request(kind, number)
-                agent = int(generator.integers(len(AGENTS)))
-                if i < ASKED:
-                    path = in_use()
-                    agent, answer = choose(path, asked, None)
-                    if (kind, number % 9) not in fixed:
-                        fixed[kind, number % 9], _ = choose(first, asked, "as-it-began")
-                    other = fixed[kind, number % 9]
-                    for name, chosen in (("retrained", agent), ("never", other)):
-                        lost[name].append(GOOD - chance(day, kind, chosen))
-                good = bool(generator.random() < chance(day, kind, agent))
-                if i < ASKED:
-                    log_answer(number, moment, asked, answer, good)
-                lines.append(json.dumps(event(moment, number, kind, agent, good, "a")) + "\n")
+                agent, answer = choose(in_use(), asked, None)
+                if (kind, number % 9) not in fixed:
+                    fixed[kind, number % 9], _ = choose(first, asked, "as-it-began")
+                for name, chosen in (("retrained", agent), ("never", fixed[kind, number % 9])):
+                    lost[name].append(GOOD - chance(day, kind, chosen))
+                others = [other for other in generator.permutation(len(AGENTS)) if other != agent]
+                for attempt, taken in enumerate([agent, *others]):  # a task that failed is given to somebody else
+                    good = bool(generator.random() < chance(day, kind, taken))
+                    if attempt == 0:
+                        log_answer(number, moment, asked, answer, good)
+                    lines.append(event(moment, number, kind, taken, good, f"a{attempt}"))
+                    lines[-1]["task"] = f"t{number}"
+                    if good:
+                        break
             with (registry.workspace() / "events" / "a.jsonl").open("a") as out:
-                out.writelines(lines)
+                out.writelines(json.dumps(line) + "\n" for line in lines)
             look = retrain.check(POLICY)["did"]
             if not look.startswith(("nothing", "the canary")):
                 did.append([day, look])
@@ -424,7 +425,7 @@ def write(values: dict[str, Any]) -> None:
             "",
             f"A simulated swarm of four agents and four kinds of task, {ASKED} requests a day for {DAYS} days; on days "
             f"{', '.join(map(str, SHIFTS))} other agents become the good ones ({GOOD:.0%} against {BAD:.0%}). "
-            f"{BY_HAND} tasks a day are handed out at random by people, so that the log shows what has changed. The "
+            "A task that failed is given to others, in random order, until one of them does it. The "
             "model that is never retrained keeps the history that it began with. Regret: the best agent's chance of "
             "success less the chosen one's.",
             "",

@@ -46,8 +46,9 @@ _SHADOWED = 200  # requests that the candidate answers beside the current model
 _SLOWER = 2.0
 #: chance of a fall that is none: of one look, and of a look that is repeated as outcomes arrive
 _SURE, _SURE_AT_ANY_TIME = 0.05, 0.005
-#: outcomes of either version that are compared after a deployment: older ones saw another world
-_NEWEST = 200
+#: outcomes of either version, from the canary on, that are compared after a deployment: those before saw another world,
+#: and a fall that comes later is the world's, which the triggers see
+_WATCHED = 200
 #: by how much the log must have grown since a cycle ended before another begins: what is still met was answered
 _GROWN = 1.1
 
@@ -378,8 +379,10 @@ def _worse(policy: Policy, now: Mapping[str, Any]) -> str:
     version, before = deployed.get("version"), deployed.get("before")
     if not before or registry.current(policy.family) != version:
         return ""
-    _, scores = _outcomes(policy, (before, version))
-    older, newer = scores[before][-_NEWEST:], scores[version][-_NEWEST:]
+    tried = [e for e in audit.entries(policy.model) if (e["step"], e["state"]) == ("canary", version)]
+    after = tuple(tried[-1]["detail"]["after"]) if tried else ("", 0)
+    _, scores = _outcomes(policy, (before, version), after)
+    older, newer = scores[before][-_WATCHED:], scores[version][:_WATCHED]
     if min(len(older), len(newer)) < triggers.FEWEST:
         return ""
     fall, p = triggers.fall(older, newer)

@@ -43,9 +43,10 @@ def _drift(policy: Policy, own: Sequence[outcomes.Logged]) -> tuple[float | None
 
 
 def _degradation(policy: Policy, own: Sequence[outcomes.Logged]) -> tuple[float | None, str]:
-    """Among the newest outcomes of the answers of the version that is in use: another's say nothing of it."""
-    name = f"{policy.family}/{registry.current(policy.family)}" if registry.versions(policy.family) else ""
-    answered = [e for e in own if not name or (e.request.answer or {}).get("model") == name]
+    """Among the newest outcomes of the answers of all versions: a new one that is as bad as the one before it has not
+    mended the fall."""
+    names = {policy.family, policy.model.partition("/")[0]}
+    answered = [e for e in own if str((e.request.answer or {}).get("model", "")).partition("/")[0] in names]
     scores = np.array(outcomes.known(answered)[-_NEWEST:])
     if len(scores) < 2 * FEWEST:
         return None, f"{len(scores)} outcomes of its answers have arrived: {2 * FEWEST} are needed"
