@@ -350,6 +350,8 @@ def names(text: str) -> tuple[str, ...]:
     >>> names('["loss","accuracy"]'), names("embedding, attention-0")
     (('loss', 'accuracy'), ('embedding', 'attention-0'))
     """
+    if text.lstrip().startswith("{"):
+        raise InputError(f"{_short(text)} is an object, not a list of names")
     found = _parts(text)
     for item in found:
         if not isinstance(item, str) or not item:
