@@ -349,9 +349,9 @@ def rollback(seconds: float = 20.0, clients: int = 4) -> dict[str, Any]:
         server = subprocess.Popen([sys.executable, "-m", "claude_flow", "neural", "serve", "--models", "coordination",
                                    "--port", "0", "--format", "json"], stdout=subprocess.PIPE, text=True)  # fmt: skip
         try:
-            text = ""
             assert server.stdout is not None
-            while not text.strip().endswith("}"):
+            text = server.stdout.readline()
+            while not text.endswith("\n}\n"):  # the end of the object that says where it listens
                 text += server.stdout.readline()
             address = f"{json.loads(text)['address']}/infer/coordination"
             most = _load(address, body, clients, 5.0, None)
