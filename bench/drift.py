@@ -130,13 +130,17 @@ def write(values: dict[str, Any]) -> None:
         "| method | rows | false alarms | found |",
         "|---|---|---|---|",
     ]
-    for name, value in values.items():
-        kind, _, rest = name.partition(" ")
-        if kind == "false" and value:
-            method, n = rest.split()
-            there = values.get(f"found {method} {n}")
-            found = f"{sum(there)} of {len(there)}" if there else "-"
-            lines.append(f"| {method} | {int(n):,} | {sum(value)} of {len(value)} | {found} |")
+    lacking = []
+    for method in METHODS:
+        for n in SIZES:
+            parts = [values.get(f"{kind} {method} {n}") for kind in ("false", "found")]
+            if any(parts):
+                shown = [f"{sum(part)} of {len(part)}" if part else "-" for part in parts]
+                lines.append(f"| {method} | {n:,} | {shown[0]} | {shown[1]} |")
+        if lacks := [f"{n:,}" for n in SIZES if len(values.get(f"false {method} {n}") or ()) < RUNS]:
+            lacking.append(f"{method} at {', '.join(lacks)}")
+    if lacking:
+        lines += ["", f"False alarms not (all) counted yet: {'; '.join(lacking)}."]
     lines += ["", "## Beside others", "", *_beside(values), "", "## Real streams", "", *streams.lines(values)]
     files.atomic_write(PAGE, "\n".join(lines).rstrip() + "\n")
 
@@ -157,7 +161,10 @@ def _beside(values: dict[str, Any]) -> list[str]:
             equal = float(np.quantile(quiet, 0.05))
             shares = [float(np.mean(np.array(part) <= limit)) for part in (quiet, moved)]
             power = float(np.mean(np.array(moved) < equal)) if equal > 0 else float(np.mean(np.array(moved) <= 0))
-            found.append(f"| {name} | {len(quiet)} | {shares[0]:.0%} | {shares[1]:.0%} | {power:.0%} |")
+            runs = str(len(quiet)) if len(quiet) == len(moved) else f"{len(quiet)} and {len(moved)}"
+            found.append(f"| {name} | {runs} | {shares[0]:.0%} | {shares[1]:.0%} | {power:.0%} |")
+        else:
+            found.append(f"| {name} | not run yet | | | |")
     return found
 
 

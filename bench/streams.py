@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -128,16 +129,17 @@ def lines(values: dict[str, Any]) -> list[str]:
         "| stream | rows | detector | first alarm after | loss passes after | in time | alarms without drift |",
         "|---|---|---|---|---|---|---|",
     ]
-    for name, value in values.items():
-        if name.startswith("stream ") and value:
-            stream, _, detector = name.removeprefix("stream ").partition(": ")
-            alarm, loss = value[0]["alarm"], value[0]["loss"]
-            timely = "it never passes" if loss is None else "yes" if alarm and alarm <= loss else "no"
-            ends = ["never" if end is None else f"{end:,}" for end in (alarm, loss)]
-            false = f"{sum(value[1:])} of {len(value) - 1}"
-            found.append(
-                f"| {stream} | {value[0]['rows']:,} | {detector} | {ends[0]} | {ends[1]} | {timely} | {false} |"
-            )
+    for stream, detector in itertools.product(READERS, detectors.STREAMS):
+        if not (value := values.get(f"stream {stream}: {detector}")):
+            found.append(f"| {stream} | | {detector} | not run yet | | | |")
+            continue
+        about = value[0]
+        alarm, loss = about["alarm"], about["loss"]
+        timely = "it never passes" if loss is None else "yes" if alarm and alarm <= loss else "no"
+        ends = ["never" if end is None else f"{end:,}" for end in (alarm, loss)]
+        false = f"{sum(value[1:])} of {len(value) - 1}"
+        cells = [stream, f"{about['rows']:,}", detector, *ends, timely, false]
+        found.append(f"| {' | '.join(cells)} |")
     return found
 
 
