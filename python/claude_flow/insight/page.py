@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from html import escape
 from typing import Any
@@ -115,7 +116,9 @@ def features(answer: dict[str, Any]) -> str:
 def boundaries(answer: dict[str, Any]) -> str:
     """The page of a :func:`claude_flow.insight.boundaries.boundaries`."""
     flat = answer["projection"]
-    names = list(dict.fromkeys(flat["becomes"]))
+    own, *rest = flat["becomes"]
+    # the request's own choice, then the others from the most frequent: the third mark is for all that are left
+    names = list(dict.fromkeys([own, *(name for name, _ in Counter(rest).most_common())]))
     points, (one, other) = flat["points"], flat["explained"]
     (left, right), (low, high) = ((min(axis), max(axis)) for axis in zip(*points, strict=True))
     width, height = 640, 400
@@ -132,8 +135,10 @@ def boundaries(answer: dict[str, Any]) -> str:
         drawn.append(_mark(shapes[kind], x, y, 3.2))
     x, y = place(points[0])
     drawn.append(f"<circle class=line1 cx={x:.1f} cy={y:.1f} r=9 />")
-    marks = ("\u25cf", "\u25a0", "\u00d7")
-    legend = ", ".join(f"{marks[min(i, 2)]} {escape(name)}" for i, name in enumerate(names[:6]))
+    legend = ", ".join(f"{mark} {escape(name)}" for mark, name in zip(("\u25cf", "\u25a1"), names, strict=False))
+    if others := names[2:]:
+        few = ", ".join(others[:4]) + (f" and {len(others) - 4} more" if len(others) > 4 else "")
+        legend += f", \u00d7 {escape(few)}"
     axes = "; ".join(f"axis {i}: {escape(', '.join(names))}" for i, names in enumerate(flat["axes"], 1))
     picture = (
         f"<svg viewBox='0 0 {width} {height}' width={width} role=img aria-label='projection'>{''.join(drawn)}</svg>"
@@ -215,7 +220,8 @@ def _mark(shape: str, x: float, y: float, r: float) -> str:
         return f"<circle class=dot cx={x:.1f} cy={y:.1f} r={r} />"
     if shape == "square":
         return f"<rect class=box x={x - r:.1f} y={y - r:.1f} width={2 * r} height={2 * r} />"
-    return f"<path class=line1 d='M{x - r:.1f} {y - r:.1f}l{2 * r} {2 * r}m0 {-2 * r}l{-2 * r} {2 * r}' />"
+    cross = f"M{x - r:.1f} {y - r:.1f}l{2 * r} {2 * r}m0 {-2 * r}l{-2 * r} {2 * r}"
+    return f"<path class=line1 style='stroke-dasharray: none' d='{cross}' />"
 
 
 def _number(value: float | None) -> str:
