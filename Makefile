@@ -162,10 +162,6 @@ flower: $(VENV)/.tools  ## federated training over Flower: a SuperLink and two S
 	build/flower/bin/pip install -q --disable-pip-version-check "$$(echo build/installed/*.whl)[flower]" pytest hypothesis
 	build/flower/bin/python -m pytest tests/train/recipes/test_flower.py
 
-.PHONY: learning
-learning: $(VENV)/.tools  ## the figures of docs/learning.md: make learning DATA=folder (hours; goes on where it was interrupted)
-	OMP_NUM_THREADS=1 $(BIN)/python -m bench.learning $(PARTS) $(if $(DATA),--data $(DATA))
-
 # The tests of operating that are too long for every day, with promtool where Debian's package prometheus is installed,
 # then the proofs behind docs/operate_proofs.md and docs/operate_drift.md (an hour and a half on two cores).
 operate: $(VENV)/.tools  ## prove operation: MLflow's server, alert rules, half a year of retraining, kill -9, rollback, drift: make operate DATA=folder
