@@ -176,6 +176,7 @@ _KEYWORDS: dict[str, schema.Kind] = {
     "count": schema.Whole(),
     "switch": schema.Flag(),
     "text": schema.Text(),
+    "object": schema.Record({}, free=True),
 }
 
 
