@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import claude_flow as cf
-from claude_flow import export, registry
+from claude_flow import export, networks, registry
 from claude_flow.cli import main
 from claude_flow.data.collect import collect
 from claude_flow.environments import WORLDS
@@ -24,6 +24,7 @@ from claude_flow.networks.action.learn import Data, Settings
 from claude_flow.networks.action.prepare import requests
 from claude_flow.networks.action.streams import Streams
 from claude_flow.networks.coordination.features import parse_request
+from claude_flow.requests import keywords
 
 SWARM = Path(__file__).parents[3] / "docs" / "examples" / "swarm.json"
 
@@ -209,6 +210,11 @@ def test_prices_add_what_a_task_costs_and_what_it_costs_to_be_wrong(tmp_path):
     assert plan["price_of_being_wrong"] == pytest.approx(1 - plan["chance"], abs=1e-3)
     (plan,) = action.answer(model, swarm, prices={"senior": 0.15, "b": 0.1})["price"]["plans"]
     assert (plan["policy"], plan["first"], plan["expected_cost"]) == ("one shot", "a", 0.15)
+    # The same as a line of a batch, or over HTTP and MCP.
+    asked = {**swarm, "prices": prices}
+    assert keywords(networks.get("action"), asked) == (swarm, {"prices": prices})
+    with pytest.raises(InputError, match="prices"):
+        keywords(networks.get("action"), {**swarm, "prices": [1]})
     for wrong, said in (
         ({"seniro": 1}, "did you mean senior"),
         ({"senior": -1}, "prices.senior"),
