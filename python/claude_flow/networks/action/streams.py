@@ -17,6 +17,7 @@ from claude_flow.environments.observe import SWARM
 from claude_flow.errors import InputError
 from claude_flow.modelfile import ABSENT, PER_ITEM, PER_TOKEN, ModelFile, Op, Program
 from claude_flow.modelfile.ops import TENSORS, VALUES
+from claude_flow.modelfile.quantize import products, quantize
 from claude_flow.networks.action.config import STREAMS
 from claude_flow.networks.action.features import FEATURES, performance, state, urgent
 from claude_flow.networks.coordination.features import Swarm
@@ -258,5 +259,7 @@ def assembled(decision: Any, streams: Streams) -> models.Model:
     """The joined program of a loaded decision engine, ready to run as it runs."""
     parts = {name: modelfile.read(path, packed=False) for name, path in streams.paths.items()}
     file = joined(modelfile.read(decision.path, packed=False), parts)
+    if decision.precision in ("int8", "int4") and file.precision == "fp32":  # asked for as it was loaded
+        file = quantize(file, four=products(file) if decision.precision == "int4" else ())
     settings = replace(runtime.Settings(), backend=decision.backend, threads=decision.threads)
     return models.assemble(decision.path, file, settings)
