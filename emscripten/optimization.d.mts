@@ -21,6 +21,9 @@ export interface Recommendation {
 }
 
 export interface Answer {
+  rests_on: string;
+  /** The simulator fitted to a log, which only Python reads. */
+  twin: null;
   recommendations: Recommendation[];
   withheld: Recommendation[];
   confidence_threshold: number;

@@ -153,7 +153,7 @@ function confidence(model, score, known) {
 }
 
 /**
- * The `top` changes that help most: {recommendations, withheld, targets, inputs_known, inputs_total, notes}, as the Python
+ * The `top` changes that help most, without a log's twin: {recommendations, withheld, targets, inputs_known, inputs_total, notes}, as the Python
  * package's answer. With `explain` each has an `explanation`: the inputs without which its score would change most.
  */
 export function answer(model, request, { top = 5, confidenceThreshold = 0, explain = false } = {}) {
@@ -188,7 +188,7 @@ export function answer(model, request, { top = 5, confidenceThreshold = 0, expla
   }
   const targets = Object.fromEntries(Object.entries(read.targets).map(([name, weight]) => [name, rounded(weight)]));
   return {
-    recommendations, withheld, confidence_threshold: confidenceThreshold, targets, inputs_known: read.values.size,
+    rests_on: "what the request says", recommendations, withheld, twin: null, confidence_threshold: confidenceThreshold, targets, inputs_known: read.values.size,
     inputs_total: schema.fields.length, notes,
   };
 }

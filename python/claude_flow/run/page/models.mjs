@@ -8,8 +8,8 @@ const SIMILAR = /^similar-tasks-last-/;
 // Why a question is for the server: it goes by past runs or decisions, which are in the workspace. Else null.
 function rests({ network }, given, hasLog) {
   const context = given["historical-context"];
-  if (network === "coordination" && context !== "none" && (context !== undefined || hasLog)) {
-    return `it goes by the past decisions of ${context ?? "this workspace's log"}`;
+  if (network !== "prediction" && context !== "none" && (context !== undefined || hasLog)) {
+    return `it goes by ${context ?? "this workspace's log"}`;
   }
   const own = SIMILAR.test(context ?? "") ? hasLog : true;
   return network === "prediction" && context !== undefined && own ? `it goes by the past runs of ${context}` : null;

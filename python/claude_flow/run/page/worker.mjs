@@ -27,7 +27,8 @@ const NETWORKS = {
   },
   optimization: {
     own: optimization,
-    read: ({ top, "confidence-threshold": confidenceThreshold, ...request }) => [request, { top, confidenceThreshold }],
+    read: ({ top, "confidence-threshold": confidenceThreshold, "historical-context": _, ...request }) =>
+      [request, { top, confidenceThreshold }],
   },
   prediction: { own: prediction, read: (request) => [request, { note: prediction.noteOf(request) }] },
 };
