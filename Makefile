@@ -170,6 +170,10 @@ operate: $(VENV)/.tools  ## prove operation: MLflow's server, alert rules, half 
 	$(BIN)/pip install -q --disable-pip-version-check '.[drift-peers]'
 	OMP_NUM_THREADS=1 $(BIN)/python -m bench.drift $(if $(DATA),--data $(DATA))
 
+.PHONY: worlds
+worlds: $(VENV)/.tools  ## rules, tuned and learned policies in the worlds made from files, into docs/worlds.md (half an hour): make worlds DATA=folder
+	OMP_NUM_THREADS=1 $(BIN)/python -m bench.worlds --data $(DATA)
+
 $(VENV)/.peers: $(VENV)/.tools
 	$(BIN)/pip install -q --disable-pip-version-check '.[peers]'
 	@touch $@
