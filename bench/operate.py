@@ -11,7 +11,6 @@ Results are kept in build/operate.json, and the page is written from them.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import random
@@ -24,7 +23,6 @@ import threading
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -39,7 +37,8 @@ from claude_flow.watch import alerts, audit, policies, retrain
 
 ROOT = Path(__file__).parents[1]
 PAGE, KEPT = ROOT / "docs" / "operate_proofs.md", ROOT / "build" / "operate.json"
-KILLED = ROOT / "build" / "operate-killed"  # the workspace of `kill`, which goes on there after an interruption
+#: where `loop` and `kill` are kept, and go on after an interruption
+LOOPED, KILLED = ROOT / "build" / "operate-loop", ROOT / "build" / "operate-killed"
 BEGIN = datetime(2026, 1, 5, tzinfo=timezone.utc)
 DAYS, ASKED, BEFORE = 182, 12, 60  # days, requests a day, days of history
 SHIFTS = (40, 90, 140)
@@ -92,13 +91,10 @@ def event(day: float, number: int, kind: int, agent: int, good: bool, by: str) -
     }
 
 
-@contextlib.contextmanager
-def workspace() -> Iterator[Path]:
-    """A new workspace that this process and its children use, and no logs but its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ.update(CLAUDE_FLOW_HOME=f"{folder}/neural", HOME=folder, OMP_NUM_THREADS="1")
-        os.environ.pop("CLAUDE_PROJECT_DIR", None)
-        yield Path(folder)
+def use(folder: Path) -> None:
+    """Have this process and its children use the workspace of a folder, and no logs but its own."""
+    os.environ.update(CLAUDE_FLOW_HOME=f"{folder}/neural", HOME=str(folder), OMP_NUM_THREADS="1")
+    os.environ.pop("CLAUDE_PROJECT_DIR", None)
 
 
 def neural(*words: str) -> dict[str, Any]:
@@ -160,57 +156,64 @@ def log_answer(number: int, day: float, asked: dict[str, Any], answer: dict[str,
         out.write(json.dumps({"id": f"r{number}", "correct": good}) + "\n")
 
 
-def loop() -> dict[str, Any]:
-    begin, generator = time.perf_counter(), np.random.default_rng(16)
-    with workspace():
-        first = start(generator)
+def loop(seconds: float) -> dict[str, Any] | None:
+    """The half year; None if the time is up: after every day all is kept in :data:`LOOPED`, and gone on with."""
+    begin, until, generator = time.perf_counter(), time.monotonic() + seconds, np.random.default_rng(16)
+    file = LOOPED / "days.json"
+    use(LOOPED)
+    if not file.is_file():
+        shutil.rmtree(LOOPED, ignore_errors=True)
+        start(generator)
         policies.schedule([POLICY])
-        lost: dict[str, list[float]] = {"retrained": [], "never": []}
-        did: list[list[Any]] = []
-        number = 0
-        fixed: dict[tuple[int, int], int] = {}  # what the model that is never retrained says to each request
-        for day in range(DAYS):
-            lines = []
-            if day % 10 == 0:
-                print(f"day {day}, {time.perf_counter() - begin:.0f} s", file=sys.stderr, flush=True)
-            for i in range(ASKED):
-                number += 1
-                kind, moment = int(generator.integers(len(KINDS))), day + i / ASKED
-                asked = request(kind, number)
-                agent, answer = choose(in_use(), asked, None)
-                if (kind, number % 9) not in fixed:
-                    fixed[kind, number % 9], _ = choose(first, asked, "as-it-began")
-                for name, chosen in (("retrained", agent), ("never", fixed[kind, number % 9])):
-                    lost[name].append(GOOD - chance(day, kind, chosen))
-                others = [other for other in generator.permutation(len(AGENTS)) if other != agent]
-                for attempt, taken in enumerate([agent, *others]):  # a task that failed is given to somebody else
-                    good = bool(generator.random() < chance(day, kind, taken))
-                    if attempt == 0:
-                        log_answer(number, moment, asked, answer, good)
-                    lines.append(event(moment, number, kind, taken, good, f"a{attempt}"))
-                    lines[-1]["task"] = f"t{number}"
-                    if good:
-                        break
-            with (registry.workspace() / "events" / "a.jsonl").open("a") as out:
-                out.writelines(json.dumps(line) + "\n" for line in lines)
-            look = retrain.check(POLICY)["did"]
-            if not look.startswith(("nothing", "the canary")):
-                did.append([day, look])
-                print(day, look, file=sys.stderr, flush=True)
-        regret = {name: float(np.mean(values)) for name, values in lost.items()}
-        canaries = [
-            (entry["detail"] or {})
-            for entry in audit.entries()
-            if (entry["step"], entry["state"]) == ("canary", "done")
-        ]
-        return {
-            "regret": regret,
-            "ratio": regret["retrained"] / regret["never"],
-            "did": did,
-            "canaries": [[c["answers"], c["of"]] for c in canaries if "answers" in c],
-            "bad": bad_canary(generator, number),
-            "seconds": time.perf_counter() - begin,
-        }
+        kept: dict[str, Any] = {"day": 0, "number": 0, "did": [], "fixed": {}, "seconds": 0.0}
+        kept["lost"] = {"retrained": [], "never": []}
+    else:
+        kept = json.loads(file.read_text())
+        generator.bit_generator.state = kept["generator"]
+    first, number, before = registry.model_path("coordination-v3"), kept["number"], kept["seconds"]
+    lost, did, fixed = kept["lost"], kept["did"], kept["fixed"]  # fixed: what the never retrained says to each request
+    for day in range(kept["day"], DAYS):
+        if time.monotonic() > until:
+            return None
+        lines = []
+        for i in range(ASKED):
+            number += 1
+            kind, moment = int(generator.integers(len(KINDS))), day + i / ASKED
+            asked = request(kind, number)
+            agent, answer = choose(in_use(), asked, None)
+            same = f"{kind} {number % 9}"
+            if same not in fixed:
+                fixed[same], _ = choose(first, asked, "as-it-began")
+            for name, chosen in (("retrained", agent), ("never", fixed[same])):
+                lost[name].append(GOOD - chance(day, kind, chosen))
+            others = [int(other) for other in generator.permutation(len(AGENTS)) if other != agent]
+            for attempt, taken in enumerate([agent, *others]):  # a task that failed is given to somebody else
+                good = bool(generator.random() < chance(day, kind, taken))
+                if attempt == 0:
+                    log_answer(number, moment, asked, answer, good)
+                lines.append(event(moment, number, kind, taken, good, f"a{attempt}"))
+                lines[-1]["task"] = f"t{number}"
+                if good:
+                    break
+        with (registry.workspace() / "events" / "a.jsonl").open("a") as out:
+            out.writelines(json.dumps(line) + "\n" for line in lines)
+        look = retrain.check(POLICY)["did"]
+        if not look.startswith(("nothing", "the canary")):
+            did.append([day, look])
+        took = before + time.perf_counter() - begin
+        kept |= {"day": day + 1, "number": number, "seconds": took, "generator": generator.bit_generator.state}
+        files.atomic_write(file, json.dumps(kept))
+        print(f"day {day}, {took:.0f} s: {look}", file=sys.stderr, flush=True)
+    regret = {name: float(np.mean(values)) for name, values in lost.items()}
+    ended = [e["detail"] or {} for e in audit.entries() if (e["step"], e["state"]) == ("canary", "done")]
+    return {
+        "regret": regret,
+        "ratio": regret["retrained"] / regret["never"],
+        "did": did,
+        "canaries": [[c["answers"], c["of"]] for c in ended if "answers" in c],
+        "bad": bad_canary(generator, number),
+        "seconds": before + time.perf_counter() - begin,
+    }
 
 
 def bad_canary(generator: np.random.Generator, number: int) -> dict[str, Any]:
@@ -272,8 +275,7 @@ def worker() -> None:
 def kill(times: int, seconds: float) -> dict[str, Any]:
     """Kill the worker until it was killed so often; what was done is kept in :data:`KILLED`, and gone on with."""
     begin, until = time.perf_counter(), time.monotonic() + seconds
-    os.environ.update(CLAUDE_FLOW_HOME=f"{KILLED}/neural", HOME=str(KILLED), OMP_NUM_THREADS="1")
-    os.environ.pop("CLAUDE_PROJECT_DIR", None)
+    use(KILLED)
     file = KILLED / "killed.json"
     if not file.is_file():
         shutil.rmtree(KILLED, ignore_errors=True)
@@ -343,7 +345,8 @@ def _longest() -> float:
 
 def rollback(seconds: float = 20.0, clients: int = 4) -> dict[str, Any]:
     body = json.dumps({"input": request(0, 1)}).encode()
-    with workspace():
+    with tempfile.TemporaryDirectory() as folder:
+        use(Path(folder))
         for number in ("3.1.0", "3.2.1"):
             neural("version", "create", "--model", "coordination-v3", "--version", number, "--changes", "x")
         server = subprocess.Popen([sys.executable, "-m", "claude_flow", "neural", "serve", "--models", "coordination",
@@ -493,12 +496,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.operate", description=__doc__)
     parser.add_argument("what", nargs="*", choices=["loop", "kill", "rollback", "worker"])
     parser.add_argument("--kills", type=int, default=100, help="how often; those of an earlier command count")
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="kill for so long; the next call goes on")
+    parser.add_argument(
+        "--seconds", type=float, default=float("inf"), help="loop and kill for so long; the next call goes on"
+    )
     options = parser.parse_args()
     if options.what == ["worker"]:
         worker()
     for what in options.what or ["loop", "kill", "rollback"]:
-        found = kill(options.kills, options.seconds) if what == "kill" else {"loop": loop, "rollback": rollback}[what]()
+        if what == "rollback":
+            found: dict[str, Any] | None = rollback()
+        else:
+            found = loop(options.seconds) if what == "loop" else kill(options.kills, options.seconds)
+        if found is None:
+            print(f"{what}: the time is up; the next call goes on", file=sys.stderr)
+            continue
         values = json.loads(KEPT.read_text()) if KEPT.is_file() else {}
         about = f"{machine.cpu_name()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.0f}"
         values[what] = {**found, "machine": about}
