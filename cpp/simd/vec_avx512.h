@@ -89,8 +89,9 @@ CF_INLINE I dot(I sum, I u, I s) {
 #define CLAUDE_FLOW_PAIRS
 CF_INLINE I signed_halves(I x) {
   const I low = {_mm512_and_si512(x.v, _mm512_set1_epi8(0x0F))};
-  return {_mm512_shuffle_epi8(
-      _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, -8, -7, -6, -5, -4, -3, -2, -1)), low.v)};
+  return {_mm512_shuffle_epi8(_mm512_maskz_broadcast_i32x4(0xFFFF, _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, -8,
+                                                                                 -7, -6, -5, -4, -3, -2, -1)),
+                              low.v)};
 }
 CF_INLINE I low_halves(I x) { return signed_halves(x); }
 CF_INLINE I high_halves(I x) { return signed_halves({_mm512_maskz_srli_epi32(0xFFFF, x.v, 4)}); }
