@@ -202,7 +202,8 @@ LONG = {
     "tests/modalities": ("train multimodal", "transfer cross-modal"),
     "tests/run/test_distributed.py": ("infer distributed",),
     "tests/search": ("nas search", "nas evaluate", "nas optimize"),
-    "tests/train/recipes": ("train federated", "train incremental", "train meta"),
+    "tests/train/recipes": ("transfer", "train federated", "train incremental", "train meta"),
+    "tests/evaluate": ("validate time-series", "benchmark"),
 }
 
 

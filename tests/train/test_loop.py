@@ -291,7 +291,7 @@ def test_the_loss_curve_is_that_of_one_process_with_the_same_global_batch(tmp_pa
     script.write_text(_LINE)
     curves = []
     for processes, size in ((1, 16), (2, 8)):
-        launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] * (processes > 1)
         run = tmp_path / f"run-{processes}"
         run.mkdir()
         done = subprocess.run(

@@ -96,21 +96,21 @@ def _of_runs(entries: Sequence[Logged]) -> dict[int, float]:
             asked.setdefault((request.network, task), []).append((entries[place].time, place))
     if not asked:
         return {}
-    names = {network for network, _ in asked}
+    names = {name for name, _ in asked}
     runs: dict[int, dict[str, float]] = {}
     for run in _runs(min(entry.time for entry in entries)):
         ended = run.end or run.start or run.submitted
         if ended is None:
             continue
-        for network in names:
+        for name in sorted(names):
             before = []
             for task in {run.task, run.description} - {None}:
-                times = asked.get((network, str(task)), [])
+                times = asked.get((name, str(task)), [])
                 before += times[: bisect_right(times, (ended.timestamp(), len(entries)))][-1:]
             if before:
                 _, place = max(before)
                 request = entries[place].request
-                answer = networks.get(network).answer
+                answer = networks.get(name).answer
                 if (score := answer.outcome(request.input, request.answer, asdict(run))) is not None:
                     runs.setdefault(place, {})[run.run_id] = score
     return {place: sum(found.values()) / len(found) for place, found in runs.items()}
