@@ -143,7 +143,10 @@ def compare(python: Path) -> None:
 
     script = ROOT / "tests" / "packaging" / "answers.py"
     here, there = json.loads(run(sys.executable, script).stdout), json.loads(emulated(python, script).stdout)
-    check(there["machine"] == "aarch64" and there["isa"] == ["scalar", "neon", "neondot"], "aarch64, up to neondot")
+    check(
+        there["machine"] == "aarch64" and there["isa"] == ["scalar", "neon", "neondot", "neoni8mm"],
+        "aarch64, up to neoni8mm",
+    )
     for model, ours in here["answers"].items():
         theirs = there["answers"][model]
         for case in ours:

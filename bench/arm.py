@@ -101,8 +101,8 @@ def modelled(tool: str) -> list[dict[str, Any]]:
 
 
 def matrix_loop(packed: bool) -> list[str]:
-    """A loop that no kernel has: 6 rows by 16 columns by 8 of the depth, by products of matrices of bytes. Unless
-    weights are ``packed`` for it, two groups of four rows of them are brought together first."""
+    """6 rows by 16 columns by 8 of the depth, by products of matrices of bytes. Unless weights are ``packed`` for it,
+    two groups of four rows of them are brought together first, as in the kernel of `neoni8mm`."""
     lines = [word for r in range(3) for word in (f"ldr d{24 + r}, [x1, #{8 * r}]", f"ld1 {{v{24 + r}.d}}[1], [x2]")]
     for v in range(4):
         if packed:

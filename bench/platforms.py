@@ -49,7 +49,8 @@ No result of theirs is in this table, and the wheels for Windows have not been m
 ## Instruction sets of ARM
 
 `neon` is every 64-bit ARM; `neondot` those with the dot product of bytes (ARMv8.2: Graviton2, Ampere Altra, Apple M1
-and later). The engine asks Linux (`AT_HWCAP`), macOS (`hw.optional.arm.FEAT_DotProd`) or Windows which it may use.
+and later); `neoni8mm` those that multiply matrices of bytes, too (Graviton3, Apple M2). The engine asks Linux
+(`AT_HWCAP`, `AT_HWCAP2`), macOS (`hw.optional.arm.FEAT_DotProd`, `FEAT_I8MM`) or Windows which it may use.
 `CLAUDE_FLOW_ISA=neondot` on another CPU is an error of one line. A model with 8-bit weights gives the same bits as on
 x86 and as WebAssembly: `tests/cpp/test_model.cpp` holds the sum of a whole network's bits, taken on x86, and
 `make emulated` compares every shipped model.
@@ -76,9 +77,10 @@ older core with three vector units; the M1 has four.
 |---|---|---|--:|--:|--:|--:|
 {models}
 
-Products of matrices of bytes (`usmmla`: Graviton3, Apple M2 and later) are not used yet. They would be an instruction
-set of their own, `neoni8mm`: a third copy of every kernel for aarch64. By the same models, bytes multiplied in a cycle
-by the kernel's dot products, and by a loop written for the model alone that multiplies 6 rows by 16 columns:
+Products of matrices of bytes (`usmmla`) are what `neoni8mm` has over `neondot`, for 8-bit products of four rows and
+more. By the same models, bytes multiplied in a cycle by the dot products of `neondot`, and by a loop of such products
+over 6 rows and 16 columns: with weights as they are packed, which is the kernel's, and packed for them, which would be
+a layout of its own:
 
 | CPU's model | dot products | matrices, weights as they are packed | matrices, weights packed for them |
 |---|--:|--:|--:|

@@ -14,7 +14,7 @@ import pytest
 from claude_flow import engine
 
 ROOT = Path(__file__).parents[1]
-ISAS = ("scalar", "sse41", "avx2", "avxvnni", "avx512", "avx512vnni", "neon", "neondot")
+ISAS = ("scalar", "sse41", "avx2", "avxvnni", "avx512", "avx512vnni", "neon", "neondot", "neoni8mm")
 unknown = [word for word in engine.available() if word not in ISAS]
 assert not unknown, f"the engine has instruction sets that no test names: {unknown}"
 

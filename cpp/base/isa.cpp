@@ -66,36 +66,44 @@ bool cpu_has(const char* word) {
 namespace {
 
 constexpr uint64_t kAdvancedSimd = 1u << 1, kDotProduct = 1u << 20;  // HWCAP_ASIMD, HWCAP_ASIMDDP
+constexpr uint64_t kMatrixProduct = 1u << 13;                        // HWCAP2_I8MM
 
-uint64_t ask() {
-#if defined(__linux__)
-  return getauxval(AT_HWCAP);
-#elif defined(__APPLE__)
+#if defined(__APPLE__)
+bool answers(const char* name) {
   int has = 0;
   size_t size = sizeof has;
-  const bool answered = sysctlbyname("hw.optional.arm.FEAT_DotProd", &has, &size, nullptr, 0) == 0;
-  return kAdvancedSimd | (answered && has != 0 ? kDotProduct : 0);
+  return sysctlbyname(name, &has, &size, nullptr, 0) == 0 && has != 0;
+}
+#endif
+
+Hwcaps ask() {
+#if defined(__linux__)
+  return {getauxval(AT_HWCAP), getauxval(AT_HWCAP2)};
+#elif defined(__APPLE__)
+  return {kAdvancedSimd | (answers("hw.optional.arm.FEAT_DotProd") ? kDotProduct : 0),
+          answers("hw.optional.arm.FEAT_I8MM") ? kMatrixProduct : 0};
 #elif defined(_WIN32)
-  constexpr DWORD kDotProductAvailable =
-      43;  // PF_ARM_V82_DP_INSTRUCTIONS_AVAILABLE, which older headers lack
-  return kAdvancedSimd | (IsProcessorFeaturePresent(kDotProductAvailable) ? kDotProduct : 0);
+  constexpr DWORD kAvailable = 43;  // PF_ARM_V82_DP_INSTRUCTIONS_AVAILABLE, which older headers lack
+  return {kAdvancedSimd | (IsProcessorFeaturePresent(kAvailable) ? kDotProduct : 0), 0};
 #else
-  return kAdvancedSimd;
+  return {kAdvancedSimd, 0};
 #endif
 }
 
 }  // namespace
 
-bool cpu_has(const char* word, uint64_t hwcap) {
-  const bool neon = (hwcap & kAdvancedSimd) != 0;
+bool cpu_has(const char* word, const Hwcaps& cpu) {
+  const bool neon = (cpu.first & kAdvancedSimd) != 0;
+  const bool dot = neon && (cpu.first & kDotProduct) != 0;
   if (std::strcmp(word, "neon") == 0) return neon;
-  if (std::strcmp(word, "neondot") == 0) return neon && (hwcap & kDotProduct) != 0;
+  if (std::strcmp(word, "neondot") == 0) return dot;
+  if (std::strcmp(word, "neoni8mm") == 0) return dot && (cpu.second & kMatrixProduct) != 0;
   return std::strcmp(word, "scalar") == 0;
 }
 
 bool cpu_has(const char* word) {
-  static const uint64_t hwcap = ask();
-  return cpu_has(word, hwcap);
+  static const Hwcaps cpu = ask();
+  return cpu_has(word, cpu);
 }
 
 #else

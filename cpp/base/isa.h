@@ -5,8 +5,8 @@
 
 namespace claude_flow {
 
-// `word` is one of scalar, sse41, avx2, avxvnni, avx512, avx512vnni (x86), of scalar, neon, neondot (64-bit ARM), or of
-// scalar, simd128, relaxed (WASM).
+// `word` is one of scalar, sse41, avx2, avxvnni, avx512, avx512vnni (x86), of scalar, neon, neondot, neoni8mm (64-bit
+// ARM), or of scalar, simd128, relaxed (WASM).
 // Unknown words: false.
 bool cpu_has(const char* word);
 
@@ -18,8 +18,11 @@ struct CpuidAnswers {
 };
 bool cpu_has(const char* word, const CpuidAnswers& cpu);
 #elif defined(__aarch64__)
-// What decides: Linux's AT_HWCAP, or what makes up for it elsewhere.
-bool cpu_has(const char* word, uint64_t hwcap);
+// What decides: Linux's AT_HWCAP and AT_HWCAP2, or what makes up for them elsewhere.
+struct Hwcaps {
+  uint64_t first, second;
+};
+bool cpu_has(const char* word, const Hwcaps& cpu);
 #endif
 
 }  // namespace claude_flow

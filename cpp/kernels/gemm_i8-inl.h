@@ -2,6 +2,7 @@
 // whole depth; the zero point leaves through the column sums, then scales, bias, activation and residual follow.
 #pragma once
 
+#include "kernels/pairs_i8-inl.h"
 #include "kernels/tile-inl.h"
 
 namespace claude_flow {
@@ -12,6 +13,9 @@ namespace {
 template <int R, int P, int V, bool kAhead>
 CF_INLINE void multiply_bytes(const QuantizedRows& rows, const int8_t* b, ptrdiff_t panel, int depth,
                               I (&sum)[R][P * V]) {
+#if defined(CLAUDE_FLOW_MATRICES)
+  if constexpr (R >= kRowsForPairs && P == 1) return multiply_pairs<R, V>(rows, b, depth, sum);
+#endif
   CF_UNROLL for (int r = 0; r < R; ++r) { CF_UNROLL for (int v = 0; v < P * V; ++v) sum[r][v] = splat(0); }
   const ptrdiff_t skip = rows.block - kQuantBlock;
   with_dot([&](auto product) CF_LAMBDA {

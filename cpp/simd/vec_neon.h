@@ -132,5 +132,29 @@ CF_INLINE I dot(I sum, FactorI u, I s) {
 CF_INLINE I factor_bytes(const uint8_t* p) { return splat_bytes(p); }
 #endif
 
+#if defined(__ARM_FEATURE_MATMUL_INT8)
+// Products of two rows of eight bytes with four columns, as two blocks of 2 x 2 sums (kernels/pairs_i8-inl.h).
+#define CLAUDE_FLOW_MATRICES
+struct Block {
+  int32x4_t left, right;
+};
+// Eight bytes of either row.
+CF_INLINE I load_pair(const uint8_t* upper, const uint8_t* lower) {
+  return {vreinterpretq_s32_u8(vcombine_u8(vld1_u8(upper), vld1_u8(lower)))};
+}
+// `first` and `second` are two groups of four rows of the same columns.
+CF_INLINE Block dot_pairs(const Block& sum, I pair, I first, I second) {
+  const uint8x16_t u = vreinterpretq_u8_s32(pair.v);
+  return {vusmmlaq_s32(sum.left, u, vreinterpretq_s8_s32(vzip1q_s32(first.v, second.v))),
+          vusmmlaq_s32(sum.right, u, vreinterpretq_s8_s32(vzip2q_s32(first.v, second.v)))};
+}
+CF_INLINE I upper_row(const Block& b) {
+  return {vreinterpretq_s32_s64(vzip1q_s64(vreinterpretq_s64_s32(b.left), vreinterpretq_s64_s32(b.right)))};
+}
+CF_INLINE I lower_row(const Block& b) {
+  return {vreinterpretq_s32_s64(vzip2q_s64(vreinterpretq_s64_s32(b.left), vreinterpretq_s64_s32(b.right)))};
+}
+#endif
+
 }  // namespace
 }  // namespace claude_flow

@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 
-LEGACY, VEX, EVEX, DOT, LATER = "legacy", "VEX", "EVEX", "dot product", "later ARM"
+LEGACY, VEX, EVEX, DOT, MATRIX, LATER = "legacy", "VEX", "EVEX", "dot product", "matrix product", "later ARM"
 # word: encodings that it may use, (mnemonic, encoding) that it must use
 RULES: dict[str, tuple[set[str], list[tuple[str, str]]]] = {
     "scalar": ({LEGACY}, []),
@@ -19,13 +19,13 @@ RULES: dict[str, tuple[set[str], list[tuple[str, str]]]] = {
     "avx512vnni": ({LEGACY, VEX, EVEX}, [("vpdpbusd", EVEX), ("vfmadd", EVEX)]),
     "neon": ({LEGACY}, [("fmla", LEGACY), ("smull", LEGACY), ("sadalp", LEGACY)]),
     "neondot": ({LEGACY, DOT}, [("fmla", LEGACY), ("sdot", DOT)]),
+    "neoni8mm": ({LEGACY, DOT, MATRIX}, [("fmla", LEGACY), ("sdot", DOT), ("usmmla", MATRIX)]),
 }
 LINE = re.compile(r"^ *[0-9a-f]+:\t((?:[0-9a-f]{2} )+|[0-9a-f]{8} ) *\t(?:\{vex\} +)?(\S+)")
 ON_ARM = {
     DOT: re.compile(r"[su]dot"),
-    LATER: re.compile(
-        r"sqrdml[as]h|fml[as]l2?|fcmla|fcadd|bf|us?mm?la|usdot|sudot|smmla|cas|swp|ld(add|clr|set|eor)|pac|aut"
-    ),
+    MATRIX: re.compile(r"us?mmla|smmla"),
+    LATER: re.compile(r"sqrdml[as]h|fml[as]l2?|fcmla|fcadd|bf|usdot|sudot|cas|swp|ld(add|clr|set|eor)|pac|aut"),
 }
 
 

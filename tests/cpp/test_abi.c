@@ -49,7 +49,8 @@ int main(void) {
   expect(strcmp(error.text + strlen(error.text) - strlen(cf_available()), cf_available()) == 0, "it says which there are");
   {
     /* Those of other CPUs, and of better ones of this kind, are refused by a line and never run. */
-    const char *words_of_all[] = {"sse41", "avx2", "avxvnni", "avx512", "avx512vnni", "neon", "neondot", "relaxed"};
+    const char *words_of_all[] = {"sse41", "avx2", "avxvnni", "avx512", "avx512vnni", "neon", "neondot", "neoni8mm",
+                                  "relaxed"};
     for (size_t i = 0; i < sizeof words_of_all / sizeof *words_of_all; i++) {
       char list[200], word[20];
       snprintf(list, sizeof list, " %s ", cf_available());

@@ -46,14 +46,19 @@ void check_known_cpus() {
 #elif defined(__aarch64__)
 void check_known_cpus() {
   constexpr uint64_t kFloat = 1u << 0, kSimd = 1u << 1, kAtomics = 1u << 8, kDot = 1u << 20;
-  const auto check = [](const char* what, uint64_t hwcap, bool neon, bool dot) {
-    expect(cpu_has("scalar", hwcap) && cpu_has("neon", hwcap) == neon && cpu_has("neondot", hwcap) == dot, what);
-    expect(!cpu_has("sse41", hwcap) && !cpu_has("neondo", hwcap), what);
+  constexpr uint64_t kMatrix = 1u << 13;  // the second word
+  const auto check = [](const char* what, const Hwcaps& cpu, const std::string& want) {
+    std::string found;
+    for (const char* word : {"scalar", "neon", "neondot", "neoni8mm", "sse41", "neondo"}) {
+      if (cpu_has(word, cpu)) found += std::string(found.empty() ? "" : " ") + word;
+    }
+    expect(found == want, what);
   };
-  check("Cortex-A53, Graviton", kFloat | kSimd, true, false);
-  check("ThunderX2", kFloat | kSimd | kAtomics, true, false);
-  check("Graviton2, M1", kFloat | kSimd | kAtomics | kDot, true, true);
-  check("without SIMD", kFloat, false, false);
+  check("Cortex-A53, Graviton", {kFloat | kSimd, 0}, "scalar neon");
+  check("ThunderX2", {kFloat | kSimd | kAtomics, 0}, "scalar neon");
+  check("Graviton2, M1", {kFloat | kSimd | kAtomics | kDot, 0}, "scalar neon neondot");
+  check("Graviton3, M2", {kFloat | kSimd | kAtomics | kDot, kMatrix}, "scalar neon neondot neoni8mm");
+  check("without SIMD", {kFloat, kMatrix}, "scalar");
 }
 #else
 void check_known_cpus() {}
