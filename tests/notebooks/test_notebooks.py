@@ -43,6 +43,16 @@ def _status(port: int, token: str) -> int:
         return error.code
 
 
+def _told(process):
+    """The JSON that a launcher prints before it goes on."""
+    text = ""
+    for line in process.stdout:
+        text += line
+        if line == "}\n":
+            break
+    return json.loads(text)
+
+
 def test_jupyterlab_answers_to_its_token_alone_until_it_is_told_to_end(environment, tmp_path):
     pytest.importorskip("jupyterlab", reason="needs the extra: pip install 'claude-flow[notebooks]'")
     kept = tmp_path / "workspace" / "notebooks" / "1_first_steps.ipynb"
@@ -51,12 +61,7 @@ def test_jupyterlab_answers_to_its_token_alone_until_it_is_told_to_end(environme
     command = [sys.executable, "-m", "claude_flow", *LAUNCH, "--debugging-enabled", "false", "--format", "json"]
     with subprocess.Popen(command, env=environment, cwd=tmp_path, text=True, stdout=subprocess.PIPE) as process:
         try:
-            text = ""
-            for line in process.stdout:
-                text += line
-                if line == "}\n":
-                    break
-            answer = json.loads(text)
+            answer = _told(process)
             url = urlsplit(answer["url"])
             assert _status(url.port, parse_qs(url.query)["token"][0]) == 200
             assert _status(url.port, "a guess") == 403
@@ -131,12 +136,7 @@ def test_marimo_answers_to_its_token_alone_until_its_time_ends(environment, tmp_
     command = [sys.executable, "-m", "claude_flow", *LAUNCH, *words]
     with subprocess.Popen(command, env=environment, cwd=tmp_path, text=True, stdout=subprocess.PIPE) as process:
         try:
-            text = ""
-            for line in process.stdout:
-                text += line
-                if line == "}\n":
-                    break
-            answer = json.loads(text)
+            answer = _told(process)
             plain = urllib.request.build_opener(urllib.request.ProxyHandler({}))
             with plain.open(answer["url"], timeout=60) as reply:
                 assert b"marimo" in reply.read()

@@ -212,11 +212,7 @@ class Jobs:
         else:
             self._give(job)
         self._go_on(happened)
-        total = self.total
-        total.value += happened.value
-        total.cost += happened.cost
-        total.waited += happened.waited
-        total.minutes += happened.minutes
+        self.total.add(happened)
         return happened
 
     def rows(self) -> dict[int, Job]:

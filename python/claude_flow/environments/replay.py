@@ -241,13 +241,7 @@ class Replay:
                 self.count += 1
                 heapq.heappush(self.events, (self.now + max(1.0, calls) * _MINUTES_PER_CALL, self.count, agent, order))
         self._go_on(happened)
-        total = self.total
-        total.value += happened.value
-        total.late += happened.late
-        total.lost += happened.lost
-        total.cost += happened.cost
-        total.waited += happened.waited
-        total.minutes += happened.minutes
+        self.total.add(happened)
         return happened
 
     def _go_on(self, happened: Happened) -> None:

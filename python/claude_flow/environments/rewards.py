@@ -25,6 +25,15 @@ class Happened:
     waited: float = 0.0
     minutes: float = 0.0
 
+    def add(self, other: Happened) -> None:
+        """Count what happened besides."""
+        self.value += other.value
+        self.late += other.late
+        self.lost += other.lost
+        self.cost += other.cost
+        self.waited += other.waited
+        self.minutes += other.minutes
+
 
 class Reward(NamedTuple):
     """A reward function and what it is, in words."""

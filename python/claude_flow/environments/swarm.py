@@ -196,13 +196,7 @@ class Swarm:
             self.commanded = True
             self._command(action, happened)
         self._settle(happened)
-        total = self.total
-        total.value += happened.value
-        total.late += happened.late
-        total.lost += happened.lost
-        total.cost += happened.cost
-        total.waited += happened.waited
-        total.minutes += happened.minutes
+        self.total.add(happened)
         return happened
 
     def pair(self, action: int) -> tuple[Agent, Task]:
