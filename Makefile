@@ -9,7 +9,7 @@ VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' python/claude_flow/__
 MODULE := python/claude_flow/wasm/relaxed.wasm
 SOURCES := CMakeLists.txt pyproject.toml $(shell find cpp python/claude_flow -type f -not -name '*.pyc' -not -name '*.so')
 
-.PHONY: demo test wasm wheel wheels emulated portable platforms lint docs guide tour bench bench-compare evaluate operate decision models clean
+.PHONY: demo test wasm wheel wheels emulated portable platforms lint docs guide tour bench bench-compare evaluate operate decision learning models clean
 
 demo: $(VENV)/.installed  ## print assignments for the guide's example swarm, by the model that ships with the package
 	$(BIN)/claude-flow neural infer coordination --input docs/examples/swarm.json --explain-decision true
@@ -186,6 +186,9 @@ guide: $(VENV)/.tools  ## run the guide's commands, word for word and in order, 
 
 tour: $(VENV)/.tools  ## run the README's tour and paste its output: make tour DATA=folder of the public data sets
 	$(BIN)/python docs/tour.py $(DATA)
+
+learning: $(VENV)/.tools  ## measure transfer, federations, incremental and meta-learning, into docs/recipes.md (an hour): make learning DATA=folder
+	OMP_NUM_THREADS=1 $(BIN)/python -m bench.learning $(if $(DATA),--data $(DATA))
 
 decision: $(VENV)/.tools  ## write the tables of docs/decision.md: the decision engine beside rules, its parts, other worlds, times
 	OMP_NUM_THREADS=1 $(BIN)/python -m bench.decision
