@@ -37,10 +37,10 @@ TASKS, EPOCHS, BATCH, RATE, HIDDEN = 5, 8, 64, 2e-3, 128
 STRENGTH = {"EWC": 3e4, "EWC and GEM": 1e3, "distillation": 1.0}
 _MEMORY = 256  # examples of each task that are remembered; of as many each the importance is measured
 _SAYS = (
-    "Five tasks one after another on scikit-learn's digits (8 × 8 pixels, a fifth of the images is the test): *permuted*, "
-    "each task with its own order of the pixels; *split*, two digits each. One output serves all tasks, and no task is "
-    "named at test. A net of two layers of 128; 256 examples of a task are remembered. *Joint* trains on all tasks at "
-    "once. Signs of the paired differences are permuted over seeds, of which five cannot show p below .0625. "
+    "Five tasks one after another on scikit-learn's digits (8 × 8 pixels, a fifth of the images is the test): "
+    "*permuted*, each task with its own order of the pixels; *split*, two digits each. One output for all; "
+    "no task is named at test. A net of two layers of 128; 256 examples of a task are kept. *Joint* trains on all "
+    "tasks at once. Signs of the paired differences are permuted over seeds, of which five cannot show p below .0625. "
     "Published beside it, on permuted MNIST (another net, other images): EWC .83, GEM .83, SI .94 "
     "([continual-learning-baselines](https://github.com/ContinualAI/continual-learning-baselines))."
 )

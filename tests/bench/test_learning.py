@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 
 import pytest
-
 from bench.learning.__main__ import JOBS, write
 from bench.learning.cells import compared
 

@@ -89,13 +89,14 @@ class EpisodicMemory(Hook):
     """Turns a step that would raise the loss on a memory into the nearest one that does not.
 
     ``memories`` are batches of earlier periods, one list each. With g the step's gradient and G the memories' [k, n],
-    where some G g < 0: g + G' v with v = argmin_{v >= 0} |G' v + g|, the dual of the paper's quadratic program, solved
-    as non-negative least squares.
+    where some G g < 0: g + G' v with v = argmin_{v >= margin} |G' v + g|, the dual of the paper's quadratic program,
+    solved as non-negative least squares. The paper's margin of 0.5 makes such a step lower the memories' losses too.
     """
 
-    def __init__(self, memories: Sequence[Sequence[Batch]], loss: Loss) -> None:
-        self.about = {"name": "gradient-episodic-memory", "periods": len(memories)}
-        self._memories, self._loss, self._turn, self.projected = memories, loss, 0, 0
+    def __init__(self, memories: Sequence[Sequence[Batch]], loss: Loss, margin: float = 0.5) -> None:
+        self.about = {"name": "gradient-episodic-memory", "periods": len(memories), "margin": margin}
+        self._memories, self._loss, self._margin = memories, loss, margin
+        self._turn, self.projected = 0, 0
 
     def after_backward(self, module: nn.Module, step: int) -> None:
         """Project the gradient in place."""
@@ -117,11 +118,12 @@ class EpisodicMemory(Hook):
             return
         self.projected += 1
         gram = (constraints @ constraints.T).double().cpu().numpy()
-        # min |G'v + g|^2 over v >= 0 needs G only through its Gram matrix: with L L' = G G', |L'v + L^-1 G g|^2 differs
-        # by a constant.
+        # min |G'v + g|^2 needs G only through its Gram matrix: with L L' = G G', |L'v + L^-1 G g|^2 differs by a
+        # constant.
         factor = np.linalg.cholesky(gram + 1e-8 * np.trace(gram) / len(gram) * np.eye(len(gram)))
         goal = np.linalg.solve(factor, (constraints @ gradient).double().cpu().numpy())
-        weights, _ = nnls(factor.T, -goal)
+        least = np.full(len(gram), self._margin)
+        weights = least + nnls(factor.T, -goal - factor.T @ least)[0]
         gradient = gradient + constraints.T @ torch.from_numpy(weights).to(constraints)
         parts = torch.split(gradient, [p.numel() for p in parameters])
         for parameter, part in zip(parameters, parts, strict=True):
