@@ -47,7 +47,7 @@ export interface Decision {
 }
 
 export interface Model {
-  readonly network: "coordination" | "optimization" | "prediction";
+  readonly network: "coordination" | "optimization" | "prediction" | "action";
   readonly precision: string;
   readonly isa: Isa;
   readonly threads: number;

@@ -13,6 +13,10 @@ export interface Request {
     type?: string;
     load?: number;
     capabilities?: string[];
+    speed?: number;
+    "cost-per-hour"?: number;
+    "past-tasks"?: number;
+    "free-in-minutes"?: number;
     "track-record"?: TrackRecord;
   }[];
   "pending-tasks": {

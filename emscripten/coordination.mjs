@@ -30,7 +30,10 @@ const ALTERNATIVES = 3;
 
 const RECORD = { tasks: "count", "success-rate": "share", "swarm-success-rate": "share", "by-type": "by-type" };
 const FIELDS = {
-  "current-agents": { id: "id", type: "text", load: "share", capabilities: "texts", "track-record": "record" },
+  "current-agents": {
+    id: "id", type: "text", load: "share", capabilities: "texts", speed: "speed", "cost-per-hour": "count",
+    "past-tasks": "count", "free-in-minutes": "count", "track-record": "record",
+  },
   "pending-tasks": {
     id: "id", type: "text", description: "text", priority: "priority", complexity: "share", requires: "texts",
     features: "numbers",
@@ -49,6 +52,8 @@ function checkValue(where, value, kind) {
     if (!number || value < 0 || value > 1) refuse(`${where} must be a number from 0 to 1, not ${shown(value)}`);
   } else if (kind === "count") {
     if (!number || value < 0) refuse(`${where} must be a number of at least 0, not ${shown(value)}`);
+  } else if (kind === "speed") {
+    if (!number || value < 0.01 || value > 100) refuse(`${where} must be a number from 0.01 to 100, not ${shown(value)}`);
   } else if (kind === "priority") {
     if (!(typeof value === "string" && Object.hasOwn(PRIORITIES, value)) && !(number && value >= 0 && value <= 1)) {
       refuse(`${where} must be one of ${Object.keys(PRIORITIES).join(", ")}, or a number from 0 to 1, not ${shown(value)}`);

@@ -4,11 +4,12 @@ import { readFileSync, readdirSync } from "node:fs";
 
 const root = new URL("../../emscripten/", import.meta.url);
 const { ClaudeFlowError, available, load } = await import(new URL("claude_flow.mjs", root));
+const action = await import(new URL("action.mjs", root));
 const optimization = await import(new URL("optimization.mjs", root));
 const prediction = await import(new URL("prediction.mjs", root));
 const coordination = await import(new URL("coordination.mjs", root));
 const { encode, parseRequest } = coordination;
-const ANSWERS = { coordination, optimization, prediction };
+const ANSWERS = { action, coordination, optimization, prediction };
 const { counterfactuals } = await import(new URL("counterfactuals.mjs", root));
 const { loadAttention } = await import(new URL("attention.mjs", root));
 const { NETWORKS } = await import(new URL("safetensors.mjs", root));

@@ -53,17 +53,17 @@ MODELS = {"coordination": "coordination-v3", "optimization": "optimization-v2", 
 _ELSEWHERE = {"network", "model", "confidence_is", "rests_on", "withheld", "reason", "confidence_threshold"}
 
 
-def _same(got: Any, want: Any, where: str) -> None:
+def same(got: Any, want: Any, where: str) -> None:
     """Everything that Python says, but what a page knows of itself; numbers to what rounding may move."""
     if isinstance(want, dict):
         for key, value in want.items():
             if key not in _ELSEWHERE:
                 assert key in got, f"{where}.{key}"
-                _same(got[key], value, f"{where}.{key}")
+                same(got[key], value, f"{where}.{key}")
     elif isinstance(want, list):
         assert len(got) == len(want), where
         for i, (one, other) in enumerate(zip(got, want, strict=True)):
-            _same(one, other, f"{where}[{i}]")
+            same(one, other, f"{where}[{i}]")
     elif isinstance(want, float):
         assert math.isclose(got, want, rel_tol=1.2e-3, abs_tol=2e-4), f"{where}: {got} and {want}"
     else:
@@ -87,8 +87,8 @@ def test_answers_as_python_does(node: Any) -> None:
         want = row.answer.answer(cf.load(MODELS[name]), request, explain=True, **keywords, **_alone(row))
         assert "value" in reply, reply
         if isinstance(want.get("withheld"), list):
-            _same(reply["value"]["withheld"], want["withheld"], f"{name}.withheld")
-        _same(reply["value"], want, name)
+            same(reply["value"]["withheld"], want["withheld"], f"{name}.withheld")
+        same(reply["value"], want, name)
 
 
 REFUSED: list[tuple[str, dict[str, Any], str]] = [

@@ -16,7 +16,7 @@ from claude_flow.run.playground import Playground
 
 AGENT = Path(__file__).with_name("playground_agent.mjs")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-MODELS = ("coordination-v3", "coordination-v2", "optimization", "prediction")
+MODELS = ("action", "coordination-v3", "coordination-v2", "optimization", "prediction")
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_the_tab_answers_without_a_server(seen: dict[str, Any]) -> None:
     assert seen["errors"] == []
     assert seen["offline"] == []
-    assert seen["tabs"] == ["Demo", "coordination", "optimization", "prediction"]
+    assert seen["tabs"] == ["Demo", "action", "coordination", "optimization", "prediction"]
     for cards in seen["answers"].values():
         for card in cards:
             assert card["problem"] == ""
@@ -65,6 +65,14 @@ def test_its_line_gives_the_same_answer(
                     assert row[2] == f"{100 * entry['confidence']:.0f}%"
                     assert entry["explanation"][0]["input"] in row[1]
                 assert card["attention"]
+            elif name == "action":
+                pairs = [[entry["agent"], entry["task"]] for entry in answer["instructions"]]
+                changes = [entry["command"] for entry in answer["adjustments"]]
+                assert card["rows"][: len(pairs)] == pairs
+                assert [row[0] for row in card["rows"][len(pairs) :]] == changes
+                assert f"{answer['command']}: {answer['does']}" in card["text"]
+                for reason in (*answer["reasons"], *(entry["stream"] for entry in answer["explanation"])):
+                    assert reason in card["text"]
             elif name == "optimization":
                 wanted = [f"{entry['direction']} {entry['tunable']}" for entry in answer["recommendations"]]
                 assert [row[0] for row in card["rows"]] == wanted

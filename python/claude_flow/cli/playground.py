@@ -33,7 +33,7 @@ claude-flow neural playground \\
 @click.option(
     "--models",
     type=params.NAMES,
-    default="coordination,optimization,prediction",
+    default="action,coordination,optimization,prediction",
     show_default=True,
     help="Models, or networks for the newest model of each; two of one network stand side by side.",
 )

@@ -6,7 +6,7 @@ apart; ``quantize``, models of 8 and 4 bits, and ``ranges``, which interval of a
 model up to one of its values.
 """
 
-from claude_flow.modelfile.container import FORMAT, mapped, read, write
+from claude_flow.modelfile.container import FORMAT, encoded, mapped, read, write
 from claude_flow.modelfile.file import ModelFile
 from claude_flow.modelfile.ops import ABSENT, Activation, Op
 from claude_flow.modelfile.program import PER_ITEM, PER_TOKEN, Program
@@ -20,6 +20,7 @@ __all__ = [
     "ModelFile",
     "Op",
     "Program",
+    "encoded",
     "mapped",
     "read",
     "write",

@@ -20,7 +20,7 @@ from claude_flow.modelfile.layout import Layout, Packed, kinds
 from claude_flow.modelfile.ops import Kind
 from claude_flow.modelfile.program import Program
 
-__all__ = ["FORMAT", "mapped", "read", "write"]
+__all__ = ["FORMAT", "encoded", "mapped", "read", "write"]
 
 FORMAT = 1
 _MAX_HEADER_BYTES = 8 << 20  # ours have some 30 KB; in JavaScript JSON of hostile content takes 40 times its length
@@ -28,13 +28,18 @@ _KEY = "claude_flow"
 
 
 def write(path: str | Path, model: ModelFile, alignment: int = 64) -> None:
-    """Write a model file atomically: ``path`` holds the old content or the new, never a part.
+    """Write a model file atomically: ``path`` holds the old content or the new, never a part."""
+    from claude_flow.files import atomic_write
+
+    atomic_write(Path(path), encoded(model, alignment))
+
+
+def encoded(model: ModelFile, alignment: int = 64) -> bytes:
+    """The bytes of a model file.
 
     Prepacked weights begin at multiples of ``alignment`` bytes in the file, if their sizes are multiples of it: the
     library's own writer knows 8 bytes only, and a vector that straddles two cache lines costs two reads.
     """
-    from claude_flow.files import atomic_write
-
     header = {"format": FORMAT} | {name: getattr(model, name) for name in _FIELDS}
     packed = {name: tensor for name, tensor in model.tensors.items() if isinstance(tensor, Packed)}
     if packed:
@@ -57,8 +62,7 @@ def write(path: str | Path, model: ModelFile, alignment: int = 64) -> None:
         entries[name] = {"dtype": dtype, "shape": arrays[name].shape, "data_offsets": [begin, end]}
     head = json.dumps(entries, separators=(",", ":")).encode()
     head += b" " * (-(8 + len(head)) % alignment)
-    parts = [len(head).to_bytes(8, "little"), head, *(arrays[name].tobytes() for name in names)]
-    atomic_write(Path(path), b"".join(parts))
+    return b"".join([len(head).to_bytes(8, "little"), head, *(arrays[name].tobytes() for name in names)])
 
 
 _FIELDS: dict[str, type] = {

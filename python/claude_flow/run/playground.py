@@ -19,10 +19,10 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from claude_flow import networks, registry, requests, schema
+from claude_flow import modelfile, networks, registry, requests, schema
 from claude_flow.errors import ClaudeFlowError, InputError
 from claude_flow.files import decoded
 from claude_flow.model import Model, load, load_for
@@ -42,6 +42,7 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 _KINDS = {
+    "": "text/html; charset=utf-8",
     ".html": "text/html; charset=utf-8",
     ".mjs": "text/javascript; charset=utf-8",
     ".wasm": "application/wasm",
@@ -72,10 +73,13 @@ class Models:
         shown = {model.network: requests.example(networks.get(model.network)) for model in self._models.values()}
         return {"models": models, "examples": shown}
 
-    def file(self, index: int) -> Path | None:
-        """The file of the model with that number, or None."""
-        paths = [model.path for model in self._models.values()]
-        return paths[index] if index < len(paths) else None
+    def file(self, index: int) -> bytes | None:
+        """What the page runs of the model with that number: its file, with those of the models that it asks."""
+        if index >= len(self._models):
+            return None
+        model = list(self._models.values())[index]
+        whole = getattr(networks.get(model.network).answer, "whole", None)
+        return model.path.read_bytes() if whole is None else modelfile.encoded(whole(model))
 
     def ask(self, question: Any) -> dict[str, Any]:
         """The answer of a model: ``{"model", "arguments", "explain"}``, the arguments being options by name.
@@ -140,19 +144,20 @@ class Playground:
         return {**self._about, **self.models.setup()}
 
 
-def _served(name: str, models: Models) -> Path | None:
-    """The file that the page asks for by that name, or None: its own parts, the JavaScript package, modules, models."""
+def _served(name: str, models: Models) -> bytes | None:
+    """What the page asks for by that name, or None: its own parts, the JavaScript package, modules, models."""
     kind, _, rest = name.partition("/")
+    number, _, file = rest.partition("/")
+    if kind == "models" and number.isdecimal() and file.endswith(".safetensors"):
+        return models.file(int(number))
     found: Path | None = None
     if name == "":
         found = _PAGE / "index.html"
-    elif kind == "models" and rest.partition("/")[0].isdecimal():
-        found = models.file(int(rest.partition("/")[0]))
     elif _FILE.fullmatch(rest) and kind == "page":
         found = _PAGE / rest
     elif _FILE.fullmatch(rest) and kind == "engine":
         found = _WASM / rest if rest.endswith(".wasm") else _package() / rest
-    return found if found is not None and found.is_file() else None
+    return found.read_bytes() if found is not None and found.is_file() else None
 
 
 def _package() -> Path:
@@ -198,8 +203,8 @@ class _Handler(BaseHTTPRequestHandler):
         if place == "setup":
             has_log = (registry.workspace() / "datasets" / _LOG).is_dir()
             self._json(200, {**self.server.playground.setup(), "has-log": has_log})
-        elif path := _served(place, self.server.playground.models):
-            self._send(200, path.read_bytes(), _KINDS[path.suffix])
+        elif (body := _served(place, self.server.playground.models)) is not None:
+            self._send(200, body, _KINDS[PurePosixPath(place).suffix])
         else:
             self._json(404, {"error": "there is no such page"})
 

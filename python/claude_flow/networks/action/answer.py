@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from claude_flow import networks, registry
+from claude_flow import modelfile, networks, registry
 from claude_flow.environments.pairs import pair
 from claude_flow.environments.swarm import ACTIONS, DEFER
 from claude_flow.errors import InputError
 from claude_flow.model import Model
+from claude_flow.modelfile import ModelFile
 from claude_flow.networks.action.config import STREAMS
 from claude_flow.networks.action.features import able, free, legal, seen
 from claude_flow.networks.action.price import plans
-from claude_flow.networks.action.streams import Streams, as_request, assembled
+from claude_flow.networks.action.streams import Streams, as_request, assembled, self_contained
 from claude_flow.networks.coordination.answer import taken, tasks
 from claude_flow.networks.coordination.features import Swarm, parse_request, parse_requests
 from claude_flow.networks.network import Option
 
-__all__ = ["EXAMPLES", "HELP", "OPTIONS", "Pipeline", "answer", "answers", "outcome", "render", "tasks"]
+__all__ = ["EXAMPLES", "HELP", "OPTIONS", "Pipeline", "answer", "answers", "outcome", "render", "tasks", "whole"]
 
 HELP = """\
 The three networks, the integration layer and the decision engine run as one program in one call."""
@@ -91,6 +93,10 @@ class Pipeline:
             return self.decision.run(self.streams.run(list(map(as_request, swarms)), self.hidden))
         inputs, lengths = self.streams.encode_many(swarms)
         return self.model.run(inputs, [lengths, None, None, None], batch=batch)
+
+    def save(self, path: str | Path) -> None:
+        """Write the program as one file, by which the JavaScript package answers alone."""
+        modelfile.write(path, self_contained(self.decision, self.streams))
 
     def __call__(self, request: Any, *, explain: bool = False) -> dict[str, Any]:
         """The answer to a request of the guide's form; see :func:`answer`."""
@@ -202,6 +208,11 @@ def answers(
             except InputError as error:
                 found[i] = error
     return found
+
+
+def whole(model: Model) -> ModelFile:
+    """The pipeline as one file: the JavaScript package answers by it alone."""
+    return self_contained(model, _pipeline(model).streams)
 
 
 def _round(value: float) -> float:

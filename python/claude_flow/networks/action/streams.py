@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from claude_flow import model as models
 from claude_flow import modelfile, networks, registry, runtime
 from claude_flow.environments.observe import SWARM
+from claude_flow.environments.swarm import ACTIONS
+from claude_flow.environments.world import WEIGHTS
 from claude_flow.errors import InputError
 from claude_flow.modelfile import ABSENT, PER_ITEM, PER_TOKEN, ModelFile, Op, Program
 from claude_flow.modelfile.ops import TENSORS, VALUES
@@ -21,8 +23,9 @@ from claude_flow.modelfile.quantize import products, quantize
 from claude_flow.networks.action.config import STREAMS
 from claude_flow.networks.action.features import FEATURES, performance, state, urgent
 from claude_flow.networks.coordination.features import Swarm
+from claude_flow.networks.coordination.scenarios import ROLES
 
-__all__ = ["NETWORKS", "Streams", "as_request", "joined"]
+__all__ = ["NETWORKS", "Streams", "as_request", "joined", "self_contained"]
 
 Floats = NDArray[np.float32]
 Requests = Sequence[Mapping[str, Any]]
@@ -166,11 +169,12 @@ def _kept(kept: dict[Any, Floats], item: Mapping[str, Any], encode: Any) -> Floa
     return kept[key]
 
 
-def joined(decision: ModelFile, parts: Mapping[str, ModelFile]) -> ModelFile:
+def joined(decision: ModelFile, parts: Mapping[str, ModelFile], explained: bool = False) -> ModelFile:
     """Preprocessed inputs to Q-values as one program of four inputs: tokens, metrics, record, state.
 
     The three networks' ops, then the attention pools over coordination's outputs, one per command embedding, then the
     decision engine, whose first layer is taken apart by stream: what it adds up are the streams' projections.
+    ``explained``: behind the Q-values come those without each stream, in the streams' order.
     """
     tensors: dict[str, Any] = {}
     outputs: dict[str, int] = {}
@@ -199,36 +203,47 @@ def joined(decision: ModelFile, parts: Mapping[str, ModelFile]) -> ModelFile:
             column=i * width,
         )
     sources = {**outputs, "coordination": pooled, "state": state_input}
-    first, fused = 0, ABSENT
+    first = 0
     for name, size in widths.items():
         seen = name not in decision.features.get("hidden", ())
         tensors[f"integration.{name}"] = np.ascontiguousarray(weight[:, first : first + size]) * np.float32(seen)
         first += size
-        target = program.value(PER_ITEM, weight.shape[0])
-        last = name == "state"
-        if last:
-            tensors["integration.bias"] = decision.tensors["integration.bias"]
-        program.op(
-            Op.LINEAR,
-            source=sources[name],
-            target=target,
-            column=0,
-            weight=program.tensor(f"integration.{name}"),
-            bias=program.tensor("integration.bias") if last else ABSENT,
-            residual=fused,
-            activation=0,
-        )
-        fused = target
-    own = decision.parse()
-    rest = replace(own.like(), ops=own.ops[1:])
-    program.target = _append(program, rest, "decision", PER_TOKEN, {own.ops[0][1]["target"]: fused})
+    tensors["integration.bias"] = decision.tensors["integration.bias"]
     tensors |= {f"decision.{key}": value for key, value in decision.tensors.items() if not key.startswith("integr")}
+    own = decision.parse()
+    *hidden_layers, (code, output) = own.ops[1:]
+    actions = own.values[own.target][1]
+    left_out = [None, *widths] if explained else [None]
+    program.target = program.value(PER_ITEM, actions * len(left_out))
+    for i, without in enumerate(left_out):
+        fused = _integrated(program, {name: sources[name] for name in widths if name != without}, weight.shape[0])
+        rest = replace(own.like(), ops=[*hidden_layers, (code, output | {"column": i * actions})])
+        _append(program, rest, "decision", PER_TOKEN, {own.ops[0][1]["target"]: fused, own.target: program.target})
     found = {file.precision for file in (decision, *parts.values())}
     precision = next(precision for precision in ("int4", "int8", "fp32") if precision in found)
     used = {name: tensors[name] for name in program.tensors}
     return replace(
         decision, program=program.words(), program_tensors=program.tensors, tensors=used, precision=precision
     )
+
+
+def _integrated(program: Program, sources: Mapping[str, int], width: int) -> int:
+    """Add the integration layer over these streams' values: their projections, added up."""
+    fused = ABSENT
+    for i, (name, source) in enumerate(sources.items(), 1):
+        target = program.value(PER_ITEM, width)
+        program.op(
+            Op.LINEAR,
+            source=source,
+            target=target,
+            column=0,
+            weight=program.tensor(f"integration.{name}"),
+            bias=program.tensor("integration.bias") if i == len(sources) else ABSENT,
+            residual=fused,
+            activation=0,
+        )
+        fused = target
+    return fused
 
 
 def _append(program: Program, own: Program, name: str, axis: int, known: Mapping[int, int] | None = None) -> int:
@@ -253,6 +268,16 @@ def _append(program: Program, own: Program, name: str, axis: int, known: Mapping
         }
         program.op(code, **mapped)
     return place[own.target]
+
+
+def self_contained(decision: models.Model, streams: Streams) -> ModelFile:
+    """The joined program as one file that says all that JavaScript answers by: the networks' feature schemas, what the
+    commands do, which words name which role."""
+    parts = {name: modelfile.read(path) for name, path in streams.paths.items()}
+    file = joined(modelfile.read(decision.path), parts, explained=True)
+    schemas = {name: part.features for name, part in parts.items()}
+    told = {"schemas": schemas, "does": ACTIONS, "roles": ROLES, "streams": list(STREAMS), "weights": WEIGHTS}
+    return replace(file, features=file.features | told)
 
 
 def assembled(decision: Any, streams: Streams) -> models.Model:

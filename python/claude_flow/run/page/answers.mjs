@@ -45,6 +45,26 @@ function recommendations(answer) {
   return rows.length ? [table(["Change", "Effect", "Gain", "Confidence"], rows)] : [];
 }
 
+const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(2)}`;
+
+function decision(answer, others) {
+  const different = others.some((other) => other.command && other.command !== answer.command);
+  const told = (title, columns, rows) => (rows.length > 0 ? [make("h4", { textContent: title }), table(columns, rows)] : []);
+  const [, second] = answer.values;
+  return [
+    make("p", { className: "command" }, make("b", { textContent: answer.command }), `: ${answer.does}`,
+      different ? make("span", { className: "differs", textContent: " ≠ other model" }) : null),
+    ...told("Instructions", ["Agent", "takes"], answer.instructions.map(({ agent, task }) => [agent, task])),
+    ...told("System adjustments", ["Command", "What", "Gain over doing nothing"],
+      answer.adjustments.map(({ command, does, gain }) => [command, does, signed(gain)])),
+    make("h4", { textContent: "Why" }),
+    make("ul", { className: "turns" }, ...answer.reasons.map((textContent) => make("li", { textContent })),
+      second ? make("li", { textContent: `its value is ${signed(answer.values[0].value - second.value)} above that of ${second.command}` }) : null,
+      answer.explanation ? make("li", { textContent: `to its lead over the mean command adds: ${answer.explanation
+        .map(({ stream, effect }) => `${stream} ${signed(effect)}`).join(", ")}` }) : null),
+  ];
+}
+
 function quantity(value, unit) {
   if (unit === "s") {
     for (const [size, name] of [[86400, "d"], [3600, "h"], [60, "min"]])
@@ -106,14 +126,22 @@ export function turning(turns) {
 export function drawn({ answer, tables = [] }, others) {
   const notes = [...(answer.notes ?? []), answer.history?.note, answer.rests_on && `Rests on ${answer.rests_on}.`];
   const parts = answer.assignments?.[0]?.candidates ? assignments(answer, others)
+    : answer.instructions && !answer.price ? decision(answer, others)
     : answer.recommendations ? recommendations(answer)
     : answer.predictions?.duration && answer.failure ? forecast(answer)
     : tables.flatMap(([title, columns, rows]) => [make("h3", { textContent: title }), table(columns, rows)]);
   return [...parts, ...notes.filter(Boolean).map((note) => make("p", { className: "why", textContent: note }))];
 }
 
+/** Who takes what, by the answer: [{task, agent, sure}], `sure` from 0 to 1. */
+export function pairs(answer) {
+  const assigned = (answer.assignments ?? []).map(({ task, confidence, candidates: [{ choice }] }) => ({ task, agent: choice, sure: confidence }));
+  return [...assigned, ...(answer.instructions ?? []).map((one) => ({ ...one, sure: 1 }))];
+}
+
 export function said(answer) {
   if (answer.assignments) return answer.assignments.map((entry) => `${entry.task}: ${chosen(entry)}`).join(", ");
+  if (answer.instructions) return [answer.command, ...answer.instructions.map(({ agent, task }) => `${task}: ${agent}`)].join(", ");
   if (answer.recommendations) return answer.recommendations.slice(0, 2).map((entry) => entry.id).join(", ");
   const time = answer.predictions?.duration;
   return time?.median === undefined ? "answered" : `median duration ${quantity(time.median, time.unit)}`;

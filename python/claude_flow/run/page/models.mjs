@@ -5,15 +5,16 @@ import { plain } from "./dom.mjs";
 
 const SIMILAR = /^similar-tasks-last-/;
 
-// Why a question is for the server: it goes by past runs or decisions, which are in the workspace. Else null.
-function rests({ network }, given, hasLog) {
-  const context = given["historical-context"];
-  if (network !== "prediction" && context !== "none" && (context !== undefined || hasLog)) {
-    return `it goes by ${context ?? "this workspace's log"}`;
-  }
-  const own = SIMILAR.test(context ?? "") ? hasLog : true;
-  return network === "prediction" && context !== undefined && own ? `it goes by the past runs of ${context}` : null;
-}
+// Network: why a question is for the server, since it goes by past runs or decisions, which are in the workspace. Else null.
+const byLog = ({ "historical-context": context }, hasLog) =>
+  context !== "none" && (context !== undefined || hasLog) ? `it goes by ${context ?? "this workspace's log"}` : null;
+const RESTS = {
+  action: ({ prices }) => (prices === undefined ? null : "prices go by the log of who succeeded"),
+  coordination: byLog,
+  optimization: byLog,
+  prediction: ({ "historical-context": context }, hasLog) =>
+    context !== undefined && (hasLog || !SIMILAR.test(context)) ? `it goes by the past runs of ${context}` : null,
+};
 
 export async function fetched(path, options) {
   const response = await fetch(path, options);
@@ -55,7 +56,7 @@ export class Answerer {
     await this.#ready;
     if (id !== this.#id) return;
     this.#show = show;
-    const why = this.#missing || rests(this.#about, given, this.#hasLog);
+    const why = this.#missing || RESTS[this.#about.network]?.(given, this.#hasLog);
     if (why) {
       this.#askServer({ id, given, explain, why });
       return;

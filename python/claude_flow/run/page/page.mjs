@@ -1,7 +1,7 @@
 // The playground: a tab for each network with one request and the models that answer it, and the demo as the first tab.
 
 import { headsOf, offer, showAttention } from "../engine/demo/attention_table.mjs";
-import { drawn, said, turning } from "./answers.mjs";
+import { drawn, pairs, said, turning } from "./answers.mjs";
 import { controls } from "./controls.mjs";
 import { fill, isObject, make, plain } from "./dom.mjs";
 import { Answerer, command, fetched } from "./models.mjs";
@@ -180,7 +180,7 @@ class Section {
   show() {
     const known = this.cards.filter(({ found }) => found);
     for (const card of known) card.show(known.filter((other) => other !== card).map(({ found }) => found.answer));
-    if (known.length > 0) this.map?.show(known[0].found.answer);
+    if (known.length > 0) this.map?.show(pairs(known[0].found.answer));
     clearTimeout(this.timer); // a screen reader hears where a slider came to rest, not every step of it
     this.timer = setTimeout(() => {
       this.status.textContent = known.map(({ name, found }) => `${name}: ${said(found.answer)}`).join(". ");

@@ -29,7 +29,7 @@ function setUrgency(task, share) {
 export class SwarmMap {
   #request;
   #changed;
-  #answer = null;
+  #pairs = [];
   #links = drawn("g", { "aria-hidden": "true" });
   #handles = new Map(); // agent or task: its group, and how it is placed
 
@@ -109,7 +109,7 @@ export class SwarmMap {
     return group;
   }
 
-  /** Put every handle where the request says, and the lines where the answer says. */
+  /** Put every handle where the request says, and the lines from tasks to who takes them. */
   place() {
     for (const { group, where } of this.#handles.values()) {
       const [x, y, now, text] = where();
@@ -121,17 +121,17 @@ export class SwarmMap {
       const entry = this.#request[key].find((one) => one.id === id);
       return entry && this.#handles.get(entry)?.where();
     };
-    this.#links.replaceChildren(...(this.#answer?.assignments ?? []).flatMap(({ task, confidence, candidates: [{ choice }] }) => {
-      const [from, to] = [at(task, "pending-tasks"), at(choice, "current-agents")];
+    this.#links.replaceChildren(...this.#pairs.flatMap(({ task, agent, sure }) => {
+      const [from, to] = [at(task, "pending-tasks"), at(agent, "current-agents")];
       if (!from || !to) return [];
       const middle = (from[0] + to[0]) / 2;
-      return [drawn("path", { class: "link", "stroke-width": 1 + 4 * confidence, "stroke-opacity": 0.25 + 0.6 * confidence,
+      return [drawn("path", { class: "link", "stroke-width": 1 + 4 * sure, "stroke-opacity": 0.25 + 0.6 * sure,
         d: `M${from[0]} ${from[1]}C${middle} ${from[1]} ${middle} ${to[1]} ${to[0]} ${to[1]}` })];
     }));
   }
 
-  show(answer) {
-    this.#answer = answer;
+  show(pairs) {
+    this.#pairs = pairs;
     this.place();
   }
 }

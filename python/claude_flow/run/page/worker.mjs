@@ -4,6 +4,7 @@
 // {id, answer, attention, seconds}, and where it is to be explained with `turns` and `why` too, after it if that takes long: with reasons, what would turn it, and the seconds of both, unless another
 // question has come meanwhile: then only the newest is answered. `arguments` are the options of `infer` by name.
 
+import * as action from "../engine/action.mjs";
 import { loadAttention } from "../engine/attention.mjs";
 import { ClaudeFlowError, load } from "../engine/claude_flow.mjs";
 import * as coordination from "../engine/coordination.mjs";
@@ -15,13 +16,20 @@ const refuse = (text) => {
   throw new ClaudeFlowError(text);
 };
 
+// Options that are left when those of the request are taken; the server alone answers by some.
+function only(rest, ...names) {
+  const stray = Object.keys(rest).find((name) => !names.includes(name));
+  if (stray) refuse(`${stray}: the arguments are input, ${names.join(", ")}`);
+  return {};
+}
+
 // network: the request and the options of `answer` that the arguments make, its JavaScript, and its tokens' attention
 const NETWORKS = {
+  action: { own: action, read: ({ input, ...rest }) => [input, only(rest, "prices", "historical-context")] },
   coordination: {
     own: coordination,
-    read({ input, "confidence-threshold": confidenceThreshold, "historical-context": _, ...rest }) {
-      const [stray] = Object.keys(rest);
-      if (stray) refuse(`${stray}: the arguments are input, confidence-threshold, historical-context`);
+    read({ input, "confidence-threshold": confidenceThreshold, ...rest }) {
+      only(rest, "confidence-threshold", "historical-context");
       return [input, { confidenceThreshold }];
     },
   },
