@@ -198,7 +198,7 @@ PROMISES = {
 #: Lines that train or search, ten to thirty seconds each even on a second's budget: `make test` leaves them to tests of
 #: their own, in the places named here, and `make guide` runs them too.
 LONG = {
-    "tests/compress": ("optimize quantize-dynamic", "optimize prune", "optimize distill"),
+    "tests/compress": ("optimize quantize", "optimize quantize-dynamic", "optimize prune", "optimize distill"),
     "tests/modalities": ("train multimodal", "transfer cross-modal"),
     "tests/run/test_distributed.py": ("infer distributed",),
     "tests/search": ("nas search", "nas evaluate", "nas optimize"),
