@@ -17,9 +17,8 @@ demo: $(VENV)/.installed  ## print assignments for the guide's example swarm, by
 # Installing is one core's work, and leaves the other to the compiler. Two tests at a time, each of one OpenMP thread: more
 # wait for each other, and a third process made threads in a browser three times as slow.
 test: wasm-if-possible  ## everything: lint, C++ (CTest), Python (pytest and the examples in the docstrings)
-	$(MAKE) --no-print-directory -j 2 $(VENV)/.tools sanitize-short arm
-	$(MAKE) --no-print-directory -j 2 lint cpp-test
-	$(MAKE) --no-print-directory -j 2 quick-wheel emulated-short
+	$(MAKE) --no-print-directory -j 2 $(VENV)/.tools sanitize-short arm cpp-test
+	$(MAKE) --no-print-directory -j 2 lint quick-wheel emulated-short
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests
 	cd build && OMP_NUM_THREADS=1 ../$(BIN)/python -m pytest -n 2 --doctest-modules --pyargs claude_flow -p no:cacheprovider
 
@@ -75,7 +74,7 @@ release-notes:
 
 # The wheel's own build goes on with the tests: in CI, where both treat warnings as errors, the engine is compiled once.
 .PHONY: cpp-test
-cpp-test: $(VENV)/.tools
+cpp-test: $(VENV)/.installed
 	$(BIN)/cmake -S . -B build/release -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DCMAKE_BUILD_TYPE=Release \
 	  -DCLAUDE_FLOW_PYTHON=OFF -DCLAUDE_FLOW_TESTS=ON -DCLAUDE_FLOW_WERROR=ON >build/release.log || (cat build/release.log; exit 1)
 	$(BIN)/cmake --build build/release
