@@ -305,12 +305,14 @@ function reasons(model, { agents, tasks }, x, probabilities, columns) {
 
 // What the network could not see: agents that are all the same to it, and task features that it does not know.
 function notes(schema, { agents, tasks }, x) {
-  const alike = new Map();
+  const alike = []; // of each kind of agent that differs from the ones before: its token, and who has it
   agents.forEach(({ id }, i) => {
-    const token = x.subarray((1 + i) * WIDTH, (2 + i) * WIDTH).join();
-    alike.set(token, [...(alike.get(token) ?? []), id]);
+    const token = x.subarray((1 + i) * WIDTH, (2 + i) * WIDTH);
+    const known = alike.find((one) => one.token.every((value, slot) => value === token[slot]));
+    if (known) known.ids.push(id);
+    else alike.push({ token, ids: [id] });
   });
-  const found = [...alike.values()].filter((ids) => ids.length > 1).map((ids) => {
+  const found = alike.map(({ ids }) => ids).filter((ids) => ids.length > 1).map((ids) => {
     const few = ids.slice(0, 5).join(", ") + (ids.length > 5 ? ` and ${ids.length - 5} more` : "");
     return `the agents ${few} cannot be told apart: give type, capabilities, load or track-record`;
   });

@@ -44,7 +44,8 @@ export function showAttention(table, tokens, { heads, weights }, head) {
   tokens.forEach((token, from) => tokens.forEach((other, to) => {
     const made = table.tBodies[0].rows[from].cells[1 + to];
     const text = percent(shares[from][to]);
-    made.style.setProperty("--p", (shares[from][to] / largest).toFixed(3));
+    const strength = (shares[from][to] / largest).toFixed(2);
+    if (made.dataset.p !== strength) made.style.setProperty("--p", (made.dataset.p = strength));
     if (made.textContent === text) return;
     made.textContent = text;
     made.title = `${token} → ${other}: ${text}`;

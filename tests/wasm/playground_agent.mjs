@@ -72,7 +72,7 @@ for (const name of networks) {
       const [least, most] = [Number(slider.min), Number(slider.max)];
       slider.value = least + (most - least) * (0.2 + 0.6 * ((i * 0.618) % 1));
       const start = performance.now();
-      const answered = until(() => cards.every((card) => !card.classList.contains("stale")));
+      const answered = until(() => cards.every((card) => !card.hasAttribute("data-asked")));
       const whole = until(() => cards.every((card) => card.ariaBusy === "false"));
       slider.dispatchEvent(new Event("input", { bubbles: true }));
       await answered;

@@ -58,9 +58,11 @@ class Card {
     showAttention(this.table, tokens, layer, this.head.selectedIndex);
   }
 
+  // What is shown is of an earlier request. It fades only where the answer is late: else a frame would be painted for it.
   stale() {
-    this.element.classList.add("stale");
+    this.element.toggleAttribute("data-asked", true);
     this.element.ariaBusy = "true";
+    this.late ??= setTimeout(() => this.element.classList.add("stale"), 250);
   }
 
   // A part of an answer; what an earlier part of the same answer said stays.
@@ -70,7 +72,10 @@ class Card {
     else this.found = part;
     if (this.found) this.line.textContent = command(this.network, given, this.name, explain);
     this.heard.textContent = "";
+    clearTimeout(this.late);
+    this.late = undefined;
     this.element.classList.remove("stale");
+    this.element.toggleAttribute("data-asked", false);
     this.element.ariaBusy = String(!part.done);
   }
 

@@ -1,6 +1,8 @@
 // A swarm as a picture that is dragged: agents are rails with their load, tasks are points of complexity and priority, and
 // lines lead to who takes them. Every handle is a slider for the keyboard too.
 
+import { fill } from "./dom.mjs";
+
 const SVG = "http://www.w3.org/2000/svg";
 const [WIDTH, HEIGHT, TOP, BOTTOM] = [400, 240, 26, 200];
 const [RAILS, PLANE] = [[10, 180], [205, 385]]; // from left to right
@@ -11,6 +13,11 @@ const clipped = (share) => Math.min(Math.max(share, 0), 1);
 const rounded = (share) => Math.round(clipped(share) * 100) / 100;
 const down = (share) => BOTTOM - share * (BOTTOM - TOP);
 const across = (share) => PLANE[0] + share * (PLANE[1] - PLANE[0]);
+
+// Only what differs: the browser lays out and paints anew what is set.
+function set(element, attributes) {
+  for (const [name, value] of Object.entries(attributes)) if (element.getAttribute(name) !== value) element.setAttribute(name, value);
+}
 
 function drawn(tag, attributes = {}, ...children) {
   const made = document.createElementNS(SVG, tag);
@@ -52,7 +59,7 @@ export class SwarmMap {
       const move = (_, share) => (agent.load = rounded(share));
       const handle = this.#handle(agent, `load of ${agent.id}`, move, () => {
         const y = down(agent.load ?? 0);
-        load.setAttribute("d", `M${x} ${BOTTOM}V${y}`);
+        set(load, { d: `M${x} ${BOTTOM}V${y}` });
         return [x, y, agent.load ?? 0, `load ${agent.load ?? "unknown"}`];
       });
       const name = drawn("text", { x, y: BOTTOM + 22, "text-anchor": "middle" }, agent.id.length * agents.length > 24 ? String(i + 1) : agent.id);
@@ -113,15 +120,13 @@ export class SwarmMap {
   place() {
     for (const { group, where } of this.#handles.values()) {
       const [x, y, now, text] = where();
-      group.setAttribute("transform", `translate(${x} ${y})`);
-      group.setAttribute("aria-valuenow", now);
-      group.setAttribute("aria-valuetext", text);
+      set(group, { transform: `translate(${x} ${y})`, "aria-valuenow": String(now), "aria-valuetext": text });
     }
     const at = (id, key) => {
       const entry = this.#request[key].find((one) => one.id === id);
       return entry && this.#handles.get(entry)?.where();
     };
-    this.#links.replaceChildren(...this.#pairs.flatMap(({ task, agent, sure }) => {
+    fill(this.#links, ...this.#pairs.flatMap(({ task, agent, sure }) => {
       const [from, to] = [at(task, "pending-tasks"), at(agent, "current-agents")];
       if (!from || !to) return [];
       const middle = (from[0] + to[0]) / 2;

@@ -70,8 +70,8 @@ function answered({ id, arguments: given }) {
   const { own, read } = NETWORKS[model.network];
   const [request, options] = read(given);
   const answer = own.answer(model, request, options);
-  const looked = layers ? attention(request) : null;
-  return { id, answer, attention: looked, seconds: (performance.now() - start) / 1000 };
+  const seconds = (performance.now() - start) / 1000;
+  return { id, answer, attention: layers ? attention(request) : null, seconds };
 }
 
 // What the answer rests on, and the smallest change of one field that would turn each decision.
