@@ -306,18 +306,20 @@ def boundaries(
         answer = look(asked, method, samples, seed, time_budget or math.inf, shown)
     options.write_pictures(output, answer, "boundaries", html, chart, None if visualization == "none" else page)
     rows = [
-        [row["decision"], row["choice"], row["radius"], row["held"], told["says"], told["verified"]]
+        [row["request"] + 1, row["decision"], row["choice"], row["radius"], row["held"], told["says"], told["verified"]]
         for row in answer["decisions"]
         for told in row["counterfactuals"][:1] or [{"says": "nothing was found that turns it", "verified": None}]
     ]
     tables: list[Table] = [
         (
             f"{answer['model']}: {method}, {answer['data']}",
-            ["decision", "now", "radius", "held", "nearest change", "verified"],
+            ["request", "decision", "now", "radius", "held", "nearest change", "verified"],
             rows,
         ),
         ("All of them", ["", ""], [["turned", answer["turned"]["decisions"]], ["of", answer["turned"]["of"]]]),
     ]
+    if answer["caveat"]:
+        tables.append(("Take care", [""], [[answer["caveat"]]]))
     output.result(answer, tables)
 
 

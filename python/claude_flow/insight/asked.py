@@ -20,6 +20,8 @@ __all__ = ["Asked", "is_requests", "typical"]
 
 Array = NDArray[np.float32]
 _SIMULATED, _SEED = 48, 1303
+_LOG = "historical_context"
+_CAVEAT = "the model alone is looked at, as by --historical-context none: infer goes by this workspace's log too"
 _ROWS = 256  # of a batch through the engine
 
 
@@ -50,7 +52,7 @@ class Asked:
         self.name = registry.model_name(path)
         self.row = networks.get(self.model.network)
         if find_spec(f"{self.row.package}.explain") is None:
-            raise InputError(f"{self.name} is a {self.row.name} model, whose inputs have no names to explain it by")
+            raise InputError(f"{self.name} is a model of {self.row.name}, whose inputs have no names to explain it by")
         self.explain = self.row.part("explain")
         self._reader = self.explain.Reader(self.model)
         found = self._requests(source or typical(self.row.name), fill=source is None)
@@ -84,8 +86,21 @@ class Asked:
         return found
 
     def _label(self, source: str | None, found: dict[str, list[Any]]) -> str:
-        counts = ", ".join(f"{len(self.groups[name])} {name}" for name in found if self.groups[name])
-        return f"{counts} requests to {self.row.name}" + (f" ({source})" if source else "")
+        counts = ", ".join(f"{name} ({len(self.groups[name])})" for name in found if self.groups[name])
+        is_name = source and not source.lstrip().startswith("{")
+        return f"requests to {self.row.name}" + (f" by {source}: " if is_name else ": ") + counts
+
+    @property
+    def alone(self) -> dict[str, str]:
+        """Keywords of the network's ``answer`` with which the model alone counts, and no log of the workspace."""
+        takes_log = any(option.key == _LOG and option.part == "keyword" for option in self.row.answer.OPTIONS)
+        return {_LOG: "none"} if takes_log else {}
+
+    @property
+    def caveat(self) -> str | None:
+        """What to say where ``infer`` goes by this workspace's log too, which what is shown of the model does not."""
+        has_log = (registry.workspace() / "datasets" / views.TABLES_NAME).is_dir()
+        return _CAVEAT if self.alone and has_log else None
 
     @property
     def items(self) -> list[Item]:

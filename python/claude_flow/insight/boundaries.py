@@ -10,7 +10,7 @@ squares of the moves. Three searches, all through the engine, whatever the preci
 Beside them ``random`` and ``adversarial`` look for the fewest fields: one alone, then two together, else what a greedy
 search changes. What turns a decision is made sparse (fields go back one by one as long as it stays turned), drawn back
 to the boundary by bisection, written as values of the request, and *verified*: the changed request is answered anew, as
-``infer`` does.
+``infer`` does without a log.
 """
 
 from __future__ import annotations
@@ -143,6 +143,7 @@ def boundaries(
     return {
         "model": asked.name,
         "data": asked.label,
+        "caveat": asked.caveat,
         "method": method,
         "requests": {"looked_at": looked, "of": len(items)},
         "decisions": decisions,
@@ -343,9 +344,10 @@ def _told(space: _Space, d: int, name: str, point: Array) -> dict[str, Any] | No
     if not changed:
         return None
     request = space.request(point)
-    told = space.asked.explain.decided(space.asked.row.answer.answer(space.asked.model, request)).get(name)
+    asked = space.asked
+    told = asked.explain.decided(asked.row.answer.answer(asked.model, request, **asked.alone)).get(name)
     was = space.item.options[int(space.choice[d])]
-    now = space.item.options[int(space.asked.scores(it := space.asked.item(request), it.x[None])[0, d].argmax())]
+    now = space.item.options[int(asked.scores(it := asked.item(request), it.x[None])[0, d].argmax())]
     changes = []
     for i in changed:
         knob, value = space.knobs[i], space.knobs[i].at(point[i])

@@ -40,6 +40,7 @@ at("view").addEventListener("input", show);
 show();
 """
 
+_NOTHING = "<span class=note>nothing was found that turns it</span>"
 _VERIFIED = {True: "", False: " (not verified)"}
 _EVOLUTION = """
 const { kinds, heads } = JSON.parse(document.getElementById("data").textContent);
@@ -54,6 +55,7 @@ function show() {
       const row = make("tr", "");
       row.append(make("th", from), ...kinds.map((to, b) => {
         const cell = make("td", `${blocks[a][b] > 0 ? "+" : ""}${Math.round(100 * blocks[a][b])}%`);
+        cell.classList.toggle("minus", blocks[a][b] < 0);
         cell.style.setProperty("--p", Math.min(1, Math.abs(blocks[a][b]) * 2));
         return cell;
       }));
@@ -74,11 +76,11 @@ def page(answer: dict[str, Any]) -> str:
     rows = [[token, *(answer[name][i] for name in names)] for i, token in enumerate(answer["tokens"])]
     return document(
         f"Attention of {answer['model']}",
-        f"<p>{escape(answer['data'])}. Take care: {escape(answer['caveat'])}. "
+        f"<p>{_sentence(answer['data'])} Take care: {escape(answer['caveat'])}. "
         f"Spearman's correlation with ablation, over {len(answer['tokens'])} tokens: {told}.</p>"
         f"<p><label>Show <select id=view></select></label> Gradient-weighted: shares of its largest.</p>"
         f"<div class=scroll tabindex=0><table id=heat class=heat></table></div>"
-        f"<h2>What each token gets, and how {escape(answer['ablated'])} change without it</h2>{table(columns, rows)}",
+        f"<h2>What each token gets, and how far blanking it moves {escape(answer['ablated'])}</h2>{table(columns, rows)}",
         answer,
         _SCRIPT,
     )
@@ -108,9 +110,9 @@ def features(answer: dict[str, Any]) -> str:
     about = answer["completeness"]
     error = "" if about["median_error"] is None else f" Completeness error: median {about['median_error']:.2%}, "
     error += "" if about["median_error"] is None else f"largest {about['largest_error']:.2%}."
-    told = f"{answer['data']}. {answer['method']}, baseline {answer['baseline']}. Explained is {answer['explained']}."
+    told = f"Method: {answer['method']}, baseline {answer['baseline']}. Explained is {answer['explained']}."
     title = f"What the choices of {answer['model']} rest on"
-    return document(title, f"<p>{escape(told)}{error} {escape(about['note'])}.</p>{''.join(parts)}")
+    return document(title, f"<p>{_sentence(answer['data'])} {escape(told)}{error} {_sentence(about['note'])}</p>{''.join(parts)}")
 
 
 def boundaries(answer: dict[str, Any]) -> str:
@@ -144,18 +146,19 @@ def boundaries(answer: dict[str, Any]) -> str:
         f"<svg viewBox='0 0 {width} {height}' width={width} role=img aria-label='projection'>{''.join(drawn)}</svg>"
     )
     rows = "".join(
-        f"<tr><th>{escape(row['decision'])}</th><td>{escape(row['choice'])}</td>"
+        f"<tr><td>{row['request'] + 1}</td><th>{escape(row['decision'])}</th><td>{escape(row['choice'])}</td>"
         f"<td>{_number(row['radius'])}</td><td>{_number(row['held'])}</td><td>"
-        f"{'<br>'.join(escape(c['says'] + _VERIFIED[c['verified']]) for c in row['counterfactuals'])}"
+        f"{'<br>'.join(escape(c['says'] + _VERIFIED[c['verified']]) for c in row['counterfactuals']) or _NOTHING}"
         f"</td></tr>"
         for row in answer["decisions"][:100]
     )
-    head = "<tr><th>decision</th><th>now</th><th>radius</th><th>held</th><th>nearest changes that turn it</th></tr>"
+    head = "<tr><th>request</th><th>decision</th><th>now</th><th>radius</th><th>held</th><th>nearest changes that turn it</th></tr>"
     share = answer["verified"]["share"]
     told = "no change was found" if share is None else f"{share:.0%} of the changes verified by answering anew"
+    care = f"Take care: {escape(answer['caveat'])}. " if answer["caveat"] else ""
     return document(
         f"Where the decisions of {answer['model']} turn",
-        f"<p>{escape(answer['data'])}. {escape(answer['method'])}; {told}. Radius: the nearest change found, fields "
+        f"<p>{_sentence(answer['data'])} Method: {escape(answer['method'])}; {told}. {care}Radius: the nearest change found, fields "
         f"measured by their allowed range. Held: share of the points around the request that keep the decision.</p>"
         f"<h2>What {escape(flat['decision'])} becomes around the first request</h2><p>{legend}. Ringed: the request. "
         f"Two principal components, {one:.0%} and {other:.0%} of the spread. {axes}.</p>{picture}"
@@ -170,7 +173,7 @@ def comparison(answer: dict[str, Any]) -> str:
     parts = []
     for layer in answer["layers"]:
         cells = "".join(
-            f"<td style='--p:{min(1, abs(unit['effect']) / most):.3f}' title='unit {unit['unit']}: "
+            f"<td{' class=minus' * (unit['effect'] < 0)} style='--p:{min(1, abs(unit['effect']) / most):.3f}' title='unit {unit['unit']}: "
             f"{unit['means'][0]:.4g} and {unit['means'][1]:.4g}'>{unit['effect']:+.1f}</td>"
             for unit in layer["shown"]
         )
@@ -178,7 +181,7 @@ def comparison(answer: dict[str, Any]) -> str:
         parts.append(f"<tr><th>{escape(layer['layer'])}</th><td>{p}</td>{cells}</tr>")
     return document(
         f"Activations of {answer['model']}, two groups of requests",
-        f"<p>{escape(one)} against {escape(other)}. A row is a layer, a cell one of its units that differ most: "
+        f"<p>{_sentence(f'{one} against {other}')} A row is a layer, a cell one of its units that differ most: "
         f"the difference of the groups' means in deviations, above 0 where the first is larger; p is corrected "
         f"for units and layers. Take care: {escape(answer['note'])}.</p><div class=scroll tabindex=0><table class=heat>"
         f"<tr><th>layer</th><th>p</th><th colspan=24>units, most different first</th></tr>"
@@ -205,7 +208,7 @@ def evolution(answer: dict[str, Any]) -> str:
     steps = len(answer["steps"])
     return document(
         f"How attention of {answer['model']} changes over time",
-        f"<p>{escape(answer['data'])}. Take care: {escape(answer['caveat'])}. Lines: entropy (1: spread over all). "
+        f"<p>{_sentence(answer['data'])} Take care: {escape(answer['caveat'])}. Lines: entropy (1: spread over all). "
         f"Tables: how much more (+) or less of its attention a kind of token gives to another than their number "
         f"explains, at the request chosen.</p><p><label>Request <output id=which>1</output> of {steps} "
         f"<input id=step type=range min=1 max={steps} value=1></label></p><div class=many>{multiples}</div>"
@@ -213,6 +216,10 @@ def evolution(answer: dict[str, Any]) -> str:
         {"kinds": answer["kinds"], "heads": [head["excess"] for head in answer["heads"]]},
         _EVOLUTION,
     )
+
+
+def _sentence(text: str) -> str:
+    return escape(text[:1].upper() + text[1:] + ".")
 
 
 def _mark(shape: str, x: float, y: float, r: float) -> str:
