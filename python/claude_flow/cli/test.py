@@ -261,10 +261,11 @@ def regression(
     for speed. What this much data could have shown is said beside each verdict. Ends with 1 if something got worse.
     """
     baseline, candidate = registry.model_path(baseline_model), registry.model_path(candidate_model)
+    from claude_flow.studies.regression import SIMULATED
     from claude_flow.studies.regression import regression as compare
 
     quick = time_budget is not None and time_budget < _SHORT
-    if quick:
+    if quick and test_dataset in SIMULATED:
         output.note(f"a time budget of {time_budget:g} s: the simulated suite is made smaller")
     with output.share("regression test") as shown:
         answer = compare(

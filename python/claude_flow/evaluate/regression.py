@@ -42,8 +42,8 @@ def pair(baseline: Path, candidate: Path) -> tuple[Model, Model]:
     models = load(baseline, backend="native", threads=1), load(candidate, backend="native", threads=1)
     if len({model.network for model in models}) > 1:
         raise InputError(
-            f"{registry.model_name(candidate)} is a {models[1].network} model, {registry.model_name(baseline)} a "
-            f"{models[0].network} model: a regression test compares two of one network"
+            f"{registry.model_name(candidate)} is a model of {models[1].network}, {registry.model_name(baseline)} "
+            f"of {models[0].network}: a regression test compares two of one network"
         )
     return models
 

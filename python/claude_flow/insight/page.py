@@ -80,7 +80,8 @@ def page(answer: dict[str, Any]) -> str:
         f"Spearman's correlation with ablation, over {len(answer['tokens'])} tokens: {told}.</p>"
         f"<p><label>Show <select id=view></select></label> Gradient-weighted: shares of its largest.</p>"
         f"<div class=scroll tabindex=0><table id=heat class=heat></table></div>"
-        f"<h2>What each token gets, and how far blanking it moves {escape(answer['ablated'])}</h2>{table(columns, rows)}",
+        f"<h2>What each token gets, and how far blanking it moves {escape(answer['ablated'])}</h2>"
+        f"{table(columns, rows)}",
         answer,
         _SCRIPT,
     )
@@ -112,7 +113,9 @@ def features(answer: dict[str, Any]) -> str:
     error += "" if about["median_error"] is None else f"largest {about['largest_error']:.2%}."
     told = f"Method: {answer['method']}, baseline {answer['baseline']}. Explained is {answer['explained']}."
     title = f"What the choices of {answer['model']} rest on"
-    return document(title, f"<p>{_sentence(answer['data'])} {escape(told)}{error} {_sentence(about['note'])}</p>{''.join(parts)}")
+    return document(
+        title, f"<p>{_sentence(answer['data'])} {escape(told)}{error} {_sentence(about['note'])}</p>{''.join(parts)}"
+    )
 
 
 def boundaries(answer: dict[str, Any]) -> str:
@@ -152,14 +155,16 @@ def boundaries(answer: dict[str, Any]) -> str:
         f"</td></tr>"
         for row in answer["decisions"][:100]
     )
-    head = "<tr><th>request</th><th>decision</th><th>now</th><th>radius</th><th>held</th><th>nearest changes that turn it</th></tr>"
+    columns = ("request", "decision", "now", "radius", "held", "nearest changes that turn it")
+    head = f"<tr>{''.join(f'<th>{name}</th>' for name in columns)}</tr>"
     share = answer["verified"]["share"]
     told = "no change was found" if share is None else f"{share:.0%} of the changes verified by answering anew"
     care = f"Take care: {escape(answer['caveat'])}. " if answer["caveat"] else ""
     return document(
         f"Where the decisions of {answer['model']} turn",
-        f"<p>{_sentence(answer['data'])} Method: {escape(answer['method'])}; {told}. {care}Radius: the nearest change found, fields "
-        f"measured by their allowed range. Held: share of the points around the request that keep the decision.</p>"
+        f"<p>{_sentence(answer['data'])} Method: {escape(answer['method'])}; {told}. {care}Radius: the nearest "
+        f"change found, fields measured by their allowed range. Held: share of the points around the request that keep "
+        f"the decision.</p>"
         f"<h2>What {escape(flat['decision'])} becomes around the first request</h2><p>{legend}. Ringed: the request. "
         f"Two principal components, {one:.0%} and {other:.0%} of the spread. {axes}.</p>{picture}"
         f"<h2>Decisions</h2><div class=scroll tabindex=0><table>{head}{rows}</table></div>",
@@ -173,7 +178,8 @@ def comparison(answer: dict[str, Any]) -> str:
     parts = []
     for layer in answer["layers"]:
         cells = "".join(
-            f"<td{' class=minus' * (unit['effect'] < 0)} style='--p:{min(1, abs(unit['effect']) / most):.3f}' title='unit {unit['unit']}: "
+            f"<td{' class=minus' * (unit['effect'] < 0)} style='--p:{min(1, abs(unit['effect']) / most):.3f}' "
+            f"title='unit {unit['unit']}: "
             f"{unit['means'][0]:.4g} and {unit['means'][1]:.4g}'>{unit['effect']:+.1f}</td>"
             for unit in layer["shown"]
         )

@@ -13,7 +13,8 @@ _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2330; --muted: #59636e; --paper: #f7f8fa; --line: #d5dae3; --empty: #e6eaf0;
         --heat: 31 95 191; --cold: 196 98 16; --older: #9aa7b4; --bad: #b3261e; --doubt: #8a5a00; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e8ebf1; --muted: #a4adba; --paper: #12161d; --line: #38414f;
-        --empty: #262d38; --heat: 96 150 240; --cold: 224 138 60; --older: #6b7787; --bad: #ff8a80; --doubt: #e0b050; } }
+        --empty: #262d38; --heat: 96 150 240; --cold: 224 138 60; --older: #6b7787; --bad: #ff8a80;
+        --doubt: #e0b050; } }
 body { margin: 2rem auto; max-width: 72rem; padding: 0 1rem; background: var(--paper); color: var(--ink);
        font: 15px/1.5 system-ui, sans-serif; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin: 2rem 0 .5rem; }

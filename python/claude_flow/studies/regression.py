@@ -14,9 +14,11 @@ from claude_flow.files import temporary_folder
 from claude_flow.report.progress import Progress, nothing
 from claude_flow.studies import suite
 
-__all__ = ["SUITE", "regression"]
+__all__ = ["SIMULATED", "SUITE", "regression"]
 
 SUITE = "regression-test-suite"
+#: what takes in the simulated suite
+SIMULATED = (SUITE, suite.NAME)
 _QUICK = 0.15  # of the simulated suite
 
 
@@ -43,7 +45,7 @@ def regression(
     own = f"preprocessed-{models[0].network}-data" if dataset == SUITE else dataset
     with temporary_folder() as scratch:
         places: dict[str, Path] = {}
-        if dataset in (SUITE, suite.NAME):
+        if dataset in SIMULATED:
             progress(0.0, "simulating")
             places[suite.NAME] = suite.build(models[0].network, scratch, _QUICK if quick else 1.0)
         with contextlib.suppress(*[InputError] if dataset == SUITE else []):
