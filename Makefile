@@ -205,6 +205,7 @@ models: $(VENV)/.tools  ## train the shipped models again: make models DATA=fold
 	$(NEURAL) data preprocess --dataset coordination-runs --simulate 3000
 	$(NEURAL) train coordination --config coordination-v2-general --data preprocessed-coordination-data \
 	  --output coordination-v2-general
+	OMP_NUM_THREADS=1 $(BIN)/python -m bench.assignment --data $(DATA)/claude-code/sessions --fit
 	$(NEURAL) data preprocess --dataset simulator --simulate 100000
 	$(NEURAL) train optimization --config optimization-v2 --data preprocessed-optimization-data --output optimization-v2
 	$(NEURAL) data collect --source $(DATA)/swf/KTH-SP2-1996-2.swf.gz --source $(DATA)/swf/LLNL-Atlas-2006-2.1-cln.swf.gz \

@@ -3,9 +3,9 @@
 Rules: a project with ten decisions or more is judged by what its dispatcher chose, which need not be the best. Projects
 are dealt to five folds by size; a contender that is fitted learns from the other folds' projects. A decision is asked
 twice: with the project's earlier decisions, and without any. Candidates are all types of agents that the project uses.
-Ours is the softmax of weighted signals that ``infer coordination`` answers with; its weights and its network, of the
-architecture of coordination-v3-small, are fitted on the other folds' projects. LightGBM sees pairs (task, type) with
-which type it is, words and their likeness, and what the log says so far; it is tuned on a quarter of the training
+Ours is what ``infer coordination`` answers with: trees over signals of the log and of other projects, and a network of
+the architecture of coordination-v3-small, all fitted on the other folds' projects. LightGBM sees pairs (task, type)
+with which type it is, words and their likeness, and what the log says so far; it is tuned on a quarter of the training
 projects. Tests pair projects.
 """
 
@@ -28,7 +28,7 @@ from claude_flow.evaluate.assignment import Log
 from claude_flow.evaluate.result import OURS, Curve, Result, Score
 from claude_flow.files import temporary_folder
 from claude_flow.model import Model
-from claude_flow.networks.coordination import evidence, prepare
+from claude_flow.networks.coordination import prepare
 from claude_flow.report.progress import Progress
 from claude_flow.studies.durations import detect
 from claude_flow.train import config
@@ -69,47 +69,32 @@ def run(path: Path, *, seeds: Sequence[int], quick: bool, progress: Progress) ->
             if name == OURS:
                 sure.append((hit.astype(np.float64), p.max(axis=1)))
 
-        fits: list[tuple[float, ...]] = []
-        signals = {log.name: assignment.signals(log) for log in logs}
         for log in logs:
             for name in assignment.RULES:
                 score(name, log, assignment.rule(name, log))
+        parts = [[log for place, log in enumerate(logs) if place % folds != fold] for fold in range(folds)]
+        seen = [assignment.seen(train) for train in parts]
         for i, seed in enumerate(seeds):
-            fitted = list(_networks(logs, table, folder, folds, seed, quick))
-            for fold, model in enumerate(fitted):
+            for fold, model in enumerate(_networks(logs, table, folder, folds, seed, quick)):
                 progress((i + (fold + 1) / folds) / len(seeds), f"seed {seed}, fold {fold + 1} of {folds}")
-                train = [log for place, log in enumerate(logs) if place % folds != fold]
+                train = parts[fold]
                 tuning = train[seed % _PART :: _PART]
                 rest = [log for log in train if log not in tuning]
                 boosted = [
                     assignment.Boosting(history=history, seed=seed).fit(rest, [(log, 0) for log in tuning])
                     for history in (True, False)
                 ]
-                # The network has learned these projects' own decisions: weights from them would trust it too much.
-                # So they come from projects that the next fold's network did not see.
-                other = fitted[(fold + 1) % folds]
-                strangers = [log for place, log in enumerate(logs) if place % folds == (fold + 1) % folds]
-                known = [
-                    (signals[log.name], assignment.answered(other, log), log.chosen)
-                    for log in (strangers if len(strangers) > 1 else train)
-                ]
-                weights = assignment.weights(known)
-                fits.append(weights)
+                known = assignment.ranker(seen[fold], seed)
                 for log in logs[fold::folds]:
-                    network = assignment.answered(model, log)
-                    score(OURS, log, evidence.chances(signals[log.name], network, weights), seed)
-                    score("network, log shown", log, network, seed)
-                    bare = assignment.answered(model, log, shown=False)
-                    score(OURS, log, bare, seed, bare=True)
-                    score("LightGBM", log, boosted[0].probabilities(log), seed)
-                    score("LightGBM", log, boosted[1].probabilities(log), seed, bare=True)
+                    for shown, rival in zip((True, False), boosted, strict=True):
+                        network = assignment.answered(model, log, shown=shown)
+                        score(OURS, log, assignment.evidenced(known, log, network, shown=shown), seed, bare=not shown)
+                        score("network alone", log, network, seed, bare=not shown)
+                        score("LightGBM", log, rival.probabilities(log), seed, bare=not shown)
     hits, chance = (np.concatenate(part) for part in zip(*sure, strict=True))
     found = statistics.reliability(hits, chance)
     result.scores.append(Score(OURS, ERROR, found.error))
     result.curves.append(Curve("reliability", OURS, found.forecast.tolist(), found.observed.tolist()))
-    mean = np.mean(fits, axis=0)
-    told = "; ".join(f"{name}: {weight:.2f}" for name, weight in zip(evidence.WEIGHTS, mean, strict=True))
-    result.notes.append(f"weights of the signals, mean over folds and seeds: {told}")
     result.notes.append("what is judged is whether the dispatcher's choice is given, which need not be the best one")
     return result
 

@@ -23,7 +23,7 @@ from claude_flow.evaluate import assignment
 from claude_flow.evaluate.judge import Unavailable
 from claude_flow.evaluate.result import OURS, Result, Score
 from claude_flow.files import temporary_folder
-from claude_flow.networks.coordination import evidence
+from claude_flow.networks.coordination import ranker
 from claude_flow.networks.prediction import judge, prepare
 from claude_flow.report.progress import Progress
 from claude_flow.studies import durations, jobs
@@ -73,7 +73,7 @@ def _assigned(result: Result, logs: Sequence[assignment.Log]) -> None:
     result.rows["decisions"] = sum(len(log.decisions) for log in logs)
     result.notes.append(f"{ACCURACY}: ours is coordination-v3 with the log's earlier decisions as evidence")
     for log in logs:
-        found = {OURS: evidence.chances(assignment.signals(log), assignment.answered(model, log))}
+        found = {OURS: assignment.evidenced(ranker.shipped(), log, assignment.answered(model, log))}
         found["coordination-v3, log not shown"] = assignment.answered(model, log, shown=False)
         found |= {name: assignment.rule(name, log) for name in assignment.RULES}
         for name, p in found.items():

@@ -12,7 +12,6 @@ import claude_flow as cf
 from claude_flow.data.collect import collect
 from claude_flow.errors import InputError
 from claude_flow.networks.coordination.answer import answer
-from claude_flow.networks.coordination.evidence import WEIGHTS
 
 pytest.importorskip("pyarrow", reason="a log's tables need claude-flow[data]")
 
@@ -70,8 +69,16 @@ def test_what_failed_is_no_evidence_for_who_did_it(tmp_path, monkeypatch):
     assert chance() < held
 
 
-def test_the_weights_are_those_that_the_page_was_written_with() -> None:
-    page = (Path(__file__).parents[3] / "docs" / "assignment.md").read_text("utf-8")
-    (line,) = [line for line in page.splitlines() if line.startswith("Weights of the signals")]
-    told = line.removeprefix("Weights of the signals, mean over folds and seeds: ").removesuffix(".")
-    assert told == "; ".join(f"{signal}: {weight:.2f}" for signal, weight in WEIGHTS.items())
+def test_without_a_log_other_projects_speak_for_types_that_they_use(tmp_path, monkeypatch):
+    monkeypatch.setenv("CLAUDE_FLOW_HOME", str(tmp_path / "home"))
+    model = cf.load("coordination-v3")
+    agents = [{"id": "e", "type": "Explore"}, {"id": "g", "type": "general-purpose"}, {"id": "p", "type": "Plan"}]
+    tasks = [{"id": "t1", "description": "Explore the codebase"}, {"id": "t2", "description": "Implement the parser"}]
+    swarm = {"current-agents": agents, "pending-tasks": tasks}
+    found = answer(model, swarm, explain=True)
+    assert found["rests_on"].startswith("what other people's projects did and the network: the workspace has no log")
+    assert [entry["agent"] for entry in found["assignments"]] == ["e", "g"]
+    assert found["assignments"][0]["explanation"][0]["input"].startswith("others:")
+    own = [{**agents[0], "track-record": {"tasks": 9, "success-rate": 0.1}}, *agents[1:]]
+    recorded = answer(model, {**swarm, "current-agents": own})
+    assert recorded["rests_on"].startswith("the network alone")

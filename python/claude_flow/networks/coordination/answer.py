@@ -126,10 +126,12 @@ def answers(
 
 @dataclass(frozen=True)
 class _Past:
-    """What a log says of a swarm's types of agents, and what the answer rests on, in words."""
+    """What a log says of a swarm's types of agents, or else whether other projects do; what the answer rests on, in
+    words, and how an explanation calls it."""
 
     decisions: list[evidence.Decision]
     rests_on: str
+    called: str | None = None
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,7 @@ def _answers(
     probabilities = decision.probabilities
     mixed = [
         _with_log(_of(probabilities[i], item.swarm, decision.commands), item.swarm, item.past.decisions)
-        if item.past.decisions
+        if item.past.called
         else None
         for i, item in enumerate(items)
     ]
@@ -196,8 +198,9 @@ def _answers(
         if explain:
             tokens = x[i : i + 1, : 1 + len(swarm.agents) + len(swarm.tasks)]
             final = _of(probabilities[i], swarm, decision.commands)
-            for entry, reasons in zip(assignments, _reasons(model, swarm, tokens, final), strict=True):
-                entry["explanation"] = reasons
+            reasons = _reasons(model, swarm, tokens, final, item.past.called)
+            for entry, why in zip(assignments, reasons, strict=True):
+                entry["explanation"] = why
         yield {
             "network": "coordination",
             "model": name,
@@ -218,28 +221,31 @@ def _of(probabilities: NDArray[np.float32], swarm: Swarm, commands: Sequence[str
 
 def _past(context: str | None, swarm: Swarm, known: dict[Any, _Past]) -> _Past:
     """The log's decisions between the swarm's types of agents; ``known`` are those that were looked up before."""
-    kinds = frozenset(_kinds(swarm)) if known.get(context) is None else None
-    key = context if kinds is None else (context, kinds)
+    if context == "none":
+        return _Past([], "the network alone, as asked")
+    kinds = frozenset(_kinds(swarm))
+    key = context, kinds, any("track-record" in agent for agent in swarm.agents)
     if key not in known:
-        found = _looked_up(context, kinds or frozenset())
-        is_alone = not found.decisions and (context == "none" or "no log" in found.rests_on)
-        known[context if is_alone else key] = found
-        return found
+        known[key] = _looked_up(*key)
     return known[key]
 
 
-def _looked_up(context: str | None, kinds: frozenset[str]) -> _Past:
+def _looked_up(context: str | None, kinds: frozenset[str], is_recorded: bool) -> _Past:
+    """``is_recorded``: the request says itself what agents did; then other projects have no say."""
     from claude_flow.data import views  # a tenth of a command's start
 
-    if context == "none":
-        return _Past([], "the network alone, as asked")
     if context is None and not (registry.workspace() / "datasets" / views.TABLES_NAME).is_dir():
-        return _Past([], "the network alone: the workspace has no log (claude-flow neural data collect)")
-    folder = views.find(context or views.TABLES_NAME).folder
-    past = [decision for decision in evidence.read(folder) if decision.kind in kinds]
-    if not past:
-        return _Past([], f"the network alone: no decision in {folder.name} is about these types of agents")
-    return _Past(past, f"{len(past)} past decision{'s' if len(past) > 1 else ''} of {folder.name} and the network")
+        past, why = [], "the workspace has no log (claude-flow neural data collect)"
+    else:
+        folder = views.find(context or views.TABLES_NAME).folder
+        past = [decision for decision in evidence.read(folder) if decision.kind in kinds]
+        why = f"no decision in {folder.name} is about these types of agents"
+    if past:
+        rests_on = f"{len(past)} past decision{'s' if len(past) > 1 else ''} of {folder.name} and the network"
+        return _Past(past, rests_on, "log: who took tasks like it")
+    if not is_recorded and evidence.knows(kinds):
+        return _Past([], f"what other people's projects did and the network: {why}", "others: who takes tasks like it")
+    return _Past([], f"the network alone: {why}")
 
 
 def _kinds(swarm: Swarm) -> list[str]:
@@ -255,8 +261,6 @@ def _shown(
 
 
 def _with_log(probabilities: NDArray[np.float32], swarm: Swarm, past: list[evidence.Decision]) -> NDArray[np.float32]:
-    if not past:
-        return probabilities
     texts = [task.get("description") or task.get("type") or "" for task in swarm.tasks]
     return evidence.mixed(probabilities, _kinds(swarm), past, texts)
 
@@ -282,11 +286,11 @@ def _notes(encoder: Encoder, swarm: Swarm, x: NDArray[np.float32], loads: Sequen
 
 
 def _reasons(
-    model: Model, swarm: Swarm, x: NDArray[np.float32], probabilities: NDArray[np.float32]
+    model: Model, swarm: Swarm, x: NDArray[np.float32], probabilities: NDArray[np.float32], called: str | None
 ) -> list[list[dict[str, Any]]]:
     """Per task, the input groups by how much blanking them changes the chosen one's probability, largest first.
 
-    The groups are the network's; the log is one more, whose effect is what they add to the network's.
+    The groups are the network's; the log (or other projects, as ``called``) is one more, whose effect is what it adds.
     """
     rows = [("state", "system", 0)]
     rows += [("agent", agent["id"], 1 + i) for i, agent in enumerate(swarm.agents)]
@@ -307,7 +311,7 @@ def _reasons(
     for t, task in enumerate(swarm.tasks):
         best = int(probabilities[t].argmax())
         by_log = round(float(probabilities[t, best] - network[t, best]), 4)
-        from_log = [{"input": "log: who took tasks like it", "effect": by_log}] if by_log else []
+        from_log = [{"input": called, "effect": by_log}] if called and by_log else []
         effects = [
             {
                 "input": f"{kind} {who}: {name}",

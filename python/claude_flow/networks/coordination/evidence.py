@@ -1,12 +1,13 @@
 """Past decisions as evidence at the moment of the question, without a training run.
 
-How likely each type of agent is to get a task is a softmax of weighted signals, a conditional logit: what the network
-says, which sees the past decisions in its agents' tokens, and what the log says by first words, by likeness of words,
-by how lately and by how often. Within a type the network chooses, by load and track record; what it gives to commands
-(defer, split …) stays.
+How likely each type of agent is to get a task is a softmax over the types of a score: boosted trees
+(:mod:`claude_flow.networks.coordination.ranker`) see what the log says by first words, by likeness of words, by how
+lately and by how often, and what other projects did (:mod:`claude_flow.networks.coordination.prior`); the network,
+which sees the past decisions in its agents' tokens, has a say beside them. Within a type the network chooses, by load
+and track record; what it gives to commands (defer, split …) stays.
 
-:data:`WEIGHTS` are fitted by  python -m bench.assignment  on real logs of coding agents, and judged there with each
-project left out in turn (docs/assignment.md).
+All of it is fitted by  python -m bench.assignment  on real logs of coding agents, and judged there with each project
+left out in turn (docs/assignment.md).
 """
 
 from __future__ import annotations
@@ -22,25 +23,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from claude_flow.data.events import MAIN_THREAD
+from claude_flow.networks.coordination import prior, ranker
 from claude_flow.networks.coordination.features import Encoder, History
 from claude_flow.networks.text import hash_text, words
 
-__all__ = ["WEIGHTS", "Decision", "chances", "decisions", "mixed", "read", "signals", "table", "with_log"]
+__all__ = ["SIGNALS", "Decision", "chances", "decisions", "knows", "mixed", "read", "signals", "table", "with_log"]
 
 Array = NDArray[np.float64]
 
-#: signal: its weight
-WEIGHTS = {
-    "used: log share of the past decisions": -0.91,
-    "first word: log share of those whose task begins so": 0.28,
-    "first word, lately: the same, each decision 0.7 times the next": 0.85,
-    "nearest: likeness of the most alike past task of the type": 0.87,
-    "near: mean likeness of the three most alike": 0.71,
-    "name: likeness of the task's words and the type's name": 1.72,
-    "last: it got the last task": 0.58,
-    "new: it got none yet": 1.32,
-    "network: log probability by the network": 0.38,
-}
+#: what is known of each type: by the log, by the names, by other projects
+_OWN = (
+    "log share of the past decisions",
+    "first word: log share of those whose task begins so",
+    "first word, lately: the same, each decision 0.7 times the next",
+    "nearest: likeness of the most alike past task of the type",
+    "near: mean likeness of the three most alike",
+    "name: likeness of the task's words and the type's name",
+    "name: share of its words that the task has",
+    "last: it got the last task",
+    "new: it got none yet",
+    "since: log decisions since its last one",
+    "name: number of its words",
+    "name: it has a colon",
+    *prior.SIGNALS,
+)
+#: all that the trees see of a type: the above, each less the best type's, and what is the same for all types
+SIGNALS = (
+    *_OWN,
+    *(f"{name}, less the best type's" for name in _OWN),
+    "log number of types",
+    "log number of words of the task",
+    "log number of past decisions",
+    "log number of past decisions whose task begins so",
+)
+#: of the network's log probability beside the trees; of 0.1, 0.2 and 0.4
+_NETWORK = 0.2
+_NEVER = 9.0  # log decisions since the last one of a type that got none
 _DECAY = 0.7
 _WIDTH = 256  # of hashed words
 _PULL = 1.0  # pseudo-decisions: of the most used on a word's row, of all types alike on the most used
@@ -130,11 +148,11 @@ def with_log(
     return encoder.with_history(agents, History.of(tasks, utility))
 
 
-def signals(past: Sequence[Decision], texts: Sequence[str], kinds: Sequence[str]) -> Array:
-    """What the log says, ``[texts, kinds, all of WEIGHTS but the network's]``; decisions that failed say nothing.
+def signals(past: Sequence[Decision], texts: Sequence[str], kinds: Sequence[str], others: prior.Prior) -> Array:
+    """What the log and other projects say, ``[texts, kinds, SIGNALS]``; decisions that failed say nothing.
 
     >>> past = [Decision("review the API", "reviewer"), Decision("write the API", "coder")]
-    >>> signals(past, ["Review the docs"], ["coder", "reviewer"])[0, :, 0].round(2).tolist()
+    >>> signals(past, ["Review the docs"], ["coder", "reviewer"], ranker.shipped().prior)[0, :, 0].round(2).tolist()
     [-0.69, -0.69]
     """
     index = {kind: i for i, kind in enumerate(kinds)}
@@ -146,27 +164,41 @@ def signals(past: Sequence[Decision], texts: Sequence[str], kinds: Sequence[str]
     age = _DECAY ** np.arange(len(past) - 1, -1, -1)
     hashed = np.stack([_hashed(text) for text in texts])
     likeness = hashed @ np.stack([_hashed(d.text) for d in past]).T if past else np.zeros((len(texts), 0))
-    result = np.zeros((len(texts), len(kinds), len(WEIGHTS) - 1))
-    result[:, :, 0] = np.log(used)
-    result[:, :, 5] = hashed @ np.stack([_hashed(kind) for kind in kinds]).T
+    own = np.zeros((len(texts), len(kinds), len(_OWN)))
+    context = np.zeros((len(texts), len(kinds), len(SIGNALS) - 2 * len(_OWN)))
+    own[:, :, 0] = np.log(used)
+    own[:, :, 5] = hashed @ np.stack([_hashed(kind) for kind in kinds]).T
     if past:
-        result[:, index[past[-1].kind], 6] = 1
-    result[:, :, 7] = one_hot.sum(axis=0) == 0
+        own[:, index[past[-1].kind], 7] = 1
+    own[:, :, 8] = one_hot.sum(axis=0) == 0
+    own[:, :, 9] = [np.log(len(past) - rows[-1]) if len(rows := np.flatnonzero(c)) else _NEVER for c in one_hot.T]
+    own[:, :, 10], own[:, :, 11] = [len(words(kind)) for kind in kinds], [":" in kind for kind in kinds]
+    own[:, :, 12:] = others.signals(texts, kinds)
+    context[:, :, 0], context[:, :, 2] = np.log(len(kinds)), np.log1p(len(past))
+    names = [frozenset(words(kind)) for kind in kinds]
     for i, text in enumerate(texts):
         same = (firsts == _first(text)).astype(np.float64)
         table = (same @ one_hot + _PULL * used) / (same.sum() + _PULL)
         lately = ((same * age) @ one_hot + _PULL * table) / ((same * age).sum() + _PULL)
-        result[i, :, 1], result[i, :, 2] = np.log(table), np.log(lately)
+        own[i, :, 1], own[i, :, 2] = np.log(table), np.log(lately)
+        said = words(text)
+        own[i, :, 6] = [len(name.intersection(said)) / max(len(name), 1) for name in names]
+        context[i, :, 1], context[i, :, 3] = np.log1p(len(said)), np.log1p(same.sum())
         for j in range(len(kinds)):
             near = np.sort(likeness[i, one_hot[:, j] > 0])[::-1][:3]
             if len(near):
-                result[i, j, 3], result[i, j, 4] = near[0], near.mean()
-    return result
+                own[i, j, 3], own[i, j, 4] = near[0], near.mean()
+    return np.concatenate([own, own - own.max(axis=1, keepdims=True), context], axis=2)
 
 
-def chances(found: Array, by_network: Array, weights: Sequence[float] = tuple(WEIGHTS.values())) -> Array:
+def knows(kinds: Iterable[str]) -> bool:
+    """Whether other projects use two of these types of agents or more: then they say something where no log does."""
+    return ranker.shipped().prior.knows(kinds)
+
+
+def chances(found: Array, by_network: Array, trees: ranker.Trees) -> Array:
     """Probabilities ``[n, kinds]`` from :func:`signals` and the network's probabilities ``[n, kinds]``."""
-    score = found @ np.asarray(weights[:-1]) + weights[-1] * np.log(np.maximum(by_network, 1e-9))
+    score = trees.score(found) + _NETWORK * np.log(np.maximum(by_network, 1e-9))
     mass = np.exp(score - score.max(axis=1, keepdims=True))
     result: Array = mass / mass.sum(axis=1, keepdims=True)
     return result
@@ -175,7 +207,8 @@ def chances(found: Array, by_network: Array, weights: Sequence[float] = tuple(WE
 def mixed(
     probabilities: NDArray[np.float32], kinds: Sequence[str], past: Sequence[Decision], texts: Sequence[str]
 ) -> NDArray[np.float32]:
-    """The network's probabilities ``[tasks, agents + commands]``, moved by the log; ``kinds`` are the agents'.
+    """The network's probabilities ``[tasks, agents + commands]``, moved by the log, or where ``past`` is empty by what
+    other projects did; ``kinds`` are the agents'.
 
     >>> network = np.array([[0.6, 0.2, 0.2]], np.float32)  # two agents and a command
     >>> past = [Decision("test the API", "tester"), Decision("test the docs", "tester")]
@@ -187,7 +220,9 @@ def mixed(
     agents = np.maximum(probabilities[:, : len(kinds)].astype(np.float64), 1e-12)
     by_network = np.stack([agents[:, member == i].sum(axis=1) for i in range(len(columns))], axis=1)
     whole = by_network.sum(axis=1, keepdims=True)
-    score = chances(signals(past, texts, list(columns)), by_network / whole)
+    known = ranker.shipped()
+    found = signals(past, texts, list(columns), known.prior)
+    score = chances(found, by_network / whole, known.with_log if past else known.without)
     result: NDArray[np.float32] = probabilities.copy()
     result[:, : len(kinds)] = whole * score[:, member] * agents / by_network[:, member]
     return result

@@ -18,7 +18,7 @@ from claude_flow.evaluate import assignment, baselines
 from claude_flow.evaluate.judge import COSTS, Marks, Part, Unavailable, cost
 from claude_flow.evaluate.walk import Block
 from claude_flow.model import Model
-from claude_flow.networks.coordination import evidence, prepare
+from claude_flow.networks.coordination import prepare, ranker
 from claude_flow.networks.coordination.features import BUCKETS, FEATURES, PAST, TEXT
 from claude_flow.networks.coordination.learn import Data, Episode, Pool, rule_scores
 
@@ -229,9 +229,8 @@ def walked(tables: Path, data: Path, models: Mapping[str, Model], seed: int) -> 
     for log, rows in kept:
         for name in assignment.RULES:
             score(name, log, rows, assignment.rule(name, log))
-        signals = assignment.signals(log)
         for name, model in models.items():
-            score(name, log, rows, evidence.chances(signals, assignment.answered(model, log)))
+            score(name, log, rows, assignment.evidenced(ranker.shipped(), log, assignment.answered(model, log)))
     before = [log.until(begin) for log in found]
     places = sorted(d.at for log in before for d in log.decisions)
     tuned = places[int(len(places) * _TUNED)]
