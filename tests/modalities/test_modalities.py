@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ pytest.importorskip("tree_sitter_python", reason="needs the extra: pip install '
 
 from claude_flow import cli, modelfile, registry
 from claude_flow.errors import InputError
-from claude_flow.modalities import dataset, diagram, embedder, functions
-from claude_flow.train.recipes import crossmodal, multimodal
+from claude_flow.modalities import dataset, diagram, embedder, features, functions, retrieval
+from claude_flow.train.recipes import crossmodal, latent, multimodal
 
 Neural = Callable[..., tuple[int, Any, str]]
 PACKAGES = ("click", "filelock", "packaging", "pluggy")
@@ -181,6 +182,30 @@ def test_functions_are_found_by_any_modality(neural: Neural, tmp_path: Path) -> 
         assert table["name"][row] in {found["name"] for found in answer["functions"]}
 
 
+def test_a_rare_word_that_two_items_share_finds_one_by_the_other(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLAUDE_FLOW_HOME", str(home))
+    codes = [f"def f{i}(x): return g(x, {i})" for i in range(30)] + ["def solve(x): return zyxwv_transform(x)"]
+    items = {"code": features.bags("code", codes)}
+    model = embedder.Embedder(registry.model_path("multimodal"))
+    assert model._match[0].any(), "the validation packages chose no weight for the match of words"
+    [(row, _)] = model.nearest({"text": "the zyxwv of a thing"}, items, 1)
+    assert row == 30
+    index = retrieval.Index(items["code"])
+    assert index.scores(features.bags("text", ["", "nothing of it"])).tolist() == [[0.0] * 31] * 2
+    named = retrieval.Index(features.bags("code", ["def save(x): load(x)", "def load(x): save(x)"]))
+    assert named.scores(features.bags("text", ["load"]))[0].argmax() == 1, "a function's own name counts more"
+
+
+def test_functions_of_another_version_are_refused(neural: Neural, home: Path) -> None:
+    old = home / "datasets" / "old"
+    shutil.copytree(home / "datasets" / "functions", old)
+    manifest = json.loads((old / "manifest.json").read_text())
+    (old / "manifest.json").write_text(json.dumps({**manifest, "format": 1}))
+    code, _, error = neural("train", "multimodal", "--data", "old")
+    assert code == 2
+    assert "data functions" in error
+
+
 # Cross-modal transfer ---------------------------------------------------------------------------------------
 
 
@@ -203,7 +228,7 @@ def test_canonical_correlation_agrees_with_scikit_learn() -> None:
     common = generator.normal(size=(400, 2))
     x = np.c_[common + 0.5 * generator.normal(size=(400, 2)), generator.normal(size=(400, 2))]
     y = np.c_[generator.normal(size=(400, 1)), common + 0.5 * generator.normal(size=(400, 2))]
-    a, b, correlations = crossmodal.canonical(x, y, ridge=0.0)
+    a, b, correlations = latent.canonical(x, y, ridge=0.0)
     u, v = decomposition.CCA(2, max_iter=5000, tol=1e-12).fit_transform(x, y)
     theirs = [np.corrcoef(u[:, i], v[:, i])[0, 1] for i in range(2)]
     assert correlations[:2] == pytest.approx(theirs, abs=1e-4)

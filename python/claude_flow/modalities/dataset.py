@@ -23,6 +23,7 @@ from claude_flow.values import read_json
 __all__ = ["COLUMNS", "PARTS", "collect", "load", "parts"]
 
 _TABLE, _BAGS = "functions.parquet", "bags.safetensors"
+_FORMAT = 2  # 1: hashes of fewer bits, which cannot be matched word by word
 _FEW = 30  # functions that a package must have to be one of the three of a hasty dataset
 #: modality -> column of the table
 COLUMNS = {"text": "text", "code": "code", "diagrams": "diagram"}
@@ -73,7 +74,7 @@ def collect(
             f"functions with a docstring were found in {len(used)} packages ({', '.join(used) or 'none'}): a split by "
             "package needs three"
         )
-    manifest = {"format": 1, "kind": "functions", "rows": len(rows), "packages": used}
+    manifest = {"format": _FORMAT, "kind": "functions", "rows": len(rows), "packages": used}
     progress(1.0, "counting words")
     _write(folder, rows, manifest)
     return manifest
@@ -106,6 +107,8 @@ def load(name: str) -> tuple[Path, dict[str, list[str]], dict[str, features.Bags
     manifest = read_json(folder / "manifest.json")
     if not isinstance(manifest, dict) or manifest.get("kind") != "functions":
         raise InputError(f"{name} holds no functions: make such a dataset with  claude-flow neural data functions")
+    if manifest.get("format") != _FORMAT:
+        raise InputError(f"{name} was made by another version: make it anew with  claude-flow neural data functions")
     table = require("pyarrow.parquet", "data").read_table(folder / _TABLE).to_pydict()
     tensors = load_file(folder / _BAGS)
     names = [field.name for field in fields(features.Bags)]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from claude_flow import _core, modelfile
 from claude_flow.errors import InputError
-from claude_flow.modalities import features
+from claude_flow.modalities import features, retrieval
 
 __all__ = ["Embedder"]
 
@@ -34,9 +34,8 @@ class Embedder:
             raise InputError(f"{path} is a {kind} model: name one of  claude-flow neural train multimodal")
         self.path, self.modalities = path, tuple(file.config["modalities"])
         self._idf = {name: file.tensors[f"idf.{name}"] for name in self.modalities}
-        self._gain = {name: file.tensors.get(f"gain.{name}") for name in self.modalities}
-        self._length = {name: file.tensors.get(f"length.{name}") for name in self.modalities}
-        self._part = float(1 / (1 + np.exp(-file.tensors["mix"][0]))) if "mix" in file.tensors else 1.0
+        count = len(self.modalities)
+        self._match = np.reshape(file.tensors.get("match", np.zeros(2 * count * count)), (2, count, count))
         tensors = [file.tensors[name] for name in file.program_tensors]
         self._engine = _core.Model(np.asarray(file.program, np.int32), tensors, "auto", threads)
 
@@ -68,27 +67,17 @@ class Embedder:
     def nearest(
         self, question: Mapping[str, str], items: Mapping[str, features.Bags], top: int
     ) -> list[tuple[int, float]]:
-        """The ``top`` of ``items`` nearest to a question (text by modality), as (row, similarity), best first."""
+        """The ``top`` of ``items`` nearest to a question (text by modality), as (row, similarity), best first.
+
+        The similarity is the vectors' cosine and the weighted match of words, by their rarity among ``items``.
+        """
         asked = {name: features.bags(name, [text]) for name, text in question.items()}
-        similar = self._part * (self.vectors(items) @ self.vectors(asked)[0]).astype(float)
-        if self._part < 1:
-            pairs = [self._shared(a, asked[a], b, items[b]) for a in asked for b in items]
-            similar += (1 - self._part) * np.mean(pairs, axis=0)
+        similar = (self.vectors(items) @ self.vectors(asked)[0]).astype(float)
+        pairs = [(a, b) for b in items for a in asked]
+        at = [(self.modalities.index(a), self.modalities.index(b)) for a, b in pairs]
+        index = {b: retrieval.Index(bags) for b, bags in items.items()} if self._match[0].any() else {}
+        for (a, b), weight in zip(pairs, retrieval.weights(self._match, at), strict=True):
+            if weight:
+                similar += weight * index[b].scores(asked[a])[0]
         order = np.argsort(-similar, kind="stable")[:top]
         return [(int(row), float(similar[row])) for row in order]
-
-    def _shared(self, a: str, asked: features.Bags, b: str, items: features.Bags) -> NDArray[np.float64]:
-        """Similarity in words of one question to all items [N]: the learned weights of the words that both have."""
-        row = np.zeros(features.BUCKETS, np.float64)
-        weighted = self._terms(a, asked)
-        row[weighted.ids] = weighted.weights
-        theirs = self._terms(b, items)
-        return np.bincount(theirs.items, row[theirs.ids] * theirs.weights, len(theirs)).astype(np.float64)
-
-    def _terms(self, name: str, items: features.Bags) -> features.Bags:
-        bags, gain, length = items.scaled(self._idf[name]), self._gain[name], self._length[name]
-        assert gain is not None
-        assert length is not None
-        sizes = np.maximum(np.diff(bags.starts), 1)
-        factor = np.exp(gain[bags.ids] + length[0] * np.log(sizes / 64.0)[bags.items])
-        return features.Bags(bags.starts, bags.ids, (bags.weights * factor).astype(np.float32), bags.pictures)

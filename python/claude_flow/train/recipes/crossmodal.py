@@ -1,9 +1,8 @@
 """From one modality to another: two spaces laid onto each other by pairs, and what a classifier of one tells of the
 other.
 
-Canonical correlation finds the directions in which the two are most alike (Hotelling 1936; with a ridge, Vinod 1976),
-Procrustes the rotation that brings one onto the other (Schönemann 1966). Layers on the target's side are then trained
-by the contrastive loss; the technique ``contrastive`` has that alone.
+The spaces and both ways to lay them onto each other are those of :mod:`claude_flow.train.recipes.latent`. Layers on the
+target's side are then trained by the contrastive loss; the technique ``contrastive`` has that alone.
 """
 
 from __future__ import annotations
@@ -15,58 +14,19 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from claude_flow import modelfile
 from claude_flow.errors import InputError, require
 from claude_flow.modalities import features, retrieval
-from claude_flow.train.recipes import multimodal
+from claude_flow.train.recipes import latent, multimodal
 from claude_flow.train.run import Trained
 
-__all__ = ["TECHNIQUES", "canonical", "labels", "procrustes", "transfer"]
+__all__ = ["TECHNIQUES", "labels", "transfer"]
 
 TECHNIQUES = ("canonical-correlation", "contrastive", "procrustes")
 WIDTH = 128
-_RIDGE = 0.1  # of the mean variance
-_CLASSES, _SVD_ROWS = 10, 20_000
-Matrix = NDArray[np.float64]
-
-
-def canonical(x: Matrix, y: Matrix, ridge: float = _RIDGE) -> tuple[Matrix, Matrix, Matrix]:
-    """Ridge canonical correlation of paired rows: maps of x and of y, and the correlations, the largest first.
-
-    With Cxx = (X'X + r I) / N and so on: the singular vectors of Cxx^-1/2 Cxy Cyy^-1/2, each scaled by the root of its
-    correlation, so that directions which say nothing of the other modality weigh little.
-
-    >>> x = np.random.default_rng(0).normal(size=(500, 3))
-    >>> canonical(x, x @ np.diag([1.0, 2.0, 3.0]), ridge=0.0)[2].round(6).tolist()
-    [1.0, 1.0, 1.0]
-    """
-    x, y = x - x.mean(axis=0), y - y.mean(axis=0)
-    roots = []
-    for part in (x, y):
-        covariance = part.T @ part / len(part)
-        covariance += ridge * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
-        values, vectors = np.linalg.eigh(covariance)
-        roots.append(vectors / np.sqrt(np.maximum(values, 1e-12)) @ vectors.T)
-    u, s, vt = np.linalg.svd(roots[0] @ (x.T @ y / len(x)) @ roots[1], full_matrices=False)
-    return roots[0] @ u * np.sqrt(s), roots[1] @ vt.T * np.sqrt(s), s
-
-
-def procrustes(x: Matrix, y: Matrix) -> tuple[Matrix, Matrix]:
-    """Maps of x and of y: both scaled to a mean length of 1, and y rotated onto x.
-
-    >>> x = np.random.default_rng(0).normal(size=(50, 3))
-    >>> turn = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))[0]
-    >>> a, b = procrustes(x, x @ turn)
-    >>> bool(np.allclose(x @ a, x @ turn @ b))
-    True
-    """
-    sizes = [float(np.sqrt((part**2).sum(axis=1).mean())) for part in (x, y)]
-    u, _, vt = np.linalg.svd(y.T @ x)
-    return np.eye(x.shape[1]) / sizes[0], u @ vt / sizes[1]
+_CLASSES = 10
 
 
 def labels(texts: list[str], rows: NDArray[np.int64]) -> tuple[list[str], NDArray[np.int64]]:
@@ -80,33 +40,6 @@ def labels(texts: list[str], rows: NDArray[np.int64]) -> tuple[list[str], NDArra
     first = [features.stem(start[1].lower()) if start else "" for start in starts]
     names = [word for word, _ in Counter(first[i] for i in rows if first[i]).most_common(_CLASSES)]
     return names, np.array([names.index(word) if word in names else -1 for word in first])
-
-
-def _components(data: multimodal.Data, name: str, rows: NDArray[np.int64], seed: int) -> NDArray[np.float32]:
-    """The leading directions [WIDTHS[name], WIDTH] of a modality's items: latent semantic analysis."""
-    sparse = require("scipy.sparse", "train")
-    svd = require("sklearn.utils.extmath", "multimodal").randomized_svd
-    bags = data.bags[name].take(rows[:_SVD_ROWS])
-    matrix = sparse.csr_matrix((bags.weights, bags.ids, bags.starts), shape=(len(bags), features.BUCKETS))
-    if bags.pictures.shape[1]:
-        # Pictures weigh as much as a tenth of the words: all of them look alike.
-        scale = 0.1**0.5 / max(1e-9, float(np.linalg.norm(bags.pictures, axis=1).mean()))
-        matrix = sparse.hstack([matrix, sparse.csr_matrix(bags.pictures * scale)]).tocsr()
-    width = min(WIDTH, min(matrix.shape) - 1)
-    _, _, vt = svd(matrix, n_components=width, n_iter=2, random_state=seed)
-    found = np.zeros((features.WIDTHS[name], WIDTH), np.float32)
-    found[:, :width] = vt.T
-    if bags.pictures.shape[1]:
-        found[features.BUCKETS :] *= scale
-    return found
-
-
-def _projected(data: multimodal.Data, name: str, rows: NDArray[np.int64], to: NDArray[np.float32]) -> Matrix:
-    sparse = require("scipy.sparse", "train")
-    bags = data.bags[name].take(rows)
-    matrix = sparse.csr_matrix((bags.weights, bags.ids, bags.starts), shape=(len(bags), features.BUCKETS))
-    found: Matrix = np.asarray(matrix @ to[: features.BUCKETS], np.float64)
-    return found + bags.pictures @ to[features.BUCKETS :] if bags.pictures.shape[1] else found
 
 
 def transfer(
@@ -139,13 +72,13 @@ def transfer(
     if len(names) < 2:
         raise InputError(f"{name_of_data}: its docstrings name one kind of function only; collect more packages")
     both = train[:pairs]
-    spaces = {m: _components(data, m, train, seed) for m in (source, target)}
-    x, y = (_projected(data, m, both, spaces[m]) for m in (source, target))
+    spaces = {m: latent.directions(data.bags[m].take(train), WIDTH, seed) for m in (source, target)}
+    x, y = (latent.projected(data.bags[m].take(both), spaces[m]) for m in (source, target))
     own = {m: matrix.copy() for m, matrix in spaces.items()}
     if technique != "contrastive":
-        a, b = canonical(x, y)[:2] if technique == "canonical-correlation" else procrustes(x, y)
+        a, b = latent.canonical(x, y)[:2] if technique == "canonical-correlation" else latent.procrustes(x, y)
         spaces = {source: (spaces[source] @ a).astype(np.float32), target: (spaces[target] @ b).astype(np.float32)}
-    start = _weights(data, spaces, layers, seed)
+    start = multimodal.started(data, spaces, layers=layers, words=False, seed=seed)
     data.rows = {**data.rows, "train": both}
     adapted = [f"{part}.{target}" for part in ("first", "second", "norm")] + ["scale"]
     if technique == "contrastive":
@@ -184,7 +117,9 @@ def transfer(
         if net is module:
             ways["few-shot"] = _few_shot(data, net, at, rows, kinds, few, source, target)
             ways["source itself"] = float(model.score(at["test"][source], kinds[rows["test"]]))
-    plain = {part: _projected(data, target, r, own[target]) for part, r in (*rows.items(), ("few", few))}
+    plain = {
+        part: latent.projected(data.bags[target].take(r), own[target]) for part, r in (*rows.items(), ("few", few))
+    }
     truth = kinds[rows["test"]]
     ways["few-shot, without the source"] = float(_classifier(plain["few"], kinds[few]).score(plain["test"], truth))
     whole = _classifier(plain["source"], kinds[rows["source"]])
@@ -197,20 +132,6 @@ def transfer(
     found["chance"] = min(1.0, 10 / len(judged))
     about = {"kinds": names, "pairs": len(both), "judged": len(rows["test"]), "stopped": trained.card["stopped"]}
     return trained, {"accuracy": ways, "retrieval": found, **about}
-
-
-def _weights(
-    data: multimodal.Data, spaces: Mapping[str, NDArray[np.float32]], layers: int, seed: int
-) -> dict[str, Tensor]:
-    """What the encoders start from: the aligned maps as their words, and layers that add nothing yet."""
-    torch.manual_seed(seed)
-    weights: dict[str, Tensor] = dict(data.module({"width": WIDTH, "layers": layers, "words": False}).state_dict())
-    for name, matrix in spaces.items():
-        whole = torch.from_numpy(np.ascontiguousarray(matrix))
-        weights[f"words.{name}"] = whole[: features.BUCKETS].clone()
-        if name == "diagrams":
-            weights["picture"] = whole[features.BUCKETS :].clone()
-    return weights
 
 
 def _few(kinds: NDArray[np.int64], rows: NDArray[np.int64], shots: int) -> NDArray[np.int64]:

@@ -5,8 +5,8 @@ and between each modality and the fusion of the others. An item's missing modali
 map to zeros, so the fusion of what is there needs no mask, in training and on the engine alike.
 
 Rare names decide much of such a search, and no vector of a few hundred numbers keeps them. So a similarity has two
-terms, mixed by a learned weight: of the vectors, and of the words themselves, whose weights per modality are learned by
-the same loss (as learned sparse retrieval does: Zamani et al. 2018, Formal et al. 2021, arXiv 2107.05720).
+terms: of the vectors, which know what words mean, and the match of the words themselves (:class:`Index`), whose weight
+for each direction is chosen by the recall on the validation packages.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from claude_flow import modelfile
-from claude_flow.errors import InputError, require
+from claude_flow.errors import InputError
 from claude_flow.lowering import GELU, Lowering
 from claude_flow.modalities import COMBINED, chosen, dataset, features, retrieval
 from claude_flow.modelfile import PER_ITEM, ModelFile
 from claude_flow.train import run
 from claude_flow.train.config import TrainingConfig
+from claude_flow.train.recipes import latent
 from claude_flow.train.recipes.aligned import LOSSES, Batch, alignment
 from claude_flow.train.run import Trained
 from claude_flow.train.start import data_hash
@@ -41,11 +42,13 @@ AUGMENTATION = ("cross-modal", "none")
 _DROPPED, _MIXED, _MIX = 0.15, 0.3, 0.3  # words left out; items mixed with another modality, and how much of it
 #: multiples of the learning rate: a vector for each word learns the training packages by heart if it may
 _SHARES = {
-    **dict.fromkeys(("norm", "scale", "gain", "length", "mix"), 1.0),
+    **dict.fromkeys(("norm", "scale"), 1.0),
     **dict.fromkeys(("first", "second"), 0.1),
     **dict.fromkeys(("words", "picture"), 0.02),
 }
-_JUDGED = 3000  # items among which one is to be found, at most
+_JUDGED = 2000  # items among which one is to be found, at most
+#: weights that the match of words may have beside the vectors' cosine
+_MATCHES = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 
 
 @dataclass(frozen=True)
@@ -87,10 +90,8 @@ class Net(nn.Module):
         for parameter in self.second.parameters():
             nn.init.zeros_(parameter)
         self.scale = nn.Parameter(torch.tensor(3.0))  # log of the similarities' factor, 1 / temperature
-        if config.words:
-            self.gain = nn.ParameterDict({m: nn.Parameter(torch.zeros(features.BUCKETS)) for m in config.modalities})
-            self.length = nn.ParameterDict({m: nn.Parameter(torch.zeros(())) for m in config.modalities})
-            self.mix = nn.Parameter(torch.tensor(0.0))  # logit of the vectors' part
+        if config.words:  # of questions by items, the match of words: its weight, and how sure the direction is
+            self.register_buffer("match", torch.zeros(2, len(config.modalities), len(config.modalities)))
 
     def sums(self, batch: Batch, name: str, drop: float = 0.0) -> Tensor:
         """h of one modality [B, width]; ``drop``: the share of words left out."""
@@ -106,21 +107,6 @@ class Net(nn.Module):
         else:
             e = self._block("fused", torch.stack(list(h.values())).sum(dim=0))
         return F.normalize(e, dim=1)
-
-    def terms(self, batch: Batch, name: str) -> Tensor:
-        """The learned weights of one modality's words, as ``weights.NAME`` of the batch."""
-        ids, sizes = batch[f"ids.{name}"], batch[f"sizes.{name}"]
-        long = torch.repeat_interleave(torch.log(sizes.clamp(min=1) / 64.0), sizes)
-        return batch[f"weights.{name}"] * torch.exp(self.gain[name][ids] + self.length[name] * long)
-
-    def shared(self, batch: Batch, a: str, b: str, drop: float = 0.0) -> Tensor:
-        """Similarity in words [B of a, B of b]."""
-        count = len(batch[f"sizes.{a}"])
-        item = torch.repeat_interleave(torch.arange(count, device=self.scale.device), batch[f"sizes.{a}"])
-        ours, theirs = F.dropout(self.terms(batch, a), drop), F.dropout(self.terms(batch, b), drop)
-        table = torch.zeros(features.BUCKETS, count, device=ours.device).index_put((batch[f"ids.{a}"], item), ours)
-        ids, starts = batch[f"ids.{b}"], batch[f"starts.{b}"]
-        return F.embedding_bag(ids, table, starts, mode="sum", per_sample_weights=theirs).T
 
     def _block(self, name: str, h: Tensor) -> Tensor:
         for a, b in zip(self.first[name], self.second[name], strict=True):  # type: ignore[call-overload]
@@ -162,6 +148,8 @@ class Data:
                 raise InputError(f"{name}: its {part} part has fewer than two functions; collect more packages")
         self.idf = {m: features.document_frequency(raw[m].take(self.rows["train"])) for m in self.modalities}
         self.bags = {m: raw[m].scaled(self.idf[m]) for m in self.modalities}
+        self._raw = raw
+        self._matched: dict[str, dict[tuple[str, str], NDArray[np.float32]]] = {}
 
     def module(self, config: dict[str, Any]) -> Net:
         """The encoders."""
@@ -174,7 +162,6 @@ class Data:
             part = bags.take(rows)
             found |= {f"ids.{name}": torch.from_numpy(part.ids), f"weights.{name}": torch.from_numpy(part.weights)}
             found[f"starts.{name}"] = torch.from_numpy(part.starts[:-1])
-            found[f"sizes.{name}"] = torch.from_numpy(np.diff(part.starts))
             if name == "diagrams":
                 found["pictures"] = torch.from_numpy(part.pictures)
         return found
@@ -200,18 +187,10 @@ class Data:
         h = {name: net.sums(batch, name, _DROPPED if cross else 0.0) for name in self.modalities}
         views = {name: net.fused({name: part}) for name, part in (_mixed(h) if cross else h).items()}
         similar = {(a, b): views[a] @ views[b].T for a, b in combinations(self.modalities, 2)}
-        alone = dict(similar)
         if len(self.modalities) > 2:
             for m in self.modalities:
                 others = tuple(o for o in self.modalities if o != m)
                 similar[m, COMBINED.join(others)] = views[m] @ net.fused({o: h[o] for o in others}).T
-        if net.config.words:
-            part = torch.sigmoid(net.mix)
-            shared = {(a, b): net.shared(batch, a, b, _DROPPED if cross else 0.0) for a, b in alone}
-            shared |= {(b, a): s.T for (a, b), s in shared.items()}
-            for a, b in similar:
-                words = torch.stack([shared[a, one] for one in b.split(COMBINED)]).mean(dim=0)
-                similar[a, b] = part * similar[a, b] + (1 - part) * words
         scale = net.scale.exp().clamp(max=100.0)
         return torch.stack([alignment(self._loss, s, scale) for s in similar.values()]).mean()
 
@@ -235,50 +214,70 @@ class Data:
         return rows if len(rows) <= _JUDGED else np.sort(np.random.default_rng(5).choice(rows, _JUDGED, replace=False))
 
     def metrics(self, module: nn.Module, split: str) -> dict[str, float]:
-        """``loss``; per direction recall at 1 and 10, and ``recall``, the mean at 10 over single modalities."""
+        """``loss``; per direction recall at 1 and 10, and ``recall``, the mean at 10 over single modalities.
+
+        On the validation part the weights of the match of words are chosen first, by the recall at 10 and then at 1.
+        """
         module.eval()
+        net: Any = module
         with torch.no_grad():
             found = {"loss": float(self.loss(module, self.batch(self.judged(split)[:256])))}
+        views = self.embedded(module, self.judged(split))
+        if net.config.words and split == "validation":
+            self._weigh(net, views)
         means = []
-        for name, before in self.ranks(module, split).items():
-            found |= {f"{name}-recall@{k}": retrieval.recall(before, k) for k in (1, 10)}
+        for name, before_ in self._ranks(net, split, views).items():
+            found |= {f"{name}-recall@{k}": retrieval.recall(before_, k) for k in (1, 10)}
             if COMBINED not in name:
                 means.append(found[f"{name}-recall@10"])
         return {**found, "recall": float(np.mean(means))}
 
+    def _weigh(self, net: Any, views: Mapping[str, NDArray[np.float32]]) -> None:
+        """Choose ``net.match`` on the validation part; of a modality by itself, the mean of its other directions."""
+        for (a, b), shared in self._shared("validation").items():
+            near = views[a] @ views[b].T
+            found = []
+            for weight in _MATCHES:
+                scores = near + weight * shared
+                before = retrieval.places(scores)
+                sure = retrieval.sharpness(scores)
+                found.append((retrieval.recall(before, 10), retrieval.recall(before, 1), weight, sure))
+            row, column = self.modalities.index(a), self.modalities.index(b)
+            net.match[:, row, column] = torch.tensor(max(found, key=lambda one: one[:2])[2:])
+        others = ~torch.eye(len(self.modalities), dtype=torch.bool)
+        for part in net.match:
+            for row, known in zip(part, others, strict=True):
+                row[~known] = row[known].mean()
+
     def ranks(self, module: nn.Module, split: str) -> dict[str, NDArray[np.int64]]:
         """Direction -> per item of a part how many come before it; ``text-to-code`` asks by text for code."""
-        views = self.embedded(module, self.judged(split))
+        return self._ranks(module, split, self.embedded(module, self.judged(split)))
+
+    def _ranks(self, net: Any, split: str, views: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.int64]]:
         names = [*permutations(self.modalities, 2)]
         if len(self.modalities) > 2:
             for m in self.modalities:
                 others = COMBINED.join(o for o in self.modalities if o != m)
                 names += [(m, others), (others, m)]
-        part, shared = 1.0, self._shared(module, self.judged(split))
-        if shared:
-            part = float(torch.sigmoid(module.mix.detach()))  # type: ignore[operator]
         found = {}
         for a, b in names:
-            scores = part * (views[a] @ views[b].T)
-            pairs = [shared[x, y] for x in a.split(COMBINED) for y in b.split(COMBINED)] if shared else []
-            found[f"{a}-to-{b}"] = retrieval.places(scores + (1 - part) * np.mean(pairs, axis=0) if pairs else scores)
+            scores = views[a] @ views[b].T
+            if net.config.words:
+                pairs = [(x, y) for x in a.split(COMBINED) for y in b.split(COMBINED)]
+                at = [(self.modalities.index(x), self.modalities.index(y)) for x, y in pairs]
+                for pair, weight in zip(pairs, retrieval.weights(net.match.numpy(), at), strict=True):
+                    scores = scores + weight * self._shared(split)[pair]
+            found[f"{a}-to-{b}"] = retrieval.places(scores)
         return found
 
-    def _shared(self, module: nn.Module, rows: NDArray[np.int64]) -> dict[tuple[str, str], NDArray[np.float32]]:
-        """Similarities in words [N, N] of all pairs of modalities, where the model has weights for words."""
-        net: Any = module
-        if not net.config.words:
-            return {}
-        sparse = require("scipy.sparse", "train")
-        batch = {name: t.to(net.scale.device) for name, t in self.batch(rows).items()}
-        terms = {}
-        with torch.no_grad():
-            for m in self.modalities:
-                starts = np.append(batch[f"starts.{m}"].cpu().numpy(), len(batch[f"ids.{m}"]))
-                entries = (net.terms(batch, m).cpu().numpy(), batch[f"ids.{m}"].cpu().numpy(), starts)
-                terms[m] = sparse.csr_matrix(entries, shape=(len(rows), features.BUCKETS))
-        pairs = {(a, b): (terms[a] @ terms[b].T).toarray() for a, b in combinations(self.modalities, 2)}
-        return pairs | {(b, a): s.T for (a, b), s in pairs.items()}
+    def _shared(self, split: str) -> dict[tuple[str, str], NDArray[np.float32]]:
+        """The match of words [N, N] of all pairs of modalities: it is the same in every epoch."""
+        if split not in self._matched:
+            rows = self.judged(split)
+            items = {m: self._raw[m].take(rows) for m in self.modalities}
+            index = {m: retrieval.Index(items[m]) for m in self.modalities}
+            self._matched = {split: {(a, b): index[b].scores(items[a]) for a, b in permutations(self.modalities, 2)}}
+        return self._matched[split]
 
     def baselines(self, split: str) -> dict[str, dict[str, float]]:
         """``bm25`` where text asks for code or is asked for, and ``chance``."""
@@ -324,7 +323,7 @@ def _mixed(h: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def lowered(net: Net, idf: Mapping[str, NDArray[np.float32]], metadata: Mapping[str, Any]) -> ModelFile:
-    """The model file: the encoders' program, and the words' weights beside it."""
+    """The model file: the encoders' program, and the weights of the match of words beside it."""
     config = net.config
     width = config.width
     state = {name: t.detach().cpu().float().numpy() for name, t in net.state_dict().items()}
@@ -353,7 +352,7 @@ def lowered(net: Net, idf: Mapping[str, NDArray[np.float32]], metadata: Mapping[
     assert total is not None
     program.target = total if late else block(total, "fused")
     extra = {f"idf.{name}": weights for name, weights in idf.items()}
-    extra |= {n: t for n, t in state.items() if n.startswith(("gain.", "length.", "mix", "scale"))}
+    extra |= {n: t for n, t in state.items() if n in ("match", "scale")}
     extra = {name: np.ascontiguousarray(t.reshape(-1)) for name, t in extra.items()}
     file = ModelFile("multimodal", asdict(config), program.words(), program.tensors, {**tensors, **extra})
     file.config["modalities"] = list(config.modalities)
@@ -379,6 +378,29 @@ def read(file: ModelFile) -> Net:
     return net.eval()
 
 
+def started(
+    data: Data, spaces: Mapping[str, NDArray[np.float32]], *, layers: int, words: bool, seed: int
+) -> dict[str, Tensor]:
+    """The weights of encoders whose words are ``spaces`` [features, width], with layers that add nothing yet."""
+    torch.manual_seed(seed)
+    width = next(iter(spaces.values())).shape[1]
+    weights: dict[str, Tensor] = dict(data.module({"width": width, "layers": layers, "words": words}).state_dict())
+    for name, matrix in spaces.items():
+        whole = torch.from_numpy(np.ascontiguousarray(matrix))
+        weights[f"words.{name}"] = whole[: features.BUCKETS].clone()
+        if name == "diagrams":
+            weights["picture"] = whole[features.BUCKETS :].clone()
+    return weights
+
+
+def _aligned(data: Data, width: int, seed: int) -> dict[str, NDArray[np.float32]]:
+    """Latent semantic directions of every modality of the training part, by canonical correlation in one space."""
+    bags = {m: data.bags[m].take(data.rows["train"]) for m in data.modalities}
+    spaces = {m: latent.directions(bags[m], width, seed) for m in data.modalities}
+    maps = latent.canonical(*(latent.projected(bags[m], spaces[m]) for m in data.modalities))
+    return {m: (spaces[m] @ a).astype(np.float32) for m, a in zip(data.modalities, maps, strict=False)}
+
+
 def train(
     data: Data,
     name: str,
@@ -395,6 +417,7 @@ def train(
 ) -> Trained | None:
     """Train encoders on ``data`` and store them as a version of the model ``name``.
 
+    They start from canonical correlation, see :mod:`claude_flow.train.recipes.latent`, unless ``start`` says otherwise.
     ``about`` is what the card says of the data; ``options`` as for :func:`claude_flow.train.run.train`.
     """
     config = TrainingConfig(
@@ -419,4 +442,7 @@ def train(
         }
     }
     options.setdefault("trainable", _SHARES if words else None)
+    if "start" not in options:
+        seed = options.get("seed", 0)
+        options["start"] = started(data, _aligned(data, width, seed), layers=layers, words=words, seed=seed)
     return run.train("multimodal", config, data, name, **options)
