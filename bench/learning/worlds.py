@@ -17,6 +17,7 @@ import torch
 
 from claude_flow import files, networks
 from claude_flow.data.collect import collect
+from claude_flow.networks.prediction.history import KEYS
 from claude_flow.train import config as training
 from claude_flow.train import loop
 from claude_flow.train.config import TrainingConfig
@@ -27,11 +28,13 @@ __all__ = [
     "SWF",
     "fitted",
     "jobs",
+    "largest",
     "loss",
     "opened",
     "scenario",
     "settings",
     "thinned",
+    "transcripts",
 ]
 
 ROOT = Path(__file__).parents[2]
@@ -111,6 +114,23 @@ def jobs(data: Path, log: str, first: int, count: int, test: float) -> Path:
         source.unlink()
 
     return _made("prediction", name, make, {"test_split": test, "history": 31})
+
+
+def transcripts(data: Path) -> Path:
+    """The runs of all Claude Code projects as the prediction network's tensors."""
+    sessions = data / "claude-code" / "sessions"
+
+    def make(tables: Path) -> None:
+        collect([sessions], tables, quality_filter="none")
+
+    return _made("prediction", "claude-code", make, {"test_split": 0.2, "history": 15})
+
+
+def largest(data: Any, place: int) -> Any:
+    """Which rows of the prediction network's data belong to the group (project, user) with the ``place``-th most."""
+    groups = data.tasks.keys[:, KEYS.index("group")]
+    values, counts = np.unique(groups, return_counts=True)
+    return groups == values[np.argsort(-counts, kind="stable")[place]]
 
 
 def scenario(data: Path, names: Sequence[str]) -> Path:

@@ -332,7 +332,7 @@ def dataset_path(name: str) -> Path:
     if Path(name).exists():
         raise InputError(f"{name} is not a dataset: it has no manifest.json (claude-flow neural data collect)")
     make = "claude-flow neural data collect, then data preprocess"
-    raise _unknown("dataset", name, _folders("datasets"), make)
+    raise _unknown("dataset", name, [folder.name for folder in datasets()], make)
 
 
 def datasets() -> list[Path]:

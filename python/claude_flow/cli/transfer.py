@@ -106,6 +106,8 @@ def transfer(
         return
     sources.chosen_layers(source.layers, freeze_layers, fine_tune_layers)
     data = preprocess.for_network(source.row.name, domain, output.note)
+    if said := sources.suits(source, data):
+        output.warn(said)
     name = name or f"{source.row.name}-{domain}"[:100]
     share = None if time_budget is None else time_budget / (3 if compare else 1)
     with output.progress(f"transfer to {domain}", epochs, "epochs") as bar:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from safetensors.numpy import load_file
 
 from claude_flow import cli, registry
+from claude_flow.data.collect import collect
 from claude_flow.errors import ClaudeFlowError, InputError
 from claude_flow.train.recipes import federated, incremental, memory, source
 from claude_flow.train.recipes.privacy import masked_sum
@@ -66,12 +68,34 @@ def test_transfer_lists_layers_and_refuses_wrong_ones(neural: Neural) -> None:
         assert error.count("\n") == 1
 
 
-def test_layers_of_every_shipped_network_cover_all_weights() -> None:
-    for name in ("coordination-v3", "coordination-v2", "optimization-v2", "prediction-v2"):
+def test_layers_of_every_shipped_network_cover_all_weights(neural: Neural) -> None:
+    for name in ("coordination-v3", "coordination-v2", "optimization-v2", "prediction-v2", "action-v1"):
         model = source.read(registry.model_path(name))
+        code, answer, error = neural("transfer", "--source-model", name, "--list-layers")
+        assert code == 0, error
+        assert sum(answer["layers"].values()) == sum(p.numel() for p in model.module.parameters())
         prefixes = [prefix for layer in model.layers.values() for prefix in layer]
         for parameter, _ in model.module.named_parameters():
             assert sum(parameter == p or parameter.startswith(f"{p}.") for p in prefixes) == 1, parameter
+
+
+@pytest.mark.parametrize(
+    "words", ["transfer --source-model base --target-domain", "train incremental --model base --new-data"]
+)
+def test_data_of_other_inputs_and_an_empty_period_are_one_line(neural: Neural, workspace: Path, words: str) -> None:
+    shutil.copytree(workspace / "datasets/october", workspace / "datasets/knobs")
+    manifest = workspace / "datasets/knobs/manifest.json"
+    told = json.loads(manifest.read_text())
+    for place, field in enumerate(told["schema"]["fields"]):
+        field["name"] = f"knob-{place}"
+    manifest.write_text(json.dumps(told))
+    log = workspace / "a.jsonl"
+    times = {"start": "2026-01-01T00:00:00Z", "end": "2026-01-01T00:01:00Z"}
+    log.write_text(json.dumps({"event": "run", "run_id": "a", "agent": "b", "agent_type": "b", "task": "c", **times}))
+    collect([log], workspace / "datasets/empty", quality_filter="none")
+    for name, word in (("knobs", "share none of their fields: the model has throughput, latency"), ("empty", "1 runs")):
+        code, _, error = neural(*words.split(), name)
+        assert (code, word in error, error.count("\n")) == (2, True, 1), error
 
 
 # Incremental ----------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from claude_flow.train import loop, run
 from claude_flow.train.config import TrainingConfig, lower_is_better
 from claude_flow.train.hooks import Hook
 from claude_flow.train.recipes.memory import Batch, Distillation, ElasticWeights, EpisodicMemory, Replay, importance
-from claude_flow.train.recipes.source import Source, read
+from claude_flow.train.recipes.source import Source, read, suits
 from claude_flow.train.run import Trained
 from claude_flow.train.start import data_hash, weights_hash
 from claude_flow.values import read_json
@@ -113,6 +113,8 @@ def incremental(
             raise InputError(f"{what} {value!r}: it is one of {', '.join(known)}")
     if not periods:
         raise InputError("there is no new period to learn: name one with --new-data")
+    for path in (old, *periods):
+        suits(source, path)
     strength = STRENGTH[prevention] if strength is None else strength
     about = {
         "source": weights_hash(source.weights),

@@ -11,13 +11,16 @@ from typing import Any
 from torch import Tensor, nn
 
 from claude_flow import export, modelfile, networks
+from claude_flow.data import manifest
 from claude_flow.errors import InputError
 from claude_flow.nets import config_dict
 from claude_flow.train import config as training
 from claude_flow.train.config import TrainingConfig
-from claude_flow.values import did_you_mean
+from claude_flow.values import did_you_mean, read_json
 
-__all__ = ["Source", "chosen_layers", "read"]
+__all__ = ["Source", "chosen_layers", "read", "suits"]
+
+_SHOWN = 3  # names of a list that a message shows
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,49 @@ def read(path: Path) -> Source:
     document = file.provenance.get("config") or {}
     body = document.get(f"{file.network}-training", {})
     return Source(path, networks.get(file.network), export.from_file(file).train(), body)
+
+
+def suits(source: Source, data: Path) -> str | None:
+    """Refuse preprocessed data whose inputs or outputs are others than the model's; what to say of data that share no
+    named number with it, whose weights then serve for the rest alone.
+
+    A network's fields, targets, choices stand in an order that its weights follow. Named numbers (a task's features)
+    have places by their names, so that unknown ones are new inputs and no error.
+
+    Raises:
+        InputError: the lists of fields, targets or choices differ.
+    """
+    ours: Mapping[str, Any] = modelfile.read(source.path).features
+    theirs: Mapping[str, Any] = read_json(data / manifest.FILE).get("schema") or {}
+    for key in sorted(ours.keys() & theirs.keys()):
+        own, other = _names(ours[key]), _names(theirs[key])
+        if own and other and own != other:
+            shared = len(set(own) & set(other))
+            raise InputError(
+                f"{source.path.name} and {data} share {shared or 'none'} of their {key}: the model has "
+                f"{_some(own, other)}, the data {_some(other, own)}; preprocess the data anew, or take another model"
+            )
+    known, named = (set(side.get("features") or ()) for side in (ours, theirs))
+    if named and known and not named & known:
+        return (
+            f"the model knows none of the data's numbers ({_some(sorted(named), [])}): what carries over is the rest, "
+            "agents, words and history"
+        )
+    return None
+
+
+def _names(entries: Any) -> list[str]:
+    """The names in a list of names or of records with names; none of anything else."""
+    if not isinstance(entries, list):
+        return []
+    found = [entry.get("name") if isinstance(entry, Mapping) else entry for entry in entries]
+    return [name for name in found if isinstance(name, str)]
+
+
+def _some(names: Sequence[str], but: Sequence[str]) -> str:
+    """The first few of ``names`` that are not in ``but``."""
+    own = [name for name in names if name not in but] or list(names)
+    return ", ".join(own[:_SHOWN]) + (" …" if len(own) > _SHOWN else "")
 
 
 def chosen_layers(
