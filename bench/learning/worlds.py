@@ -24,6 +24,7 @@ from claude_flow.train.config import TrainingConfig
 from claude_flow.train.recipes.source import Source, read
 
 __all__ = [
+    "PROJECTS",
     "SCENARIOS",
     "SWF",
     "fitted",
@@ -33,6 +34,7 @@ __all__ = [
     "opened",
     "scenario",
     "settings",
+    "simulated",
     "thinned",
     "transcripts",
 ]
@@ -42,6 +44,15 @@ MADE = ROOT / "build" / "learning" / "data"
 SWF = {"KTH-SP2": "KTH-SP2-1996-2.swf.gz", "LLNL-Atlas": "LLNL-Atlas-2006-2.1-cln.swf.gz"}
 SCENARIOS = ("ASP-POTASSCO", "CSP-2010", "MAXSAT12-PMS", "QBF-2011", "SAT11-RAND", "SAT12-HAND")
 
+#: projects of the transcripts with the most runs
+PROJECTS = (
+    "entireio__cli",
+    "JanDeDobbeleer__oh-my-posh",
+    "obsessiondb__chkit",
+    "Viniciuscarvalho__FitToday",
+    "FSM1__cipher-box",
+)
+
 #: Small networks: five seeds of every rival are to be affordable.
 _NETWORK: dict[str, dict[str, Any]] = {
     "prediction": {
@@ -50,6 +61,7 @@ _NETWORK: dict[str, dict[str, Any]] = {
         "batch-size": 64,
         "regularization": {"weight-decay": 0.02, "dropout": 0.1},
     },
+    "optimization": {"network": {"hidden": [64, 64]}, "batch-size": 64},
     "coordination": {
         "network": {"width": 96, "feed-forward": [192]},
         "batch-size": 16,
@@ -116,14 +128,19 @@ def jobs(data: Path, log: str, first: int, count: int, test: float) -> Path:
     return _made("prediction", name, make, {"test_split": test, "history": 31})
 
 
-def transcripts(data: Path) -> Path:
-    """The runs of all Claude Code projects as the prediction network's tensors."""
-    sessions = data / "claude-code" / "sessions"
+def transcripts(data: Path, project: str = "", test: float = 0.2) -> Path:
+    """The runs of all Claude Code projects, or of one, as the prediction network's tensors."""
+    sessions = data / "claude-code" / "sessions" / project
 
     def make(tables: Path) -> None:
         collect([sessions], tables, quality_filter="none")
 
-    return _made("prediction", "claude-code", make, {"test_split": 0.2, "history": 15})
+    return _made("prediction", project or "claude-code", make, {"test_split": test, "history": 15})
+
+
+def simulated(swarms: int) -> Path:
+    """Simulated swarms as the optimization network's tensors."""
+    return _made("optimization", f"simulated-{swarms}", None, {"simulate": swarms})
 
 
 def largest(data: Any, place: int) -> Any:
@@ -150,8 +167,9 @@ def _made(network: str, name: str, make: Any, options: dict[str, Any]) -> Path:
         tables = MADE / "tables"
         shutil.rmtree(tables, ignore_errors=True)
         tables.parent.mkdir(parents=True, exist_ok=True)
-        make(tables)
+        if make is not None:
+            make(tables)
         with files.atomic_folder(target) as folder:
-            networks.get(network).prepare.preprocess(tables, folder, options)
-        shutil.rmtree(tables)
+            networks.get(network).prepare.preprocess(tables if make else None, folder, options)
+        shutil.rmtree(tables, ignore_errors=True)
     return target

@@ -101,8 +101,13 @@ class Data:
         return cls(manifest, runs, samples, history, split, length, options)
 
     def parts(self) -> dict[str, Data]:
-        """The data by group of each source (project, session or user), the largest first."""
+        """The data by group of each source (project or session), the largest first; of a source of one group, such as
+        a machine's log, by agent: its users."""
         keys = self.tasks.keys[:, [KEYS.index("source"), KEYS.index("group")]]
+        for source in np.unique(keys[:, 0]):
+            own = keys[:, 0] == source
+            if len(np.unique(keys[own, 1])) == 1:
+                keys[own, 1] = self.tasks.keys[own, KEYS.index("agent")]
         names = self.manifest["source-names"]
         found = {}
         values, place, counts = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
@@ -176,9 +181,9 @@ class Data:
         nothing, so the network need not bend around it.
         In training each member of the network is judged by itself, afterwards their average.
         """
+        net: Any = module  # or one that computes with other weights, as meta-learning does
         if module.training:
-            assert isinstance(module, PredictionNet)
-            raw, members = module.each(batch["x"], batch["lengths"]).flatten(0, 1), module.config.members
+            raw, members = net.each(batch["x"], batch["lengths"]).flatten(0, 1), net.config.members
         else:
             raw, members = module(batch["x"], batch["lengths"]), 1
         raw = raw.reshape(-1, len(TARGETS), len(QUANTILES) + 1)

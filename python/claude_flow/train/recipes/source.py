@@ -25,12 +25,14 @@ _SHOWN = 3  # names of a list that a message shows
 
 @dataclass(frozen=True)
 class Source:
-    """A trained model: its file, its network's row, the torch module, and the document that it was trained by."""
+    """A trained model: its file, its network's row, the torch module, the document that it was trained by, and the
+    schema of its features."""
 
     path: Path
     row: networks.Network
     module: nn.Module
     document: dict[str, Any]
+    features: dict[str, Any]
 
     @property
     def weights(self) -> dict[str, Tensor]:
@@ -74,7 +76,7 @@ def read(path: Path) -> Source:
         raise InputError(f"{path}: it has {file.precision[3:]}-bit weights: start from the model that it was made from")
     document = file.provenance.get("config") or {}
     body = document.get(f"{file.network}-training", {})
-    return Source(path, networks.get(file.network), export.from_file(file).train(), body)
+    return Source(path, networks.get(file.network), export.from_file(file).train(), body, file.features)
 
 
 def suits(source: Source, data: Path) -> str | None:
@@ -87,7 +89,7 @@ def suits(source: Source, data: Path) -> str | None:
     Raises:
         InputError: the lists of fields, targets or choices differ.
     """
-    ours: Mapping[str, Any] = modelfile.read(source.path).features
+    ours: Mapping[str, Any] = source.features
     theirs: Mapping[str, Any] = read_json(data / manifest.FILE).get("schema") or {}
     for key in sorted(ours.keys() & theirs.keys()):
         own, other = _names(ours[key]), _names(theirs[key])
