@@ -39,12 +39,18 @@ def test_changes_are_verified_and_within_their_ranges(model: str, method: str) -
     assert len(found["projection"]["points"]) == 41
 
 
-def test_the_command_says_what_turns_a_decision(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_says_what_turns_a_decision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CLAUDE_FLOW_HOME", str(tmp_path))
+    (tmp_path / "datasets" / "swarm-training-data").mkdir(parents=True)  # a log, which must not be read
     html = tmp_path / "boundaries.html"
     line = [*LINE, "--model", "coordination-v3", "--input-space", str(SWARM), "--html", str(html)]
     assert main([*line, "--perturbation-method", "line-search", "--format", "json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["turned"]["of"] == 2
+    assert "infer goes by this workspace's log too" in found["caveat"]
+    assert found["verified"]["share"] in (None, 1)
     assert [row["decision"] for row in found["decisions"]] == ["task-001", "task-002"]
     for row in found["decisions"]:
         told = row["counterfactuals"]

@@ -11,10 +11,11 @@ import pytest
 
 pytest.importorskip("captum", reason="gradient methods need the extra: pip install 'claude-flow[explain]'")
 
-from claude_flow import registry
+from claude_flow import modelfile, registry
 from claude_flow.cli import main
 from claude_flow.insight import features
 from claude_flow.insight.asked import Asked
+from claude_flow.modelfile.quantize import quantize
 from claude_flow.networks.inputs import Item, Part
 
 LINE = ["neural", "explain", "features"]
@@ -88,7 +89,13 @@ def test_one_line_for_what_is_not_there(
     other.write_text('{"network": "prediction", "input": {"task-description": "fix it"}}\n')
     broken = tmp_path / "broken.jsonl"
     broken.write_text("{\n")
+    eight = tmp_path / "eight.safetensors"
+    modelfile.write(eight, quantize(modelfile.read(small_models["coordination"])))
     for extra, told in (
+        (
+            ["--model", str(eight), "--method", "integrated-gradients"],
+            "which have no gradient: use ablation",
+        ),
         (["--feature-groups", "agent-propertys"], "did you mean agent-properties?"),
         (["--input", "no-such-view"], "is no view of requests"),
         (["--input", str(other)], "no request to coordination"),

@@ -35,7 +35,8 @@ def compare(asked: Asked, test: bool = True, alpha: float = 0.05, seed: int = 0)
     """
     groups = [(name, items) for name, items in asked.groups.items() if items]
     if len(groups) != 2 or any(len(items) < _LEAST for _, items in groups):
-        raise InputError(f"{asked.label}: two groups of at least {_LEAST} requests are wanted")
+        sizes = ", ".join(f"{name} has {len(items)}" for name, items in asked.groups.items())
+        raise InputError(f"two groups of at least {_LEAST} requests to {asked.row.name} are wanted: {sizes}")
     items = [item for _, items in groups for item in items]
     first = np.arange(len(items)) < len(groups[0][1])
     generator = np.random.default_rng(seed)

@@ -183,6 +183,11 @@ def _method(asked: Asked, method: str) -> Attribute:
         raise InputError(f"no method {method!r}{did_you_mean(method, METHODS) or ': ' + ', '.join(METHODS)}")
     if method in ENGINE:
         return ENGINE[method]
+    if asked.model.precision != "fp32":
+        raise InputError(
+            f"{asked.name} has {asked.model.precision} weights, which have no gradient: use {', '.join(ENGINE)}, "
+            "or the model that it was made from"
+        )
     require("torch", "train")
     require("captum.attr", "explain")
     return _Gradients(asked, method)
