@@ -2,7 +2,8 @@
 
 loop      half a year of a swarm whose world shifts three times, retrained by `maintain` without a person, beside the
           model that is never retrained; at the end a canary that is bad on purpose.
-kill      100 times kill -9 at a random moment of that loop; then everything is counted.
+kill      100 times kill -9 of a process that logs events and retrains, 60 times at a random moment of a cycle, then
+          40 times during a step, each in turn; then everything is counted.
 rollback  `serve` at 70 % of its capacity, while `coordination` is pointed back to an earlier version.
 
 Results are kept in build/operate.json, and the page is written from them.
@@ -250,11 +251,19 @@ def bad_canary(generator: np.random.Generator, number: int) -> dict[str, Any]:
 
 # kill -9 --------------------------------------------------------------------------------------------------
 
+#: kills at random moments, before those that aim at a step
+RANDOM = 60
+#: the steps, but for the approval, which is no work here
+TARGETS = tuple(step for step in retrain.STEPS if step != "approval")
+#: seconds of the worker that are a day of its events: the window of ten days holds some 600
+DAY = 3.0
+
 
 def worker() -> None:
     """Log events and follow the schedule for ever; says on standard output what is safely logged."""
     generator = np.random.default_rng(os.getpid())
-    file = registry.workspace() / "events" / "b.jsonl"
+    folder = registry.workspace() / "events"
+    file, began = folder / "b.jsonl", (folder / "a.jsonl").stat().st_mtime
 
     def write() -> None:
         while True:
@@ -262,7 +271,7 @@ def worker() -> None:
             kind = int(generator.integers(len(KINDS)))
             agent = best(0)[kind] if generator.random() < 0.7 else int(generator.integers(len(AGENTS)))
             good = bool(generator.random() < chance(0, kind, agent))
-            alerts.append_line(file, event(BEFORE, number, kind, agent, good, "b"))
+            alerts.append_line(file, event((time.time() - began) / DAY, number, kind, agent, good, "b"))
             print(f"b-{number}", flush=True)
             time.sleep(0.05)
 
@@ -272,8 +281,9 @@ def worker() -> None:
         retrain.check(policy, force=True)
 
 
-def kill(times: int, seconds: float) -> dict[str, Any]:
-    """Kill the worker until it was killed so often; what was done is kept in :data:`KILLED`, and gone on with."""
+def kill(times: int, seconds: float) -> dict[str, Any] | None:
+    """Kill the worker until it was killed so often; None if the time is up: what was done is kept in :data:`KILLED`,
+    and gone on with."""
     begin, until = time.perf_counter(), time.monotonic() + seconds
     use(KILLED)
     file = KILLED / "killed.json"
@@ -284,20 +294,35 @@ def kill(times: int, seconds: float) -> dict[str, Any]:
         files.atomic_write(file, json.dumps({"kills": 0, "stopped": {}, "told": [], "seconds": 0.0}))
     kept = json.loads(file.read_text())
     stopped, before = Counter[str](kept["stopped"]), kept["seconds"]
+    aimed = Counter[str](kept.get("aimed", {}))
     chances = random.Random(16 + kept["kills"])
     while kept["kills"] < times and time.monotonic() < until:
         process = subprocess.Popen([sys.executable, "-m", "bench.operate", "worker"], stdout=subprocess.PIPE,
                                    cwd=ROOT, start_new_session=True)  # fmt: skip
         assert process.stdout is not None
-        kept["told"] += process.stdout.readline().decode().split()  # from here on it runs
-        time.sleep(chances.uniform(0, 1.2 * _longest()))
+        reader = Reader(process.stdout)  # a full pipe would hold the worker up
+        reader.first.wait()  # from here on it runs
+        count = stopped
+        if kept["kills"] < RANDOM:
+            lasts = _took()
+            time.sleep(chances.uniform(0, sum(lasts.get(step, 5.0) for step in TARGETS)))
+        else:
+            count = aimed
+            step = TARGETS[(kept["kills"] - RANDOM) % len(TARGETS)]
+            _wait_for(step, process)
+            time.sleep(chances.uniform(0, _took().get(step, 5.0)))
         process.send_signal(signal.SIGKILL)  # the process alone: what it started must end by itself
-        kept["told"] += process.communicate()[0].decode().split("\n")[:-1]
+        process.wait()
+        kept["told"] += reader.lines()
         now = audit.state(POLICY.model)
-        stopped[next((s for s in retrain.STEPS if s not in now["done"]), "between cycles")] += 1
-        kept |= {"kills": kept["kills"] + 1, "stopped": stopped, "seconds": before + time.perf_counter() - begin}
+        ended = now["cycle"] is None or now["ended"] is not None
+        count["between cycles" if ended else next((s for s in retrain.STEPS if s not in now["done"]), "deployed")] += 1
+        took = before + time.perf_counter() - begin
+        kept |= {"kills": kept["kills"] + 1, "stopped": stopped, "aimed": aimed, "seconds": took}
         files.atomic_write(file, json.dumps(kept))
-        print(kept["kills"], dict(stopped), file=sys.stderr, flush=True)
+        print(kept["kills"], dict(stopped), dict(aimed), file=sys.stderr, flush=True)
+    if kept["kills"] < times:
+        return None
     # One more process, left alone, must end what was begun.
     policy = replace(POLICY, conditions={"new-data-volume": 1.0}, canary_share=0.0)
     last = retrain.check(policy, force=True)["did"]
@@ -315,6 +340,7 @@ def kill(times: int, seconds: float) -> dict[str, Any]:
     return {
         "kills": kept["kills"],
         "stopped": dict(stopped),
+        "aimed": dict(aimed),
         "told": len(kept["told"]),
         "lost": sum(logged[line] == 0 for line in kept["told"]),
         "twice": sum(logged[line] > 1 for line in kept["told"]),
@@ -326,18 +352,48 @@ def kill(times: int, seconds: float) -> dict[str, Any]:
     }
 
 
-def _longest() -> float:
-    """Seconds of the longest step: a life that may last longer gets beyond every step. A step's are the least that it
-    ever took, since one that was killed counts from its first beginning."""
+class Reader(threading.Thread):
+    """Reads what a process tells until it ends; ``first`` is set by its first line."""
+
+    def __init__(self, stream: Any) -> None:
+        super().__init__(daemon=True)
+        self._stream, self._heard, self.first = stream, b"", threading.Event()
+        self.start()
+
+    def run(self) -> None:
+        for line in self._stream:
+            self._heard += line
+            self.first.set()
+
+    def lines(self) -> list[str]:
+        """All whole lines, once the process has ended."""
+        self.join()
+        return self._heard.decode().split("\n")[:-1]
+
+
+def _wait_for(step: str, process: subprocess.Popen[bytes]) -> None:
+    """Until the newest cycle is in that step."""
+    file, size = audit.path(), -1
+    while process.poll() is None:
+        if file.stat().st_size != size:
+            size, now = file.stat().st_size, audit.state(POLICY.model)
+            if now["ended"] is None and step in now["begun"] and step not in now["done"]:
+                return
+        time.sleep(0.0005)
+    raise SystemExit(f"the worker ended by itself, with {process.returncode}")
+
+
+def _took() -> dict[str, float]:
+    """Seconds of every step, the least that it ever took, since one that was killed counts from its first beginning."""
     begun: dict[str, datetime] = {}
-    took = {"": 5.0}
+    took: dict[str, float] = {}
     for entry in audit.entries(POLICY.model):
         step, moment = entry["step"], datetime.fromisoformat(entry["time"])
         if entry["state"] == "begun":
             begun[step] = moment
         elif entry["state"] == "done" and step in begun:
             took[step] = min(took.get(step, 60.0), (moment - begun.pop(step)).total_seconds())
-    return max(took.values())
+    return took
 
 
 # Rollback under load --------------------------------------------------------------------------------------
@@ -458,9 +514,17 @@ def write(values: dict[str, Any]) -> None:
             "",
             "## kill -9",
             "",
-            f"The process that follows the schedule was killed {found['kills']} times at random moments "
-            f"({found['seconds'] / 60:.0f} minutes, {found['machine']}). The step that had not ended then: "
-            f"{', '.join(f'{step} {count}' for step, count in found['stopped'].items())}.",
+            f"The process that follows the schedule was killed {found['kills']} times ({found['seconds'] / 60:.0f} "
+            f"minutes, {found['machine']}): {sum(found['stopped'].values())} times at a random moment, no later after "
+            f"its start than a whole cycle takes, and {sum(found['aimed'].values())} times at a random moment of a "
+            "step that was waited for, every step in turn. What had not ended then:",
+            "",
+            "| | at random | in turn |",
+            "|---|---|---|",
+            *(
+                f"| {step} | {found['stopped'].get(step, 0)} | {found['aimed'].get(step, 0)} |"
+                for step in (*TARGETS, *sorted({*found["stopped"], *found["aimed"]} - {*TARGETS}))
+            ),
             "",
             "| | |",
             "|---|---|",

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from claude_flow import statistics
 from claude_flow.errors import require
 
-__all__ = ["METHODS", "Found", "Method", "categories", "joint", "normal_scores", "onset", "thinned"]
+__all__ = ["METHODS", "Found", "Method", "categories", "counted", "joint", "normal_scores", "onset", "thinned"]
 
 Array = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -29,7 +29,7 @@ _BINS, _FINE = 10, 64
 _BLOCKS = 200  # of reference and stream together, in time
 _MOST = 300  # rows a side that the joint test looks at
 _MOST_LEARNED = 4000  # the same for a classifier, half of which learn
-_FIRST, _REACHED = 199, 20  # a permutation test ends after so many draws where so many reach what was found
+_STOPS, _REACHED = (49, 199), 20  # a permutation test ends after so many draws where so many reach what was found
 _NORMAL = NormalDist()
 _GRID = np.linspace(-4, 4, 801)
 _BELOW = np.array([_NORMAL.cdf(z) for z in _GRID])
@@ -58,28 +58,33 @@ class Method:
 
 def _binned(one: Array, other: Array, bins: int) -> tuple[Counts, Counts, Array]:
     """Counts of both samples in bins of about as many pooled values each, and the bins' medians."""
-    pooled = np.sort(np.concatenate([one, other]))
+    parts = np.sort(one), np.sort(other)
+    pooled = np.sort(np.concatenate(parts), kind="stable")  # merges them
     edges = np.unique(pooled[np.linspace(0, len(pooled), bins, endpoint=False)[1:].astype(int)])
-    places = [np.searchsorted(edges, part, side="right") for part in (pooled, one, other)]
-    size = len(edges) + 1
-    everything, first, second = (np.bincount(place, minlength=size) for place in places)
+    first, second, everything = (counted(part, edges) for part in (*parts, pooled))
     middles = pooled[np.minimum(np.cumsum(everything) - (everything + 1) // 2, len(pooled) - 1)]
     kept = everything > 0
     return first[kept], second[kept], middles[kept]
+
+
+def counted(ordered: Array, edges: Array) -> Counts:
+    """How many of the sorted values lie below the first edge, between each two, and from the last one on."""
+    return np.diff(np.searchsorted(ordered, edges, side="left"), prepend=0, append=len(ordered))
 
 
 def _chance(reached: Callable[[int], int], draws: int) -> float:
     """The p-value of a permutation test: ``reached(count)`` deals so many times and counts how often chance reaches
     what was found.
 
-    It ends after 199 where 20 of them reach it (Besag and Clifford, 1991): p is then above 0.1, and stays valid below.
-    Most features have not drifted, so most tests cost a tenth.
+    It ends after 49 or 199 where 20 of them reach it (Besag and Clifford, 1991): p is then above 0.1, and stays valid
+    below. Most features have not drifted, so most tests cost a tenth.
     """
-    dealt = min(draws, _FIRST)
-    count = reached(dealt)
-    if count < _REACHED and draws > dealt:
-        count += reached(draws - dealt)
-        dealt = draws
+    dealt = count = 0
+    for stop in (*(stop for stop in _STOPS if stop < draws), draws):
+        count += reached(stop - dealt)
+        dealt = stop
+        if count >= _REACHED:
+            break
     return (1 + count) / (1 + dealt)
 
 
@@ -190,7 +195,8 @@ def normal_scores(one: Array, other: Array) -> tuple[Array, Array]:
     scores = np.zeros(len(pooled))
     count = int(known.sum())
     if count:
-        scores[known] = normal_scores_of((statistics.ranks(pooled[known]) - 0.5) / count)
+        _, place, counts = np.unique(pooled[known], return_inverse=True, return_counts=True)
+        scores[known] = normal_scores_of((np.cumsum(counts) - counts / 2) / count)[place]  # equal values share theirs
     return scores[: len(one)], scores[len(one) :]
 
 

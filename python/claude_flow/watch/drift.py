@@ -145,11 +145,13 @@ def _feature(
         about = {**shares, "labels": list(before.words)}
         return _row(name, "total variation", tested, shift, tested.effect, about, one, other, is_category=True)
     tested = METHODS[method].compare(one_values, other_values, draws, generator)
+    ordered = np.sort(one_values), np.sort(other_values)
     is_distance = METHODS[method].compare is METHODS["kolmogorov-smirnov"].compare
-    distance = tested.effect if is_distance else statistics.kolmogorov_smirnov(one_values, other_values)[0]
-    low, high = np.quantile(np.concatenate([one_values, other_values]), [0.005, 0.995])
+    distance = tested.effect if is_distance else statistics.kolmogorov_smirnov(*ordered)[0]
+    pooled = np.sort(np.concatenate(ordered), kind="stable")  # merges them
+    low, high = np.quantile(pooled, [0.005, 0.995])
     edges = np.linspace(low, high if high > low else low + 1, _TOLD_BINS + 1)
-    one, other = (np.histogram(np.clip(part, edges[0], edges[-1]), edges)[0] for part in (one_values, other_values))
+    one, other = (detectors.counted(part, edges[1:-1]) for part in ordered)
     about = {
         **shares,
         "means": [float(one_values.mean()), float(other_values.mean())],

@@ -83,6 +83,9 @@ def start(store: str, artifacts: str, port: int = 0, seconds: float = 120.0) -> 
         command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, "--artifacts-destination",
                    artifacts, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]  # fmt: skip
         quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+        quiet["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = (
+            "false"  # four more processes, for evaluations that nobody asks for
+        )
         with log.open("wb") as out:
             process = subprocess.Popen(
                 command,
@@ -97,10 +100,12 @@ def start(store: str, artifacts: str, port: int = 0, seconds: float = 120.0) -> 
         end = time.monotonic() + seconds
         try:
             while knock(found["address"], 1.0):
-                if process.poll() is not None or time.monotonic() > end:
+                ended = process.poll() is not None
+                if ended or time.monotonic() > end:
                     last = [line for line in log.read_text("utf-8", "replace").splitlines() if line.strip()][-1:]
-                    raise ClaudeFlowError(f"the MLflow server does not start: {last[0][:200] if last else log}")
-                time.sleep(0.1)
+                    how = "does not start" if ended else f"did not answer within {seconds:.0f} s"
+                    raise ClaudeFlowError(f"the MLflow server {how}: {last[0][:200] if last else log}")
+                time.sleep(0.25)
         except BaseException:
             _end(process.pid)
             raise
