@@ -14,8 +14,8 @@ from claude_flow.watch import server, tracking
 
 @pytest.mark.skipif("CLAUDE_FLOW_LONG" not in os.environ, reason="half a minute: CLAUDE_FLOW_LONG=1, or make operate")
 def test_a_server_shows_the_runs_of_the_workspace(run, tmp_path):
-    pytest.importorskip("mlflow", reason="experiments need the extra: pip install 'claude-flow[experiments]'")
-    pytest.importorskip("flask", reason="the server needs the extra: pip install 'claude-flow[experiments-server]'")
+    for module in ("mlflow", "flask", "graphene"):
+        pytest.importorskip(module, reason="the server needs the extra: pip install 'claude-flow[experiments-server]'")
     code, out, err = run("experiments", "setup", "--tracking-uri", "local", "--format", "json")
     assert code == 0, err
     address = json.loads(out)["server"]["address"]
@@ -39,7 +39,6 @@ def test_a_server_shows_the_runs_of_the_workspace(run, tmp_path):
 
 def test_a_port_that_is_taken_is_one_line(run):
     pytest.importorskip("mlflow", reason="experiments need the extra: pip install 'claude-flow[experiments]'")
-    pytest.importorskip("flask", reason="the server needs the extra: pip install 'claude-flow[experiments-server]'")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

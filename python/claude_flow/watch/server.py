@@ -54,7 +54,7 @@ def running() -> dict[str, Any] | None:
     return found if runlog.alive(found["pid"]) and not knock(str(found["address"]), 2.0) else None
 
 
-def start(store: str, artifacts: str, port: int = 0, seconds: float = 120.0) -> dict[str, Any]:
+def start(store: str, artifacts: str, port: int = 0, seconds: float = 300.0) -> dict[str, Any]:
     """Start the server, or find the one that runs, and wait until it answers.
 
     Args:
@@ -67,8 +67,6 @@ def start(store: str, artifacts: str, port: int = 0, seconds: float = 120.0) -> 
         InputError: the port is taken.
         ClaudeFlowError: the server ended, or did not answer in time; the message has its last line.
     """
-    require("mlflow", "experiments")
-    require("flask", _EXTRA)
     with files.locked(_folder() / ".server.lock", timeout=seconds):
         if there := running():
             return there
@@ -78,6 +76,8 @@ def start(store: str, artifacts: str, port: int = 0, seconds: float = 120.0) -> 
             except OSError as error:
                 raise InputError(f"port {port}: {error.strerror or error}: name another") from None
             port = int(probe.getsockname()[1])
+        for module in ("mlflow", "flask", "graphene"):  # mlflow-skinny has the command, but not what it serves with
+            require(module, _EXTRA)
         _folder().mkdir(parents=True, exist_ok=True)
         log = _folder() / "server.log"
         command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, "--artifacts-destination",
