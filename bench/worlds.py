@@ -21,7 +21,7 @@ from claude_flow import environments, files, statistics
 from claude_flow.environments import REWARDS, WORLDS, job_rules, replay_rules
 from claude_flow.environments.jobs import JobsWorld
 from claude_flow.environments.replay import FEATURES, Replay, ReplayWorld, read_runs
-from claude_flow.environments.rules import at_random, play
+from claude_flow.environments.rules import at_random, play, played
 from claude_flow.environments.scorer import Scorer, evolve
 from claude_flow.environments.swarm import Swarm
 
@@ -95,7 +95,7 @@ def jobs(kept: Kept, path: Path, load: float) -> None:
     world = JobsWorld(path, load=load, jobs=JOBS)
 
     def mean(policy: job_rules.Policy, seed: int) -> float:
-        return float(np.mean(job_rules.play(world, seed, policy).times))
+        return float(np.mean(played(world.begin(seed), policy).times))
 
     policies: dict[str, job_rules.Policy] = {}
     for family in ("weighted fair", "packed"):
@@ -138,15 +138,13 @@ def replay(kept: Kept, name: str, path: Path, attempts: int) -> None:
     best = int(rate.argmax())
     near = np.flatnonzero(rate >= rate[best] - 0.01)
     constant = int(near[price[near].argmin()])
-    budget = float(
-        np.mean([told(replay_rules.play(train, TRAIN + i, replay_rules.Single(best)))["cost"] for i in range(8)])
-    )
+    budget = float(np.mean([told(played(train.begin(TRAIN + i), replay_rules.Single(best)))["cost"] for i in range(8)]))
     key = f"replay {name} {attempts}"
     kept.values[f"{key} agents"] = [runs.agents[best], runs.agents[constant], budget, runs.unit]
 
     def loss(policy: replay_rules.Policy, world: ReplayWorld, seeds: range, equal: bool) -> float:
         """The negative reward, or the share that is not resolved with a penalty above the budget."""
-        done = [told(replay_rules.play(world, seed, policy)) for seed in seeds]
+        done = [told(played(world.begin(seed), policy)) for seed in seeds]
         mean = {field: float(np.mean([one[field] for one in done])) for field in done[0]}
         return 20 * max(0.0, mean["cost"] / budget - 0.95) - mean["resolved"] if equal else -mean["reward"]
 
@@ -161,7 +159,7 @@ def replay(kept: Kept, name: str, path: Path, attempts: int) -> None:
         for policy_name, policy in more.items():
             kept.have(
                 f"{key} test {policy_name}",
-                lambda policy=policy: [told(replay_rules.play(test, TEST + i, policy)) for i in range(SEEDS)],  # type: ignore[misc]
+                lambda policy=policy: [told(played(test.begin(TEST + i), policy)) for i in range(SEEDS)],  # type: ignore[misc]
             )
 
     goals = (("reward", False), ("equal cost", True))
@@ -332,6 +330,10 @@ The files are not part of the package. Every world passes Gymnasium's own check,
 first, limits the executors of each, and moves none for little work. A learned policy is a small network that scores
 every row (`environments.scorer`), found by evolution strategies from a linear rule; the weights with the best
 validation episodes count.
+
+`train reinforcement` does not learn in these two worlds, and the command says so: its decision engine chooses among
+thirteen commands to a swarm, while here a choice is a job or an agent, and there are as many as there are rows. So
+their learned policy is the scorer, by `make worlds`.
 
 <!-- results -->
 """

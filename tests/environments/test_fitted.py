@@ -102,7 +102,10 @@ def test_the_decision_engine_learns_in_a_world_fitted_to_a_dataset(tmp_path, cap
     assert "too small to fit a world to: 20 runs" in capsys.readouterr().err
     assert main([*train, "--world-from", "enouhg"]) == 2
     assert "enough" in capsys.readouterr().err
-    assert main([*train, "--world-from", "enough", "--time-budget", "3s", "--format", "json"]) == 0
+    chart = tmp_path / "fit.svg"
+    line = [*train, "--world-from", "enough", "--chart", str(chart), "--time-budget", "3s", "--format", "json"]
+    assert main(line) == 0
+    assert b"minutes between arrivals" in chart.read_bytes()
     answer = json.loads(capsys.readouterr().out)
     assert answer["world"]["path"].endswith("worlds/enough.json")
     assert {"minutes between arrivals", "minutes: coder"} <= {one["what"] for one in answer["world"]["goodness"]}

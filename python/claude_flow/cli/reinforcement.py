@@ -33,6 +33,11 @@ claude-flow neural train reinforcement \\
 )
 @click.option("--environment", default="swarm-coordination-env", show_default=True, help="Where it acts.")
 @click.option(
+    "--world",
+    metavar="NAME",
+    help="What happens in it: simulated, unless said otherwise; see docs/worlds.md.",
+)
+@click.option(
     "--agent",
     default="coordination-network",
     show_default=True,
@@ -52,6 +57,12 @@ claude-flow neural train reinforcement \\
     default="epsilon-greedy",
     show_default=True,
     help="epsilon-greedy or boltzmann.",
+)
+@click.option(
+    "--algorithm",
+    default="q-learning",
+    show_default=True,
+    help="q-learning (from what it does) or rollouts (every command is tried in copies of the world).",
 )
 @click.option("--episodes", type=click.IntRange(1), default=10_000, show_default=True, help="To play per seed.")
 @click.option(
@@ -77,9 +88,11 @@ claude-flow neural train reinforcement \\
 def reinforcement(
     output: Output,
     environment: str,
+    world: str | None,
     agent: str,
     reward: str,
     exploration: str,
+    algorithm: str,
     episodes: int,
     update_frequency: int,
     learning_rate: float,
@@ -93,18 +106,22 @@ def reinforcement(
 ) -> None:
     """Learn by acting what to command a swarm.
 
-    The decision engine plays training episodes with exploration and learns by double Q-learning from a prioritized
-    memory. Every --update-frequency episodes it is judged, without exploration, on episodes that are never trained on;
-    the best checkpoint becomes a version of the model, with a card that has its rewards on test episodes beside the
-    rules'. Rewards in training and in judgement are logged apart; `monitor training` follows.
+    The decision engine plays training episodes with exploration. By --algorithm q-learning it learns by double
+    Q-learning from a prioritized memory; by --algorithm rollouts from what each command leads to in copies of the
+    world, in which thresholds that a search found go on after it. Every --update-frequency episodes it is judged,
+    without exploration, on episodes that are never trained on; the best checkpoint becomes a version of the model,
+    with a card that has its rewards on test episodes beside the rules'. Rewards in training and in judgement are
+    logged apart; `monitor training` follows.
 
     With --world-from the world is fitted to a log; a table, and --chart, show how well it fits.
     """
     from claude_flow.train.recipes import reinforcement as recipe
     from claude_flow.train.recipes import worlds
 
-    recipe.check(environment, agent, reward, exploration)
-    world, judged = _fitted(world_from, chart)
+    recipe.check(environment, agent, reward, exploration, algorithm)
+    if world is not None and world_from is not None:
+        raise InputError("--world names a world and --world-from makes one: give one of them")
+    acts, judged = _fitted(world or "simulated", world_from, chart)
     epochs = -(-episodes // update_frequency)
     with output.progress(f"training {name}", float(epochs * seeds), "rounds") as bar:
 
@@ -122,13 +139,14 @@ def reinforcement(
             agent=agent,
             reward=reward,
             exploration=exploration,
+            algorithm=algorithm,
             episodes=episodes,
             update_frequency=update_frequency,
             learning_rate=learning_rate,
             seeds=range(seed, seed + seeds),
             time_budget=time_budget,
             resume=resume,
-            world=world,
+            world=acts,
             progress=progress,
         )
     best = runs[0]
@@ -149,12 +167,12 @@ def reinforcement(
     title = f"{best.name} {best.version}: test episodes ({best.card['stopped']})"
     tables: list[Table] = [(title, ["policy", *measured], rows)]
     if judged:
-        result["world"] = {"path": world, "goodness": [asdict(one) for one in judged]}
-        tables.append((f"how well {world} fits", list(worlds.ROWS), worlds.rows(judged)))
+        result["world"] = {"path": acts, "goodness": [asdict(one) for one in judged]}
+        tables.append((f"how well {acts} fits", list(worlds.ROWS), worlds.rows(judged)))
     output.result(result, tables)
 
 
-def _fitted(dataset: str | None, chart: Path | None) -> tuple[str, list[Any]]:
+def _fitted(world: str, dataset: str | None, chart: Path | None) -> tuple[str, list[Any]]:
     """The world to act in, and how well it fits."""
     from claude_flow.report import charts
     from claude_flow.train.recipes import worlds
@@ -162,7 +180,7 @@ def _fitted(dataset: str | None, chart: Path | None) -> tuple[str, list[Any]]:
     if dataset is None:
         if chart is not None:
             raise InputError("--chart shows how well a world fits: it goes with --world-from")
-        return "simulated", []
+        return world, []
     charts.check(chart)
     path, _, judged = worlds.fit(dataset)
     if chart is not None:

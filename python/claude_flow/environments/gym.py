@@ -95,7 +95,7 @@ class SwarmEnv(_Env):
         self._mask = self.swarm.mask()
 
     def _act(self, action: int) -> Happened:
-        happened = self.swarm.step(action)
+        happened = self.swarm.carry_out(action)  # step() has seen that it is legal
         self._mask = self.swarm.mask()
         return happened
 

@@ -8,9 +8,9 @@ from random import Random
 
 import numpy as np
 
-from claude_flow.environments.jobs import Job, Jobs, JobsWorld
+from claude_flow.environments.jobs import Job, Jobs
 
-__all__ = ["RULES", "Packed", "Policy", "WeightedFair", "candidates", "play"]
+__all__ = ["RULES", "Packed", "Policy", "WeightedFair", "candidates"]
 
 #: the job that gets an executor; None = wait
 Policy = Callable[[Jobs], "Job | None"]
@@ -94,11 +94,3 @@ def candidates(family: str, count: int, seed: int = 0) -> list[Policy]:
             )
         )
     return drawn
-
-
-def play(world: JobsWorld, seed: int, policy: Policy) -> Jobs:
-    """An episode to its end."""
-    episode = world.begin(seed)
-    while not episode.over:
-        episode.step(policy(episode))
-    return episode

@@ -6,6 +6,7 @@ column per kind of work, a request has its own.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from claude_flow.environments.world import FIT, Agent, Task
@@ -35,8 +36,22 @@ def minutes(agent: Agent, task: Task, table: Table = FIT) -> float:
 
 def pair(action: int, free: Sequence[Agent], ready: Sequence[Task], table: Table = FIT) -> tuple[Agent, Task]:
     """The assignment that an ``assign`` command makes of free agents and ready tasks."""
+    if action == _SHORTEST:  # what rules ask most often: without a table of all times
+        return _shortest(free, ready, table)
     agent, task = _choose(action, free, ready, _times(free, ready, table), table)
     return free[agent], ready[task]
+
+
+def _shortest(free: Sequence[Agent], ready: Sequence[Task], table: Table) -> tuple[Agent, Task]:
+    least = math.inf
+    chosen = free[0], ready[0]
+    for agent in free:
+        fits, speed = table[agent.kind], agent.speed
+        for task in ready:
+            time = task.work / (speed * fits[task.kind])
+            if time < least:
+                least, chosen = time, (agent, task)
+    return chosen
 
 
 def _times(agents: Sequence[Agent], ready: Sequence[Task], table: Table) -> list[list[float]]:

@@ -8,11 +8,11 @@ from random import Random
 
 import numpy as np
 
-from claude_flow.environments.replay import FEATURES, Order, Replay, ReplayWorld
+from claude_flow.environments.replay import FEATURES, Order, Replay
 from claude_flow.environments.scorer import Scorer
 from claude_flow.errors import require
 
-__all__ = ["RULES", "Policy", "Priced", "Single", "candidates", "play", "scored", "start"]
+__all__ = ["RULES", "Policy", "Priced", "Single", "candidates", "scored", "start"]
 
 Choice = tuple[Order, "int | None"]
 #: a task and its agent, or None for the agent to give it up; None = wait
@@ -156,11 +156,3 @@ def scored(scorer: Scorer) -> Policy:
         return None if scores[best] <= -1.0 and episode.may_wait else choices[best]
 
     return policy
-
-
-def play(world: ReplayWorld, seed: int, policy: Policy) -> Replay:
-    """An episode to its end."""
-    episode = world.begin(seed)
-    while not episode.over:
-        episode.step(policy(episode))
-    return episode

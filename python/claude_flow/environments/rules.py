@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import Any, TypeVar
 
 from claude_flow.environments.fitted import named
 from claude_flow.environments.rewards import REWARDS
 from claude_flow.environments.swarm import DEFER, ESCALATE, MATCHING, RETIRE, SPAWN, Swarm
 from claude_flow.environments.world import fit
 
-__all__ = ["RULES", "Policy", "Rule", "at_random", "measures", "play", "tuned"]
+__all__ = ["RULES", "Policy", "Rule", "at_random", "measures", "play", "played", "tuned"]
 
 #: the command for a swarm that has a legal one
 Policy = Callable[[Swarm], int]
+Episode = TypeVar("Episode", bound=Any)
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,13 @@ def play(policy: Policy, world: str, seed: int, most: int = 1000) -> Swarm:
             break
         swarm.step(policy(swarm))
     return swarm
+
+
+def played(episode: Episode, policy: Callable[[Episode], Any]) -> Episode:
+    """An episode of any world, played to its end."""
+    while not episode.over:
+        episode.step(policy(episode))
+    return episode
 
 
 def measures(swarm: Swarm) -> dict[str, float]:

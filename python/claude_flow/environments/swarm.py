@@ -74,6 +74,7 @@ class Swarm:
         self.resolved = self.failures = self.given = self.escalated = 0
         self.latency = 0.0
         self.total = Happened()
+        self._pairs: dict[int, tuple[Agent, Task]] = {}  # that were asked for at this moment
         for agent in self.agents:
             if agent.ready_at > 0:
                 self._later(agent.ready_at, agent, None, False)
@@ -187,6 +188,10 @@ class Swarm:
         """
         if not self.mask()[action]:
             raise ValueError(f"{_NAMES[action]} is not legal now")
+        return self.carry_out(action)
+
+    def carry_out(self, action: int) -> Happened:
+        """:meth:`step` without looking whether the command is legal."""
         happened = Happened()
         if action < DEFER:
             self._begin(*self.pair(action))
@@ -195,13 +200,16 @@ class Swarm:
         else:
             self.commanded = True
             self._command(action, happened)
+        self._pairs.clear()
         self._settle(happened)
         self.total.add(happened)
         return happened
 
     def pair(self, action: int) -> tuple[Agent, Task]:
-        """The assignment that a rule makes."""
-        return pair(action, self.free, self.ready[:WINDOW])
+        """The assignment that a command makes."""
+        if action not in self._pairs:
+            self._pairs[action] = pair(action, self.free, self.ready[:WINDOW])
+        return self._pairs[action]
 
     def _begin(self, agent: Agent, task: Task) -> None:
         self.ready.remove(task)
@@ -211,10 +219,14 @@ class Swarm:
         self.given += 1
         expected = minutes(agent, task)
         agent.ready_at = self.now + expected
-        spent = expected * self.random.lognormvariate(-0.045, 0.3)
+        longer, luck = self._luck(task)
         chance = agent.failure + 0.4 * (1 - fit(agent, task)) * task.complexity
         chance += _CROWDED * max(0, self.busy - _CROWD)
-        self._later(self.now + spent, agent, task, self.random.random() >= chance)
+        self._later(self.now + expected * longer, agent, task, luck >= chance)
+
+    def _luck(self, task: Task) -> tuple[float, float]:
+        """How much longer than expected an attempt takes, and what its chance of failure must not exceed."""
+        return self.random.lognormvariate(-0.045, 0.3), self.random.random()
 
     def _command(self, action: int, happened: Happened) -> None:
         ready = self.ready[:WINDOW]

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from claude_flow.environments import REWARDS
 from claude_flow.environments.fitted import named
 from claude_flow.environments.observe import FEATURES
+from claude_flow.environments.rewards import Happened
 from claude_flow.environments.rules import RULES, Policy, at_random, measures, play, tuned
 from claude_flow.environments.swarm import ACTIONS, DEFER, Swarm
 from claude_flow.errors import ClaudeFlowError, InputError
@@ -27,7 +28,7 @@ from claude_flow.networks.action.config import STREAMS, ActionConfig
 from claude_flow.networks.action.net import ActionNet
 from claude_flow.networks.action.streams import NETWORKS, Streams
 
-__all__ = ["EXPLORATIONS", "Data", "Memory", "Settings", "distillation", "episodes"]
+__all__ = ["EXPLORATIONS", "MOST", "SCALE", "Data", "Memory", "Playing", "Settings", "distillation", "episodes"]
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
@@ -39,12 +40,12 @@ EXPLORATIONS = {
 _AT_ONCE = 16  # swarms that are played side by side
 _STEPS = 8  # rewards that a return counts before it asks the target network
 _FADE = 500.0  # minutes until a reward counts 1/e: an agent that is spawned costs until the end
-_SCALE = 0.1  # of rewards, so that values are about 1
+SCALE = 0.1  # of rewards, so that values are about 1
 _MARGIN = 0.05  # by which the teacher's command should be worth more than any other, while the teacher plays
 _CAPACITY = 100_000  # decisions in memory
 _UPDATES = 14  # gradient steps per episode of training
 _DROPPED = 0.1  # of the time a stream is hidden, so that the engine can do without
-_MOST = 600  # decisions of an episode
+MOST = 600  # decisions of an episode
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class Settings:
     explore_updates: int = 8_000  # until epsilon is at its least, and the teacher plays no more
     judged: int = 20  # episodes of the validation and of the test part each
     seed: int = 0
+    rounds: int = 14  # of the search for the teacher by rollouts
 
     #: first seeds of the parts: they never overlap
     TRAIN, VALIDATION, TEST = 10_000_000, 1_000_000, 2_000_000
@@ -115,7 +117,7 @@ class Memory:
 
 
 @dataclass
-class _Playing:
+class Playing:
     """A swarm in training, and its latest decisions, which wait for their returns."""
 
     swarm: Swarm
@@ -141,7 +143,7 @@ class Data:
         self.updates = self.played = 0
         self.rewards: deque[float] = deque(maxlen=100)  # of the latest training episodes
         self._reward = REWARDS[settings.reward].of
-        self._playing: list[_Playing] = []
+        self._playing: list[Playing] = []
         self._generator = np.random.default_rng([settings.seed, 0xDE])
 
     @classmethod
@@ -167,9 +169,13 @@ class Data:
         self.target = copy.deepcopy(module).requires_grad_(False)
         return module
 
-    def resume(self, target: dict[str, Tensor]) -> None:
+    def kept(self) -> dict[str, Any]:
+        """What a checkpoint keeps of it besides counts: the target network."""
+        return {"target": self.target.state_dict()}
+
+    def resume(self, kept: dict[str, Any]) -> None:
         """Go on with the target network of an interrupted run, and other episodes than before."""
-        self.target.load_state_dict(target)
+        self.target.load_state_dict(kept["target"])
         self._generator = np.random.default_rng([self.settings.seed, 0xDE, self.updates])
         self.memory.count, self._playing = 0, []
 
@@ -228,7 +234,7 @@ class Data:
             while len(self._playing) < _AT_ONCE:
                 seed = Settings.TRAIN + self.settings.seed * 1_000_003 + self.played + len(self._playing)
                 rule = self._teacher if self._generator.random() < self._early / 2 else None
-                self._playing.append(_Playing(Swarm(named(self.settings.world), seed), rule=rule))
+                self._playing.append(Playing(Swarm(named(self.settings.world), seed), rule=rule))
             requests = [playing.swarm.request() for playing in self._playing]
             hidden = [name for name in STREAMS if name != "state" and self._generator.random() < _DROPPED]
             inputs = self.streams.run(requests, (*self.settings.hidden, *hidden))
@@ -244,15 +250,30 @@ class Data:
         """How far the episodes at play are, as a number of episodes."""
         return sum(min(playing.steps / 150, 1.0) for playing in self._playing)
 
-    def _decide(self, playing: _Playing, x: Floats, values: Floats) -> None:
-        swarm, mask = playing.swarm, np.array(playing.swarm.mask())
-        if not mask.any():
-            raise ClaudeFlowError(f"the environment has no legal command {playing.steps} decisions into an episode")
+    def _decide(self, playing: Playing, x: Floats, values: Floats) -> None:
+        swarm, mask = playing.swarm, self._legal(playing)
         while len(playing.waiting) == _STEPS:
             self._remember(playing, x, mask)
         action = self._choose(values, mask) if playing.rule is None else playing.rule(swarm)
+        happened, reward = self._act(playing, action)
+        fade = math.exp(-happened.minutes / _FADE)
+        playing.waiting.append(Decision(x, mask, action, reward * SCALE, fade))
+        if swarm.over or playing.steps >= MOST:
+            while playing.waiting:
+                self._remember(playing, x, mask, end=True)
+            self._end(playing)
+
+    def _legal(self, playing: Playing) -> NDArray[np.bool_]:
+        """Which commands are."""
+        mask = np.array(playing.swarm.mask())
+        if not mask.any():
+            raise ClaudeFlowError(f"the environment has no legal command {playing.steps} decisions into an episode")
+        return mask
+
+    def _act(self, playing: Playing, action: int) -> tuple[Happened, float]:
+        """Carry a command out; what happened, and its reward."""
         try:
-            happened = swarm.step(action)
+            happened = playing.swarm.step(action)
         except Exception as error:
             raise ClaudeFlowError(
                 f"the environment failed after {list(ACTIONS)[action]}, {playing.steps} decisions into an episode: "
@@ -263,19 +284,18 @@ class Data:
             raise ClaudeFlowError(
                 f"the reward became {reward} after {list(ACTIONS)[action]}, {playing.steps} decisions into an episode"
             )
-        fade = math.exp(-happened.minutes / _FADE)
-        playing.waiting.append(Decision(x, mask, action, reward * _SCALE, fade))
         playing.steps += 1
         playing.reward += reward
-        if swarm.over or playing.steps >= _MOST:
-            while playing.waiting:
-                self._remember(playing, x, mask, end=True)
-            if playing.rule is None:
-                self.rewards.append(playing.reward)
-            self.played += 1
-            self._playing.remove(playing)
+        return happened, reward
 
-    def _remember(self, playing: _Playing, after: Floats, mask: NDArray[np.bool_], end: bool = False) -> None:
+    def _end(self, playing: Playing) -> None:
+        """An episode is played."""
+        if playing.rule is None:
+            self.rewards.append(playing.reward)
+        self.played += 1
+        self._playing.remove(playing)
+
+    def _remember(self, playing: Playing, after: Floats, mask: NDArray[np.bool_], end: bool = False) -> None:
         """The oldest waiting decision, with what came of it."""
         gain, discount = 0.0, 1.0
         for later in playing.waiting:
@@ -328,7 +348,7 @@ class Data:
             "reward": self.settings.reward,
         }
         about = {"environment": "swarm-coordination-env", "reward": self.settings.reward, "episodes": self.played}
-        return {"features": features, "calibration": {"scale": _SCALE}, "card": about}
+        return {"features": features, "calibration": {"scale": SCALE}, "card": about}
 
 
 def _values(module: nn.Module) -> Any:
@@ -347,7 +367,7 @@ def episodes(
     world = named(settings.world)
     swarms = [Swarm(world, seed) for seed in seeds]
     going = list(swarms)
-    for _ in range(_MOST):
+    for _ in range(MOST):
         going = [swarm for swarm in going if not swarm.over]
         if not going:
             break

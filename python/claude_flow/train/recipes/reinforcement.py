@@ -12,14 +12,19 @@ import torch
 from torch import nn
 
 from claude_flow import environments, networks, registry
+from claude_flow.errors import InputError
 from claude_flow.networks.action.config import STREAMS
 from claude_flow.networks.action.learn import EXPLORATIONS, Data, Settings
+from claude_flow.networks.action.rollouts import Rollouts
 from claude_flow.train import config as training
 from claude_flow.train.hooks import Hook
 from claude_flow.train.loop import EpochProgress
 from claude_flow.train.run import Trained, train
 
-__all__ = ["AGENTS", "check", "reinforcement"]
+__all__ = ["AGENTS", "ALGORITHMS", "check", "reinforcement"]
+
+#: ways of learning
+ALGORITHMS: dict[str, type[Data]] = {"q-learning": Data, "rollouts": Rollouts}
 
 #: what the decision engine sees beside the swarm's own numbers: name -> streams that are hidden from it
 AGENTS: dict[str, tuple[str, ...]] = {
@@ -36,7 +41,7 @@ class Exploration(Hook):
 
     def __init__(self, data: Data) -> None:
         self._data = data
-        self.about = {"name": "reinforcement", **asdict(data.settings)}
+        self.about = {"name": "reinforcement", "data": type(data).__name__, **asdict(data.settings)}
         self.about["hidden"] = list(data.settings.hidden)
 
     def epoch_end(self, module: nn.Module, epoch: int, metrics: dict[str, float]) -> None:
@@ -47,21 +52,22 @@ class Exploration(Hook):
         metrics |= {"epsilon": data.epsilon, "episodes": float(data.played)}
 
     def state(self) -> dict[str, Any]:
-        """Updates and episodes so far, and the target network."""
-        return {"updates": self._data.updates, "played": self._data.played, "target": self._data.target.state_dict()}
+        """Updates and episodes so far, and what the way of learning keeps."""
+        return {"updates": self._data.updates, "played": self._data.played, **self._data.kept()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from there."""
         self._data.updates, self._data.played = state["updates"], state["played"]
-        self._data.resume(state["target"])
+        self._data.resume(state)
 
 
-def check(environment: str, agent: str, reward: str, exploration: str) -> None:
+def check(environment: str, agent: str, reward: str, exploration: str, algorithm: str) -> None:
     """Refuse unknown names: :class:`claude_flow.errors.InputError` with near matches."""
     environments.check("environment", environment, environments.ENVIRONMENTS)
     environments.check("agent", agent, AGENTS)
     environments.check("reward function", reward, environments.REWARDS)
     environments.check("exploration strategy", exploration, EXPLORATIONS)
+    environments.check("algorithm", algorithm, ALGORITHMS)
 
 
 def reinforcement(
@@ -71,6 +77,7 @@ def reinforcement(
     agent: str = "coordination-network",
     reward: str = "efficiency-improvement",
     exploration: str = "epsilon-greedy",
+    algorithm: str = "q-learning",
     episodes: int = 10_000,
     update_frequency: int = 100,
     learning_rate: float = 7e-4,
@@ -85,7 +92,14 @@ def reinforcement(
     The policy is judged every ``update_frequency`` episodes, on episodes that are never trained on; a run's best
     checkpoint counts, and so the best run, by the same validation episodes. Test episodes are in the card alone.
     """
-    check(environment, agent, reward, exploration)
+    check(environment, agent, reward, exploration, algorithm)
+    if world in environments.RECORDED:
+        raise InputError(
+            f"in the world {world!r} one chooses among rows, not commands: its learned policies are scorers "
+            "(make worlds, docs/worlds.md)"
+        )
+    if not world.endswith(".json"):
+        environments.check("world", world, environments.WORLDS)
     environments.fitted.named(world)
     torch.set_num_threads(min(torch.get_num_threads(), 2))
     epochs = math.ceil(episodes / update_frequency)
@@ -102,7 +116,7 @@ def reinforcement(
     judged = 20 if time_budget is None or time_budget >= 60 else max(2, int(time_budget) // 3)
     runs = []
     for seed in seeds:
-        data = Data(
+        data = ALGORITHMS[algorithm](
             Settings(
                 reward=reward,
                 world=world,
@@ -111,6 +125,7 @@ def reinforcement(
                 hidden=AGENTS[agent],
                 judged=judged,
                 seed=seed,
+                rounds=14 if time_budget is None else max(1, min(14, int(time_budget) // 30)),
             )
         )
         trained = train(
