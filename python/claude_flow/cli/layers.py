@@ -16,6 +16,7 @@ CORE = {"numpy", "safetensors", "click", "rich", "filelock"}
 #: files that may import torch, as patterns of paths
 TORCH = (
     *("nets.py", "export.py", "model.py", "networks/*/net.py", "networks/*/learn.py"),
+    "networks/*/rollouts.py",
     *("train/*", "compress/*", "search/*", "insight/*", "evaluate/*", "studies/*", "fed/*"),
 )
 
