@@ -9,18 +9,23 @@
 from __future__ import annotations
 
 import json
+import lzma
 import re
 import sys
 import xml.etree.ElementTree as xml
 import zipfile
+import zlib
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from bench import arm
+from claude_flow import modelfile
+from claude_flow.modelfile.quantize import quantize
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORDS, DIST = ROOT / "build" / "records", ROOT / "dist"
+MODELS = ROOT / "python" / "claude_flow" / "models"
 KEPT = Path(__file__).with_suffix(".json")
 PAGE = ROOT / "docs" / "platforms.md"
 SYSTEMS = {"macos": "macOS", "windows": "Windows"}
@@ -98,6 +103,13 @@ Instructions of a product of 12 × 64 by 64 × 32, counted by the emulator, besi
 """
 
 
+MISSED = """It is missed: the models, in half precision, alone are more. Each of the six is one that the guide's
+commands name or take where none is named; none is there twice, and none has weights that no command
+reads. Without loss, their bytes sorted and compressed by LZMA instead of a wheel's deflate, a wheel
+would have {apart}, and models would have to be unpacked before they can be mapped. In 8 bits, which
+changes answers, it would have {eight}: it is the number of models that is beyond the mark."""
+
+
 def collect() -> dict[str, Any]:
     """What is recorded, over what was."""
     kept: dict[str, Any] = json.loads(KEPT.read_text("utf-8")) if KEPT.exists() else {}
@@ -112,6 +124,7 @@ def collect() -> dict[str, Any]:
         kept[path.stem]["date"] = datetime.fromtimestamp(path.stat().st_mtime, timezone.utc).date().isoformat()
     if wheels := sorted(DIST.glob("*.whl")):
         kept["sizes"] = {path.name: sizes(path) for path in wheels}
+        kept["models"] = smaller()
     KEPT.write_text(json.dumps(kept, indent=1) + "\n", "utf-8")
     return kept
 
@@ -121,6 +134,18 @@ def sizes(wheel: Path) -> list[int]:
     with zipfile.ZipFile(wheel) as archive:
         models = [about.compress_size for about in archive.infolist() if about.filename.endswith(".safetensors")]
     return [wheel.stat().st_size, sum(models)]
+
+
+def smaller() -> dict[str, int]:
+    """Bytes that the shipped models would take in a wheel: without loss, the halves' upper bytes before the lower ones
+    and by a slower compressor, and in 8 bits."""
+    apart = eight = 0
+    for path in sorted(MODELS.glob("*.safetensors")):
+        content = path.read_bytes()
+        start = 8 + int.from_bytes(content[:8], "little")
+        apart += len(lzma.compress(content[:start] + content[start::2] + content[start + 1 :: 2], preset=9))
+        eight += len(zlib.compress(modelfile.encoded(quantize(modelfile.read(path))), 9))
+    return {"apart": apart, "eight": eight}
 
 
 def _end(case: xml.Element) -> str:
@@ -179,9 +204,13 @@ def page(kept: dict[str, Any], modelled: dict[str, Any]) -> str:
         f"| `{name}` | {size / 1e6:.2f} MB | {models / 1e6:.2f} MB | {(size - models) / 1e6:.2f} MB |"
         for name, (size, models) in sorted(found.items())
     ]
-    most = max((size for name, (size, _) in found.items() if "aarch64" in name), default=0)
-    reached = most <= 3_000_000
-    mark = "It is reached." if reached else "It is missed: the models, in half precision, alone are more."
+    most, models = max((sizes for name, sizes in found.items() if "aarch64" in name), default=(0, 0))
+    mark = "It is reached."
+    if most > 3_000_000:
+        mark = "It is missed: the models, in half precision, alone are more."
+        if forms := kept.get("models"):
+            whole = {name: f"{(most - models + size) / 1e6:.2f} MB" for name, size in forms.items()}
+            mark = MISSED.format(**whole)
     return TEMPLATE.format(
         rows="\n".join([*_tests(kept), *_portable(kept)]),
         runners=", ".join(runners()),
