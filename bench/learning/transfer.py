@@ -44,11 +44,11 @@ signs. What is frozen was chosen with another seed on other stretches, three pro
 
 
 def cells(data: Path | None, seeds: int) -> dict[str, Callable[[], dict[str, float]]]:
-    """A seed of everything before the next seed."""
+    """A domain before the next; of each, a seed of everything before the next seed."""
     return {
         f"{domain}/{target}/{seed}": functools.partial(_run, data, domain, target, seed)
-        for seed in range(seeds)
         for domain, targets in DOMAINS.items()
+        for seed in range(seeds)
         for target in targets
     }
 

@@ -19,7 +19,9 @@ def test_the_page_shows_what_was_measured(job: str) -> None:
     page = (ROOT / "docs" / module.PAGE).read_text("utf-8")
     kept = ROOT / "bench" / "learning" / f"{job}.json"
     section = module.section(json.loads(kept.read_text("utf-8"))) if kept.is_file() else ""
-    assert section.strip() in page.partition(f"<!-- bench.learning {job} -->")[2].partition("<!-- end -->")[0]
+    _, mark, after = page.partition(f"<!-- bench.learning {job} -->")
+    assert mark, "the page has no place for it"
+    assert section.strip() == after.partition("<!-- end -->")[0].strip()
 
 
 def test_a_section_goes_between_its_marks_alone(tmp_path: Path) -> None:
