@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from bench.learning.__main__ import JOBS, write
+from bench.learning.__main__ import JOBS, section, write
 from bench.learning.cells import compared
 
 ROOT = Path(__file__).parents[2]
@@ -18,10 +18,10 @@ def test_the_page_shows_what_was_measured(job: str) -> None:
     module = importlib.import_module(f"bench.learning.{job}")
     page = (ROOT / "docs" / module.PAGE).read_text("utf-8")
     kept = ROOT / "bench" / "learning" / f"{job}.json"
-    section = module.section(json.loads(kept.read_text("utf-8"))) if kept.is_file() else ""
+    said = section(module, json.loads(kept.read_text("utf-8"))) if kept.is_file() else ""
     _, mark, after = page.partition(f"<!-- bench.learning {job} -->")
     assert mark, "the page has no place for it"
-    assert section.strip() == after.partition("<!-- end -->")[0].strip()
+    assert said.strip() == after.partition("<!-- end -->")[0].strip()
 
 
 def test_a_section_goes_between_its_marks_alone(tmp_path: Path) -> None:
