@@ -22,7 +22,7 @@ from claude_flow import files
 
 #: A job says where its section is (PAGE, below docs), whether it needs the public data (NEEDS_DATA), which cells it
 #: measures (``cells(data, seeds)``, name -> function without arguments) and what its section says (``section(found)``).
-JOBS = ("digits", "incremental", "transfer", "meta", "federated")
+JOBS = ("digits", "incremental", "transfer", "meta", "federated", "multimodal", "nas")
 SEEDS = 5
 
 

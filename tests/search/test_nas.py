@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,17 +16,23 @@ pytest.importorskip("optuna", reason="needs the extra: pip install 'claude-flow[
 from claude_flow import cli, registry
 from claude_flow.errors import InputError
 from claude_flow.networks.optimization.prepare import preprocess
-from claude_flow.search import architecture
+from claude_flow.search import architecture, screen
 from claude_flow.search.candidate import Candidate, Measured, Setting
 from claude_flow.wasm import modules
 
 
+@pytest.fixture(scope="module")
+def swarms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """300 simulated swarms."""
+    folder = tmp_path_factory.mktemp("swarms")
+    preprocess(None, folder, {"simulate": 300})
+    return folder
+
+
 @pytest.fixture
-def neural(capsys: pytest.CaptureFixture[str]) -> Any:
+def neural(swarms: Path, capsys: pytest.CaptureFixture[str]) -> Any:
     """``neural("nas", …)`` in a workspace with 300 simulated swarms gives exit code, JSON and standard error."""
-    data = registry.workspace() / "datasets/preprocessed-optimization-data"
-    data.mkdir(parents=True)
-    preprocess(None, data, {"simulate": 300})
+    shutil.copytree(swarms, registry.workspace() / "datasets/preprocessed-optimization-data")
 
     def run(*words: str) -> tuple[int, Any, str]:
         capsys.readouterr()
@@ -59,6 +66,25 @@ def test_search_evaluate_and_optimize(neural: Any) -> None:
     assert answer["tried"] == 2
     if answer["best"]:
         assert answer["best"]["latency"] < answer["base"]["latency"]
+
+
+def test_screened_candidates_are_new_and_as_many_as_the_budget(swarms: Path) -> None:
+    setting = Setting("optimization", swarms, epochs=1)
+    architecture.search(setting, generations=5, population=2, random_beside=False, name="one")
+    optuna = pytest.importorskip("optuna")
+    storage = f"sqlite:///{registry.workspace() / 'searches' / 'one.db'}"
+    trials = optuna.load_study(study_name="optimization evolutionary 0", storage=storage).trials
+    sizes = [str(trial.user_attrs["sizes"]) for trial in trials]
+    assert len(sizes) == 10
+    assert all(size not in sizes[: screen.AFTER + place] for place, size in enumerate(sizes[screen.AFTER :]))
+
+
+def test_screening_takes_what_is_fast_and_foreseen_to_learn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = [Candidate({"hidden": [w] * 2}, Measured(w / 256, w / 256, w / 256, 1.0, 1.0)) for w in (64, 128, 256)]
+    own = screen.Screen(Setting("optimization", tmp_path))
+    monkeypatch.setattr(own, "latency", lambda sizes: sizes["hidden"][0] / 256)
+    proposed = [{"hidden": [192] * 2}, {"hidden": [16] * 2}, {"hidden": [256] * 2}]
+    assert own.choose(proposed, tried, architecture.hypervolume) == 1
 
 
 @pytest.mark.parametrize(

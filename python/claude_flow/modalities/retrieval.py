@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from claude_flow.modalities.features import Bags, bag, words
 
-__all__ = ["Index", "bm25", "places", "recall", "sharpness", "weights"]
+__all__ = ["Index", "bm25", "places", "plain", "recall", "sharpness", "weights"]
 
 #: Okapi's constants. Recall@10 of code asked by text, by words alone, validation packages of three splits: 2 and .75
 #: .794, .757, .826; 2 and .9 .804, .762, .827; 3 and .9 .813, .765, .831
@@ -116,10 +116,9 @@ def bm25(
     >>> bm25(["parse dates"], ["def parse_date(text)", "def save(file)"]).argmax()
     np.int64(0)
     """
-    read = words if split else _whole
-    asked, searched = (bag([read(text) for text in texts]) for texts in (queries, items))
-    return Index(searched, k1, b).scores(asked)
+    return Index(plain(items, split=split), k1, b).scores(plain(queries, split=split))
 
 
-def _whole(text: str) -> list[str]:
-    return re.findall(r"\w+", text.lower())
+def plain(texts: Sequence[str], *, split: bool = True) -> Bags:
+    """Texts as bags of the stems of their words, of identifiers' parts too if ``split``."""
+    return bag([words(text) if split else re.findall(r"\w+", text.lower()) for text in texts])

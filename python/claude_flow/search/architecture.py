@@ -6,6 +6,7 @@ beside it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import time
@@ -20,6 +21,7 @@ from claude_flow.errors import InputError, require
 from claude_flow.files import atomic_write
 from claude_flow.report.progress import Progress, nothing
 from claude_flow.search.candidate import Candidate, Measured, Setting, measure, space
+from claude_flow.search.screen import AFTER, Screen
 from claude_flow.statistics import holm
 from claude_flow.values import did_you_mean
 
@@ -29,6 +31,7 @@ STRATEGIES = ("evolutionary", "random")
 #: optimization target of ``nas optimize`` -> field of Measured that it lowers
 TARGETS = {"reduce-latency": "latency", "reduce-memory": "memory", "reduce-flops": "flops", "improve-accuracy": "loss"}
 _TOP = 10
+_PROPOSED = 24  # architectures of which one is trained
 _DRAWS = 16  # that are all the same in a space of one architecture
 
 
@@ -47,7 +50,8 @@ def search(
 ) -> dict[str, Any]:
     """Search sizes of the setting's network; the Pareto front's first ten are kept as ``NAME-top10``.
 
-    NSGA-II (Deb et al. 2002) over loss and latency for ``evolutionary``. Candidates that do not train are failed
+    NSGA-II (Deb et al. 2002) over loss and latency for ``evolutionary``, whose proposals are screened
+    (:mod:`claude_flow.search.screen`): the budget is of trainings. Candidates that do not train are failed
     trials, not errors. The study is a SQLite file of the workspace; ``resume`` goes on with it. Raises
     :class:`InputError` for a space of one architecture or when nothing could be trained.
     """
@@ -85,8 +89,12 @@ def search(
         wanted = generations * population
         left = deadline - time.monotonic()
         until = time.monotonic() + left / (len(ways) - place)
-        draw = space(setting.network)
+        draw, screen = space(setting.network), Screen(setting)
         while len(study.trials) < wanted and (time.monotonic() < until or not _finished(study)):
+            if way == "evolutionary" and len(_finished(study)) >= AFTER:
+                params = _screened(optuna, study, draw, screen, population, seed)
+                if params is not None:
+                    study.enqueue_trial(params)
             trial = study.ask()
             done = len(study.trials)
             progress((place + done / wanted) / len(ways), f"{way}: candidate {done} of {wanted}")
@@ -123,13 +131,32 @@ def search(
     return {**result, "path": str(kept)}
 
 
+def _screened(optuna: Any, study: Any, draw: Any, screen: Screen, population: int, seed: int) -> dict[str, Any] | None:
+    """The parameters of the most promising of what NSGA-II would try next; None where it has nothing new."""
+    tried = [_candidate(trial) for trial in _finished(study)]
+    sampler = optuna.samplers.NSGAIISampler(population_size=population, seed=1000 * seed + len(study.trials))
+    proposals = optuna.create_study(directions=["minimize", "minimize"], sampler=sampler)
+    proposals.add_trials(_finished(study))
+    known = {json.dumps(candidate.sizes, sort_keys=True) for candidate in tried}
+    new: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
+    for _ in range(_PROPOSED):
+        trial = proposals.ask()
+        with contextlib.suppress(InputError):  # sizes that do not fit together
+            sizes = draw(trial)
+            if (key := json.dumps(sizes, sort_keys=True)) not in known:
+                screen.latency(sizes)
+                new.setdefault(key, (sizes, dict(trial.params)))
+    if not new:
+        return None
+    choices = list(new.values())
+    return choices[screen.choose([sizes for sizes, _ in choices], tried, hypervolume)][1]
+
+
 def _finished(study: Any) -> list[Any]:
     return [trial for trial in study.trials if trial.values is not None]
 
 
 def _forget(optuna: Any, name: str, storage: str) -> None:
-    import contextlib
-
     with contextlib.suppress(KeyError):
         optuna.delete_study(study_name=name, storage=storage)
 

@@ -22,7 +22,7 @@ from claude_flow.train import loop
 from claude_flow.train.config import TrainingConfig, lower_is_better
 from claude_flow.wasm import modules
 
-__all__ = ["Candidate", "Measured", "Setting", "measure", "space"]
+__all__ = ["Candidate", "Measured", "Setting", "example", "latency", "measure", "space"]
 
 _TOKENS = 8
 _CALLS = 60
@@ -100,27 +100,33 @@ def measure(
         )
         file = run / "model.safetensors"
         model = load(file, threads=1)
+        x = example(model, file)
+        tokens = x.shape[1] if x.ndim == 3 else 1
         graph = Graph(modelfile.read(file))
-        width = model.config["input_width"]
-        shape = (1, min(_TOKENS, graph.max_tokens), width) if len(graph.input_shape) > 1 else (1, width)
-        x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-        tokens = shape[1] if len(shape) == 3 else 1
         flops = sum(graph.cost(node, [tokens]).operations for node in graph.nodes)
-        wasm = _latency(load(file, backend="wasm", threads=1), x) if _has_wasm() else None
-        latency = _latency(model, x)
+        wasm = latency(load(file, backend="wasm", threads=1), x) if _has_wasm() else None
+        native = latency(model, x)
         memory = (file.stat().st_size + model.arena_bytes) / (1 << 20)
     metric = setting.metric
     scores = card["held_out"]["metrics"]
     value = float(scores[metric] if scores.get(metric) is not None else scores["loss"])
     name = metric if scores.get(metric) is not None else "loss"
     loss = value if lower_is_better(name) else -value
-    return Measured(value, loss, latency, memory, float(flops), wasm)
+    return Measured(value, loss, native, memory, float(flops), wasm)
 
 
-def _latency(model: Any, x: NDArray[np.float32]) -> float:
+def example(model: Any, file: Path) -> NDArray[np.float32]:
+    """An input of eight tokens, or of one row where the network takes rows."""
+    graph = Graph(modelfile.read(file))
+    width = model.config["input_width"]
+    shape = (1, min(_TOKENS, graph.max_tokens), width) if len(graph.input_shape) > 1 else (1, width)
+    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+
+
+def latency(model: Any, x: NDArray[np.float32], calls: int = _CALLS) -> float:
     """The median milliseconds of a call."""
     times = []
-    for _ in range(_CALLS):
+    for _ in range(calls):
         begin = time.perf_counter()
         model.run(x)
         times.append(time.perf_counter() - begin)
