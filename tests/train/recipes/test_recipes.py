@@ -13,10 +13,11 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from claude_flow import cli, registry
+from claude_flow import cli, nets, networks, registry
 from claude_flow.data.collect import collect
 from claude_flow.errors import ClaudeFlowError, InputError
 from claude_flow.train.recipes import federated, incremental, memory, source
+from claude_flow.train.recipes.meta import _Called
 from claude_flow.train.recipes.privacy import masked_sum
 
 Neural = Callable[..., tuple[int, Any, str]]
@@ -204,6 +205,18 @@ def test_a_meta_trained_model_adapts_to_a_dataset_when_it_is_asked(neural: Neura
     for more, word in ((("--model", "base"), "not meta-trained"), (("--model", "optimization-meta"), "")):
         code, _, error = neural(*ask, *more)
         assert (code, word in error) == (2 if word else 0, True)
+
+
+def test_a_loss_under_other_weights_is_that_of_a_network_with_them() -> None:
+    torch.manual_seed(0)
+    module, other = (
+        nets.create("prediction", {"width": 8, "layers": 0, "hidden": 16, "members": 2, "dropout": 0.0}) for _ in "ab"
+    )
+    batch = {"x": torch.randn(3, 4, 128), "lengths": torch.tensor([4, 2, 1]), "limit": torch.full((3, 8), torch.inf)}
+    batch |= {"residual": torch.randn(3, 8), "occurrence": torch.ones(3, 8)}
+    loss = networks.get("prediction").learn.Data.loss
+    called = _Called(module.train(), dict(other.named_parameters()))
+    assert torch.equal(loss(None, called, batch), loss(None, other.train(), batch))
 
 
 # Federated ------------------------------------------------------------------------------------------------
