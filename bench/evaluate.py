@@ -469,6 +469,9 @@ _SEEN = (
     "LightGBM by two of the four measures. That the head sees the summary, the average of the weights and the second "
     "kind of network came after that, out of some 14 variants that were cross-validated by task within folds 2 to 5 "
     "(one or two seeds): the training part of fold 1, but the test parts of the others. No fold is untouched.",
+    "*shipped*: the shipped models, and what they know of other projects, come from these very logs. That flatters "
+    "them, most where it is asked who takes which task; docs/shipped.md and docs/assignment.md leave these out.",
+    "*assignment*, with five seeds, has its own page, docs/assignment.md.",
     "*durations*: scored three times on all runs; after the first, which overfitted, the settings of prediction-v2 "
     "were taken over. The mixture with the shrunken log-mean came when the network alone had lost to it by both "
     "measures; three ways of adapting its intervals (before mixing, after it, not at all) were then compared on all "

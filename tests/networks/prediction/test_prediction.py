@@ -424,13 +424,12 @@ def test_untrained_targets_are_said_to_be_untrained(ask):
 
 
 def test_no_history_is_said(ask, monkeypatch, tmp_path):
-    assert ask()["history"] == {
-        "runs": 0,
-        "finished": 0,
-        "shown": 0,
-        "note": "no historical-context given: the model's prior alone answers",
-    }
+    assert ask()["history"]["runs"] == 400  # the workspace's log is the default
+    nothing = {"runs": 0, "finished": 0, "shown": 0}
+    prior = "the model's prior alone answers"
+    assert ask(historical_context="none")["history"] == {**nothing, "note": f"historical-context is none: {prior}"}
     monkeypatch.setenv("CLAUDE_FLOW_HOME", str(tmp_path / "empty"))
+    assert ask()["history"] == {**nothing, "note": f"no historical-context given: {prior}"}
     history = ask(historical_context="similar-tasks-last-6-months")["history"]
     assert history["runs"] == 0
     assert "no dataset swarm-training-data" in history["note"]

@@ -67,8 +67,8 @@ OPTIONS = (
     Option(
         "historical-context",
         "text",
-        "The past runs to learn from: a dataset of tables, or similar-tasks-last-6-months for those in the "
-        "workspace's swarm-training-data.",
+        "The past runs to learn from: a dataset of tables; similar-tasks-last-6-months for those in the workspace's "
+        "swarm-training-data; none: the model's prior. Default: the workspace's swarm-training-data, if there is one.",
         metavar="CONTEXT",
     ),
     Option("current-team-capacity", "object", 'The team, such as {"available-agents": 4}.'),
@@ -102,7 +102,7 @@ INPUTS = {
 def answer(model: Model, request: Any, *, explain: bool = False) -> dict[str, Any]:
     """Predict one task's outcome (spec: "Prediction Inference").
 
-    ``request``: ``task-description`` (required), ``historical-context`` (a dataset of tables, its path, or
+    ``request``: ``task-description`` (required), ``historical-context`` (a dataset of tables, its path, none, or
     ``similar-tasks-last-6-months``: the runs of the workspace's dataset ``swarm-training-data`` of that time),
     ``current-team-capacity``, ``uncertainty-quantification`` (default true), ``confidence-intervals`` (shares,
     default 0.8 and 0.95); and, where known, ``task-type``, ``agent``, ``project``, ``model``, ``source``,

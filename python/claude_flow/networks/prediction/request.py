@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from claude_flow import schema
+from claude_flow import registry, schema
 from claude_flow.errors import InputError
 from claude_flow.networks.prediction.features import QUANTILES
 from claude_flow.networks.prediction.history import KEYS, Runs
@@ -99,13 +99,22 @@ def parsed(requests: Sequence[Any]) -> list[dict[str, Any] | InputError]:
     ]
     checked = iter(schema.check_many(told, _REQUEST))
     found: list[dict[str, Any] | InputError] = []
+    own = _own_log()
     for request in requests:
         if not isinstance(request, Mapping):
             found.append(schema.refused("the request", _REQUEST.says, request))
         else:
             taken = next(checked)
-            found.append(taken if isinstance(taken, InputError) else {**_DEFAULTS, **taken})
+            found.append(taken if isinstance(taken, InputError) else {**_DEFAULTS, **own, **taken})
     return found
+
+
+def _own_log() -> dict[str, str]:
+    """What a request goes by that says nothing of it: the workspace's log, if there is one."""
+    from claude_flow.data import views  # a tenth of a command's start
+
+    is_there = (registry.workspace() / "datasets" / views.TABLES_NAME).is_dir()
+    return {"historical-context": views.TABLES_NAME} if is_there else {}
 
 
 def now() -> int:
@@ -117,8 +126,9 @@ def past_of(asked: dict[str, Any]) -> tuple[Runs, dict[str, Any], dict[str, int]
     assumed."""
     context = asked.get("historical-context")
     nothing = Runs.from_columns({})
-    if context is None:
-        return nothing, {"note": "no historical-context given: the model's prior alone answers"}, {}
+    if context in (None, "none"):
+        why = "no historical-context given" if context is None else "historical-context is none"
+        return nothing, {"note": f"{why}: the model's prior alone answers"}, {}
     from claude_flow.data import views  # a tenth of a command's start
 
     similar = _SIMILAR.fullmatch(context)

@@ -13,7 +13,9 @@ const RESTS = {
   coordination: byLog,
   optimization: byLog,
   prediction: ({ "historical-context": context }, hasLog) =>
-    context !== undefined && (hasLog || !SIMILAR.test(context)) ? `it goes by the past runs of ${context}` : null,
+    context !== "none" && (hasLog || (context !== undefined && !SIMILAR.test(context)))
+      ? `it goes by the past runs of ${context ?? "this workspace's log"}`
+      : null,
 };
 
 export async function fetched(path, options) {
