@@ -20,10 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from claude_flow import load, registry, statistics
-from claude_flow.environments import REWARDS, WORLDS, make
+from bench import maskable
+from claude_flow import load, modelfile, registry, statistics
+from claude_flow.environments import REWARDS, WORLDS, futures, make
 from claude_flow.environments.rules import RULES, Policy, at_random, play, tuned
 from claude_flow.environments.swarm import Swarm
+from claude_flow.environments.thresholds import Thresholds
 from claude_flow.networks.action.answer import Pipeline
 from claude_flow.networks.action.learn import Settings, episodes
 from claude_flow.networks.action.prepare import requests
@@ -31,10 +33,12 @@ from claude_flow.networks.action.streams import Streams
 from claude_flow.networks.coordination.features import parse_request
 
 PAGE = Path(__file__).parents[1] / "docs" / "decision.md"
-MODEL, RULE = "action-v1", "tuned rule"
+MODEL, RULE, TEACHER, RIVAL = "action-v2", "tuned rule", "the teacher's thresholds", "MaskablePPO of sb3-contrib"
 REWARD = "efficiency-improvement"
 EPISODES = 20
 ROUNDS, STEPS = 300, 5_000
+RIVAL_STEPS = 100_000  # of the environment, in training
+LOOKED, FUTURES = 6, 8  # validation episodes and futures of a decision, where a policy may look ahead
 Rows = list[list[str]]
 
 
@@ -50,6 +54,21 @@ def rule() -> Policy:
     return found
 
 
+def teacher() -> Policy:
+    """The thresholds that the shipped model's training found, from its card."""
+    return Thresholds(**modelfile.read(registry.model_path(MODEL)).provenance["teacher"])
+
+
+#: name -> how to make a contender that is no model
+POLICIES: dict[str, Callable[[], Policy]] = {
+    RULE: rule,
+    TEACHER: teacher,
+    RIVAL: lambda: maskable.learned(REWARD, RIVAL_STEPS),
+    "any legal command": lambda: at_random(1),
+    **{name: lambda found=found: found for name, found in RULES.items()},  # type: ignore[misc]
+}
+
+
 def seeds(world: str) -> range:
     return Settings(world=world, judged=EPISODES).seeds("test")
 
@@ -58,8 +77,8 @@ def seeds(world: str) -> range:
 def played(name: str, world: str) -> tuple[Swarm, ...]:
     """A policy's episodes: a rule's, chance's, or a model's, perhaps without some of its streams."""
     model, _, hidden = name.partition(" without ")
-    if model == RULE or model in RULES or model == "any legal command":
-        policy = rule() if model == RULE else RULES.get(model) or at_random(1)
+    if (make_policy := POLICIES.get(model)) is not None:
+        policy = make_policy()
         return tuple(play(policy, world, seed) for seed in seeds(world))
     engine = load(registry.model_path(model))
     settings = Settings(world=world, judged=EPISODES, hidden=tuple(engine.features.get("hidden", ())))
@@ -98,7 +117,7 @@ def row(name: str, world: str) -> list[str]:
 
 def policies(model: str) -> tuple[list[str], Rows]:
     """The model beside rules and chance in the world that it was trained in, best first."""
-    others = [RULE, *RULES, "any legal command"]
+    others = [*POLICIES, "action-v1"]
     against = tested(model, others, "simulated")
     rows = [[*row(name, "simulated"), against.get(name, "")] for name in (model, *others)]
     rows.sort(key=lambda cells: -float(cells[1]))
@@ -130,6 +149,34 @@ def ablation(model: str) -> tuple[list[str], Rows]:
     rows = [["nothing", row(model, "simulated")[1], ""]]
     rows += [[part, row(name, "simulated")[1], adds[name]] for part, name in names.items()]
     return ["left out", "reward", "what it adds"], rows
+
+
+def ahead(model: str) -> tuple[list[str], Rows]:
+    """What one step of looking ahead adds to a policy: every legal command is tried in the same futures, in which the
+    policy goes on, and the best one is taken if it is better than the policy's by more than the error of that.
+
+    It knows what is still to arrive, so no engine that learns from such futures alone is likely to come above it.
+    """
+    of, rows = REWARDS[REWARD].of, []
+    for name in (RULE, TEACHER):
+        policy, gains, base = POLICIES[name](), [], []
+        generator = np.random.default_rng(0)
+
+        def best(swarm: Swarm, policy: Policy = policy, generator: Any = generator) -> int:
+            usual, seeds = policy(swarm), generator.integers(2**31, size=FUTURES).tolist()
+            gain = np.array(futures.values(swarm, policy, of, seeds))
+            gain -= gain[usual]
+            sure = gain.mean(1) - gain.std(1) / FUTURES**0.5
+            return int(np.nanargmax(sure))  # the usual one's is 0
+
+        for seed in range(Settings.VALIDATION, Settings.VALIDATION + LOOKED):
+            base.append(of(play(policy, "simulated", seed).total))
+            gains.append(of(play(best, "simulated", seed).total) - base[-1])
+            log(name, seed, f"{base[-1]:.1f} {gains[-1]:+.1f}")
+        spread = statistics.bootstrap(gains)
+        added = f"{spread.mean:+.1f} ({spread.low:+.1f} … {spread.high:+.1f})"
+        rows.append([name, f"{np.mean(base):.1f}", f"{np.mean(base) + spread.mean:.1f}", added])
+    return ["policy", "reward", "looking ahead", "what that adds"], rows
 
 
 def speed(model: str) -> tuple[list[str], Rows]:
@@ -188,7 +235,7 @@ def write(name: str, columns: list[str], rows: Rows) -> None:
     PAGE.write_text(mark.sub(lambda m: m[1] + "\n".join(lines) + "\n" + m[2], text), "utf-8")
 
 
-TABLES = {"policies": policies, "worlds": worlds, "ablation": ablation, "speed": speed}
+TABLES = {"policies": policies, "ahead": ahead, "worlds": worlds, "ablation": ablation, "speed": speed}
 
 
 def main() -> int:

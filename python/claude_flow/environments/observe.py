@@ -38,7 +38,7 @@ class Seen(NamedTuple):
 
 
 def observe(
-    tasks: Sequence[Seen],
+    tasks: Sequence[tuple[float, float, float, float, object, float, float]],
     agents: int,
     free_kinds: Sequence[object],
     busy: int,
@@ -48,7 +48,8 @@ def observe(
     concurrency: float = 1.0,
     commanded: bool = False,
 ) -> list[float]:
-    """The numbers of :data:`SWARM`. ``tasks``: those that a decision sees, ``waiting``: how many there are in all.
+    """The numbers of :data:`SWARM`. ``tasks``: those that a decision sees, each a :class:`Seen` or such a tuple, which
+    is made in half the time; ``waiting``: how many there are in all.
 
     >>> len(observe([], 3, ["coder"], 2, 0.1)) == len(SWARM)
     True
@@ -71,11 +72,16 @@ def observe(
         priority += level
         complexity += hard
         waited += wait
-        overdue += left < 0
-        own += fit > 0.9
-        capable += fit > 0.5
-        own_any += fit_any > 0.9
-        capable_any += fit_any > 0.5
+        if left < 0:
+            overdue += 1
+        if fit > 0.5:
+            capable += 1
+            if fit > 0.9:
+                own += 1
+        if fit_any > 0.5:
+            capable_any += 1
+            if fit_any > 0.9:
+                own_any += 1
         if hard > hardest:
             hardest = hard
         if wait > longest:
@@ -84,12 +90,16 @@ def observe(
             least = left
         if level > most:
             most = level
-        if (level, -left) > (urgent[0], -urgent[3]):
+        if level > urgent[0] or (level == urgent[0] and left < urgent[3]):
             urgent = task
+    idle_kinds = 0
+    for kind in free_kinds:
+        if kind not in count:
+            idle_kinds += 1
     n = len(tasks)
     numbers += [priority / n / 3, most / 3, complexity / n, hardest, _half_hours(waited / n), _half_hours(longest)]
     numbers += [_half_hours(least), overdue / n, own / n, capable / n, own_any / n, capable_any / n]
-    numbers += [max(count.values()) / n, sum(kind not in count for kind in free_kinds) / 8]
+    numbers += [max(count.values()) / n, idle_kinds / 8]
     numbers += [urgent[0] / 3, urgent[1], _half_hours(urgent[2]), _half_hours(urgent[3]), urgent[5], urgent[6]]
     return [*numbers, failure, concurrency, float(commanded), 1.0]
 

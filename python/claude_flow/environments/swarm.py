@@ -8,7 +8,7 @@ import math
 from random import Random
 from typing import Any
 
-from claude_flow.environments.observe import Seen, observe
+from claude_flow.environments.observe import observe
 from claude_flow.environments.pairs import minutes, offers, pair
 from claude_flow.environments.rewards import Happened
 from claude_flow.environments.world import FIT, KINDS, Agent, Task, World, fit, newcomer
@@ -128,7 +128,7 @@ class Swarm:
         best_free, best = _BEST[kinds_free], _BEST[kinds]
         ready = self.ready[:WINDOW]
         tasks = [
-            Seen(t.priority, t.complexity, now - t.arrival, t.deadline - now, t.kind, best_free[t.kind], best[t.kind])
+            (t.priority, t.complexity, now - t.arrival, t.deadline - now, t.kind, best_free[t.kind], best[t.kind])
             for t in ready
         ]
         numbers = observe(

@@ -46,7 +46,7 @@ class Rollouts(Data):
         self._worth = np.full((_CAPACITY, sizes.actions), np.nan, np.float32)
         self._mask = np.zeros((_CAPACITY, sizes.actions), bool)
         self._taught = np.zeros(_CAPACITY, np.int64)
-        self._count = 0
+        self._count = self._resumed = 0  # decisions in memory; gradient steps before it was filled anew
         self._playing: list[Playing] = []
         self._first = sizes.input_width - STREAMS["state"]  # of the swarm's own numbers
         module = ActionNet(sizes)
@@ -61,7 +61,7 @@ class Rollouts(Data):
     def resume(self, kept: dict[str, Any]) -> None:
         """Go on with other episodes, and fill a new memory."""
         self._generator = np.random.default_rng([self.settings.seed, 0xDE, self.updates])
-        self._count, self._playing = 0, []
+        self._count, self._resumed, self._playing = 0, self.updates, []
 
     def batches(self, split: str, batch_size: int, generator: np.random.Generator) -> Iterator[dict[str, Tensor]]:
         """How many decisions each step draws from memory; what is drawn, :meth:`loss` finds."""
@@ -89,7 +89,7 @@ class Rollouts(Data):
         and, of less weight, of what the teacher's is worth; elsewhere by how much others come too near to it."""
         self.updates += 1
         count = int(batch["decisions"][0])
-        self._decide_until(module, max(2 * count, self.updates * _NEW))
+        self._decide_until(module, max(2 * count, (self.updates - self._resumed) * _NEW))
         rows = self._generator.integers(min(self._count, _CAPACITY), size=count)
         x = self._x[rows].astype(np.float32)
         x[self._generator.random(count) < _HIDDEN, : self._first] = 0.0
@@ -152,5 +152,5 @@ class Rollouts(Data):
     def metadata(self, module: nn.Module) -> dict[str, Any]:
         """What a file needs to answer, and the teacher's thresholds."""
         found = super().metadata(module)
-        found["card"] |= {"algorithm": "rollouts", "teacher": asdict(self.teacher), "decisions": self._count}
+        found["card"] |= {"algorithm": "rollouts", "teacher": asdict(self.teacher)}
         return found
