@@ -26,7 +26,7 @@ from claude_flow.run.playground import Playground
 ROOT = Path(__file__).parents[1]
 AGENT = ROOT / "tests" / "wasm" / "playground_agent.mjs"
 MODELS = {
-    "one model of each": ("action-v1", "coordination-v3", "optimization-v2", "prediction-v2"),
+    "one model of each": ("action-v2", "coordination-v3", "optimization-v2", "prediction-v2"),
     "two side by side": ("coordination-v3", "coordination-v2"),
 }
 FRAME = 16.0  # ms

@@ -23,9 +23,9 @@ LINE = ["neural", "explain", "features"]
 
 @pytest.fixture(scope="module")
 def asked() -> Asked:
-    """The coordination model that ships, with six simulated requests."""
-    found = Asked(registry.model_path("coordination-v3"))
-    found.groups = {"simulated": found.items[:4]}
+    """A coordination model that ships, with six simulated requests."""
+    found = Asked(registry.model_path("coordination-v2"))
+    found.groups = {"simulated": found.items[:6]}
     return found
 
 
@@ -46,7 +46,13 @@ def test_values_add_up_and_the_order_beats_chance(asked: Asked, method: str) -> 
         assert found["features"][0]["name"].startswith("type and ")
     unused = next(row for row in found["features"] if row["name"] == "past tasks' texts")  # no request brings any
     assert unused["size"] == 0
-    assert unused["significant"] is None  # four requests are too few to tell
+    assert unused["significant"] is False
+
+
+def test_four_requests_are_too_few_to_tell() -> None:
+    few = Asked(registry.model_path("coordination-v2"))
+    few.groups = {"simulated": few.items[:4]}
+    assert {row["significant"] for row in features.features(few, "ablation")["features"]} == {None}
 
 
 def test_shapley_is_exact_where_parts_do_not_act_together() -> None:

@@ -61,7 +61,7 @@ def test_a_wheel_holds_the_package_and_nothing_else(wheel):
     assert {name.split("/")[0] for name in names} == {"claude_flow", info}
     assert names >= MODULES | {"claude_flow/py.typed", "claude_flow/_core.pyi", f"{info}/licenses/LICENSE"}
     assert len([name for name in names if name.endswith(".so")]) == 1
-    models = {f"claude_flow/models/{path.name}" for path in (PACKAGE / "models").glob("*.safetensors")}
+    models = {f"claude_flow/{path.relative_to(PACKAGE).as_posix()}" for path in PACKAGE.rglob("*.safetensors")}
     assert {name for name in names if name.endswith(".safetensors")} == models
     assert "claude-flow = claude_flow.cli:main" in scripts
 

@@ -116,7 +116,7 @@ def test_refuses_in_one_line(node: Any) -> None:
 
 def test_a_counterfactual_turns_pythons_answer_too(node: Any) -> None:
     """The change that is named is made, and Python answers otherwise."""
-    near = {**SWARM, "current-agents": [{**agent, "type": "coder"} for agent in SWARM["current-agents"]]}
+    near = {**SWARM, "current-agents": [{**agent, "type": "tester"} for agent in SWARM["current-agents"]]}
     tuned = json.loads(json.dumps(TUNED).replace('"1h 30m"', "5400"))
     asked = [("coordination", near), ("optimization", METRICS), ("optimization", tuned)]
     jobs = [
