@@ -2,8 +2,8 @@
 
 loop      half a year of a swarm whose world shifts three times, retrained by `maintain` without a person, beside the
           model that is never retrained; at the end a canary that is bad on purpose.
-kill      100 times kill -9 of a process that logs events and retrains, 60 times at a random moment of a cycle, then
-          40 times during a step, each in turn; then everything is counted.
+kill      100 times kill -9 of a process that logs events and retrains: of five, two at a random moment of a cycle and
+          three during a step, each in turn; then everything is counted.
 rollback  `serve` at 70 % of its capacity, while `coordination` is pointed back to an earlier version.
 
 Results are kept in build/operate.json, and the page is written from them.
@@ -251,12 +251,11 @@ def bad_canary(generator: np.random.Generator, number: int) -> dict[str, Any]:
 
 # kill -9 --------------------------------------------------------------------------------------------------
 
-#: kills at random moments, before those that aim at a step
-RANDOM = 60
 #: the steps, but for the approval, which is no work here
 TARGETS = tuple(step for step in retrain.STEPS if step != "approval")
-#: seconds of the worker that are a day of its events: the window of ten days holds some 600
-DAY = 3.0
+#: seconds between two events of the worker, and of a day of theirs: the window of ten days holds some 600 of them, and
+#: they reach the present, beyond which no time is believed, after nearly three hours
+PAUSE, DAY = 0.5, 30.0
 
 
 def worker() -> None:
@@ -273,7 +272,7 @@ def worker() -> None:
             good = bool(generator.random() < chance(0, kind, agent))
             alerts.append_line(file, event((time.time() - began) / DAY, number, kind, agent, good, "b"))
             print(f"b-{number}", flush=True)
-            time.sleep(0.05)
+            time.sleep(PAUSE)
 
     threading.Thread(target=write, daemon=True).start()
     policy = replace(POLICY, conditions={"new-data-volume": 1.0}, canary_share=0.0)
@@ -302,13 +301,13 @@ def kill(times: int, seconds: float) -> dict[str, Any] | None:
         assert process.stdout is not None
         reader = Reader(process.stdout)  # a full pipe would hold the worker up
         reader.first.wait()  # from here on it runs
-        count = stopped
-        if kept["kills"] < RANDOM:
+        if 3 * stopped.total() < 2 * aimed.total():
+            count = stopped
             lasts = _took()
             time.sleep(chances.uniform(0, sum(lasts.get(step, 5.0) for step in TARGETS)))
         else:
             count = aimed
-            step = TARGETS[(kept["kills"] - RANDOM) % len(TARGETS)]
+            step = TARGETS[aimed.total() % len(TARGETS)]
             _wait_for(step, process)
             time.sleep(chances.uniform(0, _took().get(step, 5.0)))
         process.send_signal(signal.SIGKILL)  # the process alone: what it started must end by itself

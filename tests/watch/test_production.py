@@ -9,6 +9,7 @@ import threading
 import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -65,6 +66,7 @@ def test_alerts_rise_once_recover_once_and_reach_the_channel(run, heard, monkeyp
     assert (code, values["accuracy"]["value"], values["accuracy"]["note"]) == (0, 0.6, "17% of the outcomes are open")
     assert values["latency"]["value"] == pytest.approx(50)
     assert [alert["level"] for alert in answer["alerts"]] == ["warning"]
+    assert "<td class=number>0.6<td>warning" in Path("page.html").read_text()
     assert json.loads(run(*command)[1])["alerts"] == []  # the same level again is no news
     outcomes(*[True] * 25)
     assert [alert["level"] for alert in json.loads(run(*command)[1])["alerts"]] == ["recovered"]

@@ -145,21 +145,10 @@ def production(
     output.result(answer, _tables(answer, thresholds))
 
 
-def _rows(found: dict[str, Any], thresholds: Any) -> list[list[Any]]:
-    rows = []
-    for model in found["models"]:
-        for name, metric in model["metrics"].items():
-            limit = thresholds.get(name)
-            level = limit.level(metric["value"], "ok") if limit and metric["enough"] else "-"
-            rows.append([model["model"], name, metric["value"], level, metric["count"], metric["note"]])
-    return rows
-
-
-_NAMES = ["model", "metric", "value", "level", "count", "note"]
-
-
 def _tables(found: dict[str, Any], thresholds: Any) -> list[Table]:
-    tables: list[Table] = [(f"Production at {found['time']}", _NAMES, _rows(found, thresholds))]
+    from claude_flow.watch import production as watch
+
+    tables: list[Table] = [(f"Production at {found['time']}", watch.COLUMNS, watch.rows(found, thresholds))]
     if found["alerts"]:
         alerts = [[alert["time"], alert["level"], alert["message"]] for alert in found["alerts"]]
         tables.append(("Alerts", ["time", "level", "what"], alerts))
@@ -178,10 +167,12 @@ def _picture(found: dict[str, Any], thresholds: Any) -> RenderableType:
     from rich.table import Table as RichTable
     from rich.text import Text
 
+    from claude_flow.watch import production as watch
+
     table = RichTable(title=f"Production at {found['time']}", title_justify="left")
-    for name in _NAMES:
+    for name in watch.COLUMNS:
         table.add_column(name)
-    for row in _rows(found, thresholds):
+    for row in watch.rows(found, thresholds):
         cells = [f"{value:.4g}" if isinstance(value, float) else str("-" if value is None else value) for value in row]
         table.add_row(*(Text(cell, style=_COLOURS.get(row[3], "")) for cell in cells))
     alerts = [Text(alert["message"], style=_COLOURS.get(alert["level"], "")) for alert in found["alerts"][-5:]]

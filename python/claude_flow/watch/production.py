@@ -23,6 +23,7 @@ from claude_flow.watch.levels import Threshold
 
 __all__ = [
     *(
+        "COLUMNS",
         "METRICS",
         "Server",
         "Watched",
@@ -31,6 +32,7 @@ __all__ = [
         "metrics",
         "page",
         "prometheus",
+        "rows",
         "rules",
         "state",
         "watched",
@@ -285,18 +287,27 @@ class Server:
         return iter(()) if self._found is None else self._found.collect()
 
 
+COLUMNS = ["model", "metric", "value", "level", "count", "note"]
+
+
+def rows(found: Mapping[str, Any], limits: Mapping[str, Threshold]) -> list[list[Any]]:
+    """Every metric of every model, with its level where one can be told, under :data:`COLUMNS`."""
+    shown: list[list[Any]] = []
+    for row in found["models"]:
+        for name, metric in row["metrics"].items():
+            limit = limits.get(name)
+            level = limit.level(metric["value"], "ok") if limit and metric["enough"] else "-"
+            shown.append([row["model"], name, metric["value"], level, metric["count"], metric["note"]])
+    return shown
+
+
 def page(found: Mapping[str, Any], limits: Mapping[str, Threshold]) -> str:
     """The state as a page of HTML."""
-    rows = [
-        [row["model"], name, metric["value"], metric["count"], metric["note"]]
-        for row in found["models"]
-        for name, metric in row["metrics"].items()
-    ]
     bounds = [[name, limit.warning, limit.critical] for name, limit in limits.items()]
     told = [[alert["time"], alert["level"], alert["message"]] for alert in list(alerts.entries())[-50:][::-1]]
     parts = [
         f"<p>At {found['time']}, over the last {found['window_s'] / 3600:g} hours.</p>",
-        table(["model", "metric", "value", "count", "note"], rows),
+        table(COLUMNS, rows(found, limits)),
         *(["<h2>Thresholds</h2>", table(["metric", "warning", "critical"], bounds)] if bounds else []),
         "<h2>Alerts, newest first</h2>",
         table(["time", "level", "what"], told) if told else "<p>None.</p>",
