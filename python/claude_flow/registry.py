@@ -111,6 +111,11 @@ def model_path(name: str) -> Path:
         if known_versions:
             known = ", ".join(known_versions)
             raise InputError(f"the model {base!r} has no version {version!r}: it has {known}")
+    recipe = _BUILT_IN / "configs" / f"{base}.json"
+    if _is_name(base) and recipe.is_file():  # its model is too large to ship
+        (about,) = json.loads(recipe.read_text("utf-8"))
+        make = f"claude-flow neural train {about.removesuffix('-training')} --config {base} --output {base}"
+        raise InputError(f"the model {name!r} is not made yet (to make it: {make})")
     known_names = [*_folders("models"), *_built_ins("models", ".safetensors")]
     raise _unknown("model", name, known_names, "claude-flow neural train coordination --output NAME")
 

@@ -45,6 +45,9 @@ def test_a_path_wins_over_a_name(model_file, tmp_path, monkeypatch):
 
 def test_an_unknown_model_names_the_near_ones_and_how_to_make_one(model_file):
     registry.add_model("coordination-v3", None, model_file, {})
+    make = "claude-flow neural train prediction --config prediction-v2-large --output prediction-v2-large"
+    with pytest.raises(InputError, match=f"'prediction-v2-large' is not made yet.*{make}"):
+        registry.model_path("prediction-v2-large")  # a configuration ships, its model does not
     with pytest.raises(InputError, match=r"did you mean coordination-v3.*claude-flow neural train") as caught:
         registry.model_path("cordination-v3")
     assert len(str(caught.value).splitlines()) == 1

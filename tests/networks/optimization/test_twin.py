@@ -14,6 +14,7 @@ from claude_flow.data.collect import collect
 from claude_flow.errors import InputError
 from claude_flow.networks.optimization import prepare, twin
 from claude_flow.networks.optimization.catalogue import TUNABLES
+from claude_flow.networks.optimization.durations import Shrunken
 from claude_flow.networks.optimization.learn import Data
 from claude_flow.networks.prediction.simulator import log
 from claude_flow.registry import workspace
@@ -63,6 +64,46 @@ def test_the_interval_of_a_gain_carries_the_error_of_the_forecasts():
     ((same, lower, higher),) = fitted.gains(*asked)
     assert (same, higher - lower > high - low) == (middle, True)
     assert higher - middle > 1.28 * 0.5
+
+
+def mixed(count: int) -> list[dict]:
+    """Runs of two types, short ones and long ones by turns, whose agents differ by nothing, and few of a third."""
+    made = runs(count, 1800, 600)
+    generator = np.random.default_rng(5)
+    for i, run in enumerate(made):
+        name, seconds = ("short", 60) if i % 2 else ("long", 1200)
+        if i % 40 == 0:
+            name = "rare"
+        run |= {"agent_type": name, "agent": f"{name}-{i % 3}", "model": "m", "cost": 0.1 if name == "short" else 1.0}
+        run["end"] = run["start"] + timedelta(seconds=seconds * float(np.exp(generator.normal(0, 0.3))))
+    return made
+
+
+def test_types_are_fitted_each_by_itself_and_foretell_durations_better_than_the_whole_log():
+    made = mixed(10 * 48)
+    fitted = twin.Twin.fit(made)
+    assert sorted(part.performance["task-seconds"] > 400 for part in fitted.now.parts) == [False, True]
+    assert len(fitted.settings) == pytest.approx(twin.KEPT, abs=1)
+    assert fitted.share.sum() == pytest.approx(twin.KEPT / 2, abs=1)
+    report = fitted.report()
+    assert (report["kinds_of_work"], report["durations"]["p"] < 0.01) == (2, True)
+    assert report["durations"]["pinball"] < 0.5 * report["durations"]["whole_log"]
+    assert report["durations"]["coverage_80"] == pytest.approx(0.8, abs=0.12)
+    by_type = {row["name"]: row for row in report["by_type"]}
+    assert by_type["short"]["seconds"] == pytest.approx(60, rel=0.2)
+    assert by_type["long"]["cost"] == pytest.approx(1.0, rel=0.1)
+    assert [row["name"] for row in report["by_model"]] == ["m"]
+
+
+def test_names_that_tell_nothing_are_drawn_to_the_whole_log():
+    generator = np.random.default_rng(0)
+    keys = [("", f"agent-{i % 20}") for i in range(400)]
+    means = Shrunken.of(keys, generator.normal(5.0, 1.0, 400))
+    assert np.ptp(means.at(keys)) < 0.3  # of 20 runs each: their own means lie 1 apart
+    once = Shrunken.of([("", str(i)) for i in range(400)], generator.normal(5.0, 1.0, 400))
+    assert np.ptp(once.at([("", str(i)) for i in range(400)])) == 0.0
+    failures = [{**run, "success": False if i % 9 == 0 else None} for i, run in enumerate(mixed(200))]
+    assert "error-rate" not in twin.periods(failures)[0].performance  # the log tells failures alone
 
 
 def test_the_workspace_log_stands_for_what_is_not_given(tmp_path, capsys, monkeypatch):

@@ -300,6 +300,11 @@ def render(found: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str
     ]
     if why:
         tables.append(("Why: gain lost without this input", ["change", "input", "value", "gain"], why))
+    if is_twin and (work := found["twin"]["by_type"]):
+        columns = ["type", "runs", "typical seconds", "failed", "mean tokens", "mean cost, $"]
+        keys = ("seconds", "failed", "tokens", "cost")
+        rows = [[e["name"], f"{e['runs']:,}", *("–" if e[k] is None else f"{e[k]:,.3g}" for k in keys)] for e in work]
+        tables.append(("The log's work by type, drawn to the whole log's where runs are few", columns, rows))
     notes = [*([f"rests on {found['rests_on']}"] if is_twin else []), *found["notes"]]
     if notes:
         tables.append(("Notes", ["note"], [[note] for note in notes]))

@@ -3,7 +3,9 @@
 *Measured* are arrivals, waits, durations, failures, concurrency, tokens and costs, period by period: weeks, or days or
 eighths of a shorter log. *Fitted* are the simulator's workloads: of random swarms with what the log says put in, those
 are kept whose simulated metrics come nearest the measured ones, each with the factor by which it misses every metric
-(its misfit). *Checked* is the twin by predicting every period from the earlier ones: the next one's load is the
+(its misfit). Types of agents that do much of the work are measured and fitted each by itself, their durations drawn to
+the whole period's where their runs are few (:mod:`.durations`); the kept swarms stand for them by their shares of the
+runs. *Checked* is the twin by predicting every period from the earlier ones: the next one's load is the
 smoothed load so far, a metric is the simulator's at that load times the smoothed misfit. :attr:`Twin.error` is how far
 that was off.
 """
@@ -12,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +26,7 @@ from numpy.typing import NDArray
 from claude_flow.data.events import MAIN_THREAD
 from claude_flow.errors import InputError
 from claude_flow.networks.optimization.catalogue import TUNABLES, moved
+from claude_flow.networks.optimization.durations import Shrunken, held_out, kind, typical
 from claude_flow.networks.optimization.features import CONSTRAINTS, TARGETS, WORKLOAD
 from claude_flow.networks.optimization.objective import utility, with_instability
 from claude_flow.networks.optimization.simulator import simulate
@@ -40,6 +43,7 @@ __all__ = [
     "Twin",
     "around",
     "forecasts",
+    "foretold_durations",
     "measure",
     "periods",
     "read",
@@ -54,12 +58,14 @@ LEVEL = 0.8  # of the intervals of gains
 _SIDE = 1.2816  # standard deviations from the middle to an end of it
 _COLUMNS = (
     *("submitted", "start", "end", "duration_s", "queue_s", "status", "success", "agent_type", "tokens", "cost"),
-    *("retries", "steps", "tool_calls", "tool_s"),
+    *("retries", "steps", "tool_calls", "tool_s", "agent", "task_type", "model"),
 )
 DRAWS, KEPT = 512, 24  # random swarms, and those that stand for the log
 _ROUNDS, _LOADS = 12, 5
 _LEAST_RUNS = 5  # of a period that counts
 _LEAST_PERIODS = 3
+_LEAST_SHARE = 1 / 6  # of a period's runs, of a type that is fitted by itself
+_OF_DURATION = ("task-seconds", "latency", "latency-p50", "latency-p95", "latency-p99", "active-agents")
 _WEEK, _DAY = 7 * 86400.0, 86400.0
 _SMOOTHING = (0.15, 0.3, 0.5, 0.75, 1.0)
 _AGENTS = next(i for i, tunable in enumerate(TUNABLES) if tunable.name == "max-agents")
@@ -71,7 +77,10 @@ _NEVER_RAN = frozenset(("rejected", "launch_error"))
 
 @dataclass(frozen=True)
 class Measured:
-    """What the runs of a stretch of time show, in the terms of a request: only what they tell."""
+    """What the runs of a stretch of time show, in the terms of a request: only what they tell.
+
+    ``parts``: the same of types of agents that did much of the work, and of all others together.
+    """
 
     begin: float
     end: float
@@ -79,6 +88,7 @@ class Measured:
     performance: dict[str, float]
     settings: dict[str, float]
     workload: dict[str, float]
+    parts: tuple[Measured, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -122,7 +132,8 @@ def periods(runs: Runs) -> list[Measured]:
             parts.setdefault(int((at[2] - begin) // length), []).append(i)
         for number, part in sorted(parts.items()):
             if len(part) >= _LEAST_RUNS and number < int(span / length + 1e-9):
-                found.append(measure([runs[i] for i in part], begin + number * length, length))
+                own, since = [runs[i] for i in part], begin + number * length
+                found.append(replace(measure(own, since, length), parts=_by_type(own, since, length)))
     if len(found) < _LEAST_PERIODS:
         raise InputError(
             f"the log has {len(timed)} runs with known times, too few for a twin of the swarm: "
@@ -153,7 +164,7 @@ def measure(runs: Runs, begin: float, length: float) -> Measured:
         "task-seconds": float(service.mean()),
         "active-agents": float(service.sum() / length),
     }
-    if len(ended := known("success")):
+    if len(ended := known("success")) >= len(kept) / 2:  # many logs tell failures alone
         performance["error-rate"] = float(1.0 - ended.mean())
     statuses = [run.get("status") for run, _ in kept]
     if any(statuses):
@@ -178,6 +189,26 @@ def measure(runs: Runs, begin: float, length: float) -> Measured:
     inside = {name: float(np.clip(value, *WORKLOAD[name][1:3])) for name, value in workload.items()}
     agents = float(np.clip(most, TUNABLES[_AGENTS].low, TUNABLES[_AGENTS].high))
     return Measured(begin, begin + length, len(kept), performance, {"max-agents": agents}, inside)
+
+
+def _by_type(runs: Runs, begin: float, length: float) -> tuple[Measured, ...]:
+    """A period's work by type of agent, as far as it has two or more kinds of five runs."""
+    names = [kind(run) for run in runs]
+    frequent = {name for name in names if names.count(name) >= max(_LEAST_RUNS, _LEAST_SHARE * len(runs))}
+    labels = [name if name in frequent else None for name in names]
+    kinds = [name for name in dict.fromkeys(labels) if labels.count(name) >= _LEAST_RUNS]
+    if len(kinds) < 2:
+        return ()
+    logs = np.log1p([at[2] - at[1] for run in runs if (at := _moments(run)) is not None])
+    means = Shrunken.of([(str(label),) for label in labels], logs)
+    found = []
+    for name in kinds:
+        part = measure([run for run, label in zip(runs, labels, strict=True) if label == name], begin, length)
+        own = float(logs[[label == name for label in labels]].mean())
+        drawn = math.exp(means.means[(str(name),)] - own)
+        shrunk = {m: v * drawn if m in _OF_DURATION else v for m, v in part.performance.items()}
+        found.append(replace(part, performance=shrunk))
+    return tuple(found)
 
 
 def runs_of(folder: Path) -> list[dict[str, Any]]:
@@ -207,15 +238,18 @@ class Twin:
     """The simulator fitted to a log.
 
     ``now``: the last period as it was measured; ``parameters`` and ``settings [kept, 64]`` of the swarms that stand for
-    the log; ``misfit``: metric -> by which logarithm each of them misses what was measured ``[kept]``; ``forecasts``:
-    the periods that were foretold.
+    the log; ``misfit``: metric -> by which logarithm each of them misses what was measured (of those whose part tells
+    it); ``forecasts``: the periods that were foretold; ``work``: what is typical by type, agent and model, and how well
+    durations by type and agent foretell the newest ones.
     """
 
     now: Measured
     parameters: dict[str, Array]
     settings: Array
     misfit: dict[str, Array]
+    share: Array  # [kept]: of the period's arrivals, those of the part that a swarm stands for
     forecasts: list[Forecast] = field(default_factory=list)
+    work: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def fit(cls, runs: Runs, seed: int = 0, *, check: bool = True) -> Twin:
@@ -227,6 +261,7 @@ class Twin:
         twin = _fitted(measured[-1], seed)
         if check:
             twin.forecasts = forecasts(measured, seed)
+            twin.work = _work(runs)
         return twin
 
     @property
@@ -236,10 +271,8 @@ class Twin:
         return float(np.sqrt(np.mean(np.square(off)))) if off else None
 
     def at(self, arrivals: float) -> dict[str, Array]:
-        """The simulated metrics ``[kept]`` at another rate of arrivals, tasks per hour."""
-        rate = np.clip(
-            np.broadcast_to(arrivals, self.parameters["arrival-rate"].shape), *PARAMETERS["arrival-rate"][:2]
-        )
+        """The simulated metrics ``[kept]`` at another rate of all arrivals, tasks per hour."""
+        rate = np.clip(arrivals * self.share, *PARAMETERS["arrival-rate"][:2])
         return simulate({**self.parameters, "arrival-rate": rate}, self.settings, rounds=_ROUNDS)[0]
 
     def gains(
@@ -271,16 +304,53 @@ class Twin:
         """What it was fitted to, how well, and how well it foretold."""
         fit = {name: round(float(np.median(np.abs(miss))), 3) for name, miss in self.misfit.items()}
         answer: dict[str, Any] = {"runs": self.now.runs, "misfit": fit, "periods_foretold": len(self.forecasts)}
+        answer["kinds_of_work"] = max(len(self.now.parts), 1)
         answer["error"] = None if self.error is None else round(self.error, 3)
         for place, metric in enumerate(("throughput", "latency-p50")):
             for name in (TWIN, LAST):
                 off = [abs(f.foretold[name][place] - f.truth[place]) for f in self.forecasts]
                 answer.setdefault(metric, {})[name] = round(float(np.mean(off)), 3) if off else None
-        return answer
+        return answer | self.work
+
+
+def foretold_durations(runs: Runs) -> dict[str, Any] | None:
+    """:func:`.durations.held_out` of a log, by type and agent."""
+    kept, seconds = _in_time(runs)
+    return held_out([(kind(run), str(run.get("agent") or "")) for run in kept], np.log1p(seconds))
+
+
+def _in_time(runs: Runs) -> tuple[list[Mapping[str, Any]], Array]:
+    """The runs with known times, in the order in which they ended, and their seconds."""
+    timed = sorted(((at, i) for i, run in enumerate(runs) if (at := _moments(run)) is not None), key=lambda t: t[0][2])
+    return [runs[i] for _, i in timed], np.array([at[2] - at[1] for at, _ in timed])
+
+
+def _work(runs: Runs) -> dict[str, Any]:
+    told = foretold_durations(runs)
+    if told is not None:
+        told = {name: round(value, 4) for name, value in told.items() if name != "difference"}
+    return {"durations": told, **typical(*_in_time(runs))}
 
 
 def _fitted(measured: Measured, seed: int, draws: int = DRAWS, keep: int = KEPT) -> Twin:
-    """The random swarms nearest to what was measured."""
+    """The random swarms nearest to what was measured, of each part as many as its share of the runs."""
+    parts = measured.parts or (measured,)
+    runs = sum(part.runs for part in parts)
+    fits = []
+    for part in parts:
+        share = part.runs / runs
+        fits.append(_nearest(part, seed, max(round(draws * share), 16), max(round(keep * share), 1), share))
+    names = dict.fromkeys(name for fit in fits for name in fit.misfit)
+    return Twin(
+        measured,
+        {name: np.concatenate([fit.parameters[name] for fit in fits]) for name in fits[0].parameters},
+        np.concatenate([fit.settings for fit in fits]),
+        {name: np.concatenate([fit.misfit[name] for fit in fits if name in fit.misfit]) for name in names},
+        np.concatenate([fit.share for fit in fits]),
+    )
+
+
+def _nearest(measured: Measured, seed: int, draws: int, keep: int, share: float) -> Twin:
     parameters, settings, _ = sample(np.random.default_rng([seed, 0x7917]), draws)
     for name, value in measured.workload.items():
         parameters[name] = np.full(draws, value)
@@ -300,13 +370,14 @@ def _fitted(measured: Measured, seed: int, draws: int = DRAWS, keep: int = KEPT)
         {name: values[kept] for name, values in parameters.items()},
         settings[kept],
         {name: miss[kept] for name, miss in misfit.items()},
+        np.full(len(kept), share),
     )
 
 
 def around(measured: Measured, generator: np.random.Generator, rows: int) -> tuple[dict[str, Array], Array]:
     """Workloads and settings ``[rows, 64]`` of swarms around those that fit a period, with settings gone wrong."""
     twin = _fitted(measured, int(generator.integers(1 << 31)), DRAWS // 2, KEPT)
-    chosen = generator.integers(0, KEPT, rows)
+    chosen = generator.integers(0, len(twin.settings), rows)
     workload = {
         name: np.clip(values[chosen] * np.exp(generator.normal(0.0, 0.1, rows)), *PARAMETERS[name][:2])
         for name, values in twin.parameters.items()
@@ -343,7 +414,8 @@ def _logs(metrics: Mapping[str, Any]) -> tuple[Any, Any]:
 
 
 def _simulated(twin: Twin, arrivals: float) -> Array:
-    return np.array([logs.mean() for logs in _logs(twin.at(arrivals))])
+    metrics = twin.at(arrivals)
+    return np.array([logs.mean() for logs in _logs({**metrics, "throughput": metrics["throughput"] / twin.share})])
 
 
 def _smoothed(values: Array) -> float:
