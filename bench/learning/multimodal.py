@@ -31,7 +31,8 @@ _DATA, _MOST, _EPOCHS = "functions", 120, 3
 _K1, _B = (1.2, 2.0, 3.0), (0.75, 0.9, 1.0)
 _TUNED = 800  # validation functions by which BM25 is tuned, at most
 _RIDGES = (1.0, 10.0, 100.0, 1000.0)
-_PAIRS, _SHOTS, _ADAPTED = 2000, 10, 8
+_PAIRS, _SHOTS = 2000, 10
+_ADAPTED = {"canonical-correlation": 8, "contrastive": 30, "procrustes": 8}  # epochs
 _OTHERS = {m: "+".join(o for o in MODALITIES if o != m) for m in MODALITIES}
 _KINDS = {
     "zero-shot": "zero-shot",
@@ -155,8 +156,8 @@ def transfer(technique: str, seed: int) -> dict[str, float]:
     """Accuracies of telling kinds of functions from diagrams, learned from text, and recall@10 of the partner."""
     with _workspace():
         _, found = crossmodal.transfer(
-            _DATA, "text", "diagrams", "carried", technique=technique, pairs=_PAIRS, shots=_SHOTS, epochs=_ADAPTED,
-            seed=seed,
+            _DATA, "text", "diagrams", "carried", technique=technique, pairs=_PAIRS, shots=_SHOTS,
+            epochs=_ADAPTED[technique], seed=seed,
         )  # fmt: skip
     return {**found["accuracy"], **found["retrieval"], "judged": float(found["judged"])}
 
@@ -260,7 +261,8 @@ def _transfer(found: Cells) -> str:
         [
             f"**Cross-modal transfer** from text to diagrams, {len(seeds)} splits and trainings: a classifier of what "
             f"a function is for learns from docstrings and answers from the call graph ({_PAIRS} pairs align, "
-            f"{_SHOTS} examples of a class where few are given). Accuracy on packages left out; last, recall@10 of "
+            f"{_SHOTS} examples of a class where few are given; {_ADAPTED['contrastive']} epochs of contrastive, "
+            f"{_ADAPTED['procrustes']} of the others). Accuracy on packages left out; last, recall@10 of "
             "the diagram asked by text by its vectors alone.",
             table(["technique", *_KINDS.values(), "few-shot, with less without the source", "recall@10"], rows),
         ]

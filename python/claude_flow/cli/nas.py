@@ -27,6 +27,9 @@ def _network(task: str, space: str | None) -> str:
     own = f"{row.architecture}-variants"
     if space is not None and space != own:
         raise InputError(f"there is no search space {space!r} for {row.name}: it is {own}")
+    from claude_flow.search import candidate
+
+    candidate.space(row.name)
     return row.name
 
 
@@ -55,6 +58,7 @@ claude-flow neural nas search \\
   --population-size 20 \\
   --fitness-metric "efficiency-accuracy-tradeoff\"""",
         "claude-flow neural nas search --task prediction-optimization --generations 5 --time-budget 10m",
+        "claude-flow neural nas search --task prediction-optimization --search-strategy successive-halving --epochs 8",
     ],
 )
 @click.option("--task", required=True, metavar="NETWORK-optimization", help="Which network's sizes to search.")
@@ -64,10 +68,10 @@ claude-flow neural nas search \\
 @click.option(
     "--search-strategy",
     "strategy",
-    type=click.Choice(["evolutionary", "random"]),
+    type=click.Choice(["evolutionary", "random", "successive-halving"]),
     default="evolutionary",
     show_default=True,
-    help="NSGA-II, or draws.",
+    help="NSGA-II; draws; or draws of which the worse halves end after an eighth, a quarter, a half of their epochs.",
 )
 @click.option("--generations", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Of candidates.")
 @click.option("--population-size", type=click.IntRange(2, 1000), default=20, show_default=True, help="Per generation.")
@@ -80,6 +84,7 @@ claude-flow neural nas search \\
 )
 @options.data("What candidates learn from.", without="preprocessed-NETWORK-data")
 @click.option("--epochs", type=click.IntRange(1, 10_000), default=3, show_default=True, help="Per candidate.")
+@click.option("--jobs", type=click.IntRange(1, 256), default=1, show_default=True, help="Trainings beside each other.")
 @params.switch("--random-search", default=True, help="Run random search at the same budget beside it.")
 @click.option("--results", type=params.NAME, default="nas-results", show_default=True, help="What they are called.")
 @options.seed("Of the search and of training.")
@@ -96,6 +101,7 @@ def search(
     fitness_metric: str,  # there is one so far
     data: str | None,
     epochs: int,
+    jobs: int,
     random_search: bool,
     results: str,
     seed: int,
@@ -104,9 +110,10 @@ def search(
 ) -> None:
     """Search sizes of a network by loss and by latency on the engine.
 
-    Every candidate is trained for a few epochs and then run natively, and as WebAssembly where wasmtime is installed:
-    its latency and memory are measured, not counted. The ten best of the front are kept as RESULTS-top10 for
-    `nas evaluate`.
+    Every candidate is run natively, and as WebAssembly where wasmtime is installed: its latency and memory are
+    measured, not counted. It is trained for a few epochs. The ten best of the front are kept as RESULTS-top10 for
+    `nas evaluate`. Every strategy has generations x population x epochs epochs of training; the same seed and number
+    of jobs try the same candidates.
     """
     setting = _setting(_network(task, space), data, epochs)
     from claude_flow.search import architecture
@@ -122,15 +129,20 @@ def search(
             seed=seed,
             time_budget=time_budget,
             resume=resume,
+            jobs=jobs,
             progress=shown,
         )
     output.note(f"{answer['path']} is written")
-    volumes = [[way, len(answer["fronts"][way]), volume] for way, volume in answer["hypervolume"].items()]
+    volumes = [
+        [way, *answer["tried"][way].values(), len(answer["fronts"][way]), volume]
+        for way, volume in answer["hypervolume"].items()
+    ]
+    heads = ["strategy", "candidates", "trained to the end", "epochs", "on the front", "loss x log latency"]
     output.result(
         answer,
         [
             _candidates(f"The front, by {fitness_metric}", answer),
-            ("Hypervolume at equal budget", ["strategy", "candidates on the front", "loss x log latency"], volumes),
+            ("Hypervolume at equal budget", heads, volumes),
         ],
     )
 

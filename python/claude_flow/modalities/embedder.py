@@ -24,7 +24,7 @@ class Embedder:
     """A multimodal model file, run by the engine.
 
     Raises:
-        InputError: the file is of another network.
+        InputError: the file is of another network, or of an earlier version.
     """
 
     def __init__(self, path: Path, threads: int = 1) -> None:
@@ -35,7 +35,10 @@ class Embedder:
         self.path, self.modalities = path, tuple(file.config["modalities"])
         self._idf = {name: file.tensors[f"idf.{name}"] for name in self.modalities}
         count = len(self.modalities)
-        self._match = np.reshape(file.tensors.get("match", np.zeros(2 * count * count)), (2, count, count))
+        match = file.tensors.get("match", np.zeros(3 * count * count))
+        if match.size != 3 * count * count:
+            raise InputError(f"{path} weighs words as an earlier version did: train it anew")
+        self._match = np.reshape(match, (3, count, count))
         tensors = [file.tensors[name] for name in file.program_tensors]
         self._engine = _core.Model(np.asarray(file.program, np.int32), tensors, "auto", threads)
 

@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 
 from claude_flow.modalities.features import Bags, bag, words
 
-__all__ = ["Index", "bm25", "places", "plain", "recall", "sharpness", "weights"]
+__all__ = ["Index", "bm25", "places", "plain", "recall", "reciprocal", "weights"]
 
 #: Okapi's constants. Recall@10 of code asked by text, by words alone, validation packages of three splits: 2 and .75
 #: .794, .757, .826; 2 and .9 .804, .762, .827; 3 and .9 .813, .765, .831
 _K1, _B = 3.0, 0.9
-_FACTORS = (0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0)
 
 
 class Index:
@@ -62,30 +61,16 @@ class Index:
 def weights(match: NDArray[np.float32], pairs: Sequence[tuple[int, int]]) -> NDArray[np.float64]:
     """What the match of words of each (question's modality, items' modality) adds to the cosine.
 
-    ``match`` [2, modalities, modalities]: the weight of a direction alone, and its sharpness, by which directions that
-    are asked together share.
+    Args:
+        match: [3, modalities, modalities]. The weight of a direction alone; its share of a question that has several
+            modalities; its share where the items have several.
+        pairs: of one question with the items.
     """
-    weight, sure = (np.array([part[pair] for pair in pairs], np.float64) for part in match)
-    shared: NDArray[np.float64] = weight * sure / max(1e-9, float(sure.sum()))
+    weight, asked, searched = (np.array([part[pair] for pair in pairs], np.float64) for part in match)
+    questions, items = (len(set(side)) for side in zip(*pairs, strict=True))
+    share = asked if items == 1 else searched if questions == 1 else asked * searched
+    shared: NDArray[np.float64] = weight * share / max(1e-9, float(share.sum()))
     return shared
-
-
-def sharpness(scores: NDArray[np.float32]) -> float:
-    """The factor of scores [N, N] under which a softmax gives the items that belong together the most likelihood.
-
-    How far a direction is to be believed, beside others: high where right items stand out.
-
-    >>> sharpness(np.eye(3, dtype=np.float32)) > sharpness(np.zeros((3, 3), np.float32))
-    True
-    """
-    own = np.diagonal(scores)
-
-    def surprise(factor: float) -> float:
-        scaled = factor * scores
-        top = scaled.max(axis=1)
-        return float(np.mean(top + np.log(np.exp(scaled - top[:, None]).sum(axis=1)) - factor * own))
-
-    return min(_FACTORS, key=surprise)
 
 
 def places(scores: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -104,6 +89,15 @@ def places(scores: NDArray[np.float32]) -> NDArray[np.int64]:
 def recall(before: NDArray[np.int64], k: int) -> float:
     """The share of queries whose right item is among the first ``k``."""
     return float(np.mean(before < k))
+
+
+def reciprocal(before: NDArray[np.int64]) -> float:
+    """The mean over queries of 1 / the right item's rank.
+
+    >>> reciprocal(np.array([0, 1]))
+    0.75
+    """
+    return float(np.mean(1 / (1 + before)))
 
 
 def bm25(

@@ -6,7 +6,6 @@ beside it.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import time
@@ -20,18 +19,20 @@ from claude_flow import modelfile, registry
 from claude_flow.errors import InputError, require
 from claude_flow.files import atomic_write
 from claude_flow.report.progress import Progress, nothing
-from claude_flow.search.candidate import Candidate, Measured, Setting, measure, space
-from claude_flow.search.screen import AFTER, Screen
+from claude_flow.search import front
+from claude_flow.search.candidate import Candidate, Measured, Setting, space
+from claude_flow.search.front import ranked
+from claude_flow.search.gauge import Gauge
+from claude_flow.search.training import measure, rungs
+from claude_flow.search.trials import HALVING, STRATEGIES, Trials, workers
 from claude_flow.statistics import holm
 from claude_flow.values import did_you_mean
 
-__all__ = ["STRATEGIES", "TARGETS", "evaluate", "hypervolume", "optimize", "parse_constraints", "search"]
+__all__ = ["STRATEGIES", "TARGETS", "evaluate", "optimize", "parse_constraints", "search"]
 
-STRATEGIES = ("evolutionary", "random")
 #: optimization target of ``nas optimize`` -> field of Measured that it lowers
 TARGETS = {"reduce-latency": "latency", "reduce-memory": "memory", "reduce-flops": "flops", "improve-accuracy": "loss"}
 _TOP = 10
-_PROPOSED = 24  # architectures of which one is trained
 _DRAWS = 16  # that are all the same in a space of one architecture
 
 
@@ -46,17 +47,23 @@ def search(
     seed: int = 0,
     time_budget: float | None = None,
     resume: bool = False,
+    jobs: int = 1,
     progress: Progress = nothing,
 ) -> dict[str, Any]:
     """Search sizes of the setting's network; the Pareto front's first ten are kept as ``NAME-top10``.
 
     NSGA-II (Deb et al. 2002) over loss and latency for ``evolutionary``, whose proposals are screened
-    (:mod:`claude_flow.search.screen`): the budget is of trainings. Candidates that do not train are failed
-    trials, not errors. The study is a SQLite file of the workspace; ``resume`` goes on with it. Raises
-    :class:`InputError` for a space of one architecture or when nothing could be trained.
+    (:mod:`claude_flow.search.screen`); ``successive-halving`` draws as ``random`` does and ends a training at a rung
+    unless it is in the better half there (:mod:`claude_flow.search.training`). Each strategy has ``generations`` x
+    ``population`` x the setting's epochs. Candidates that do not train are failed trials, not errors. ``jobs``
+    candidates train beside each other; a search with the same seed and ``jobs`` tries the same. The study is a SQLite
+    file of the workspace; ``resume`` goes on with it. Raises :class:`InputError` for a space of one architecture or
+    when nothing could be trained.
     """
     if strategy not in STRATEGIES:
         raise InputError(f"search-strategy {strategy!r}{did_you_mean(strategy, STRATEGIES)}: {', '.join(STRATEGIES)}")
+    if strategy == HALVING and not rungs(setting.epochs):
+        raise InputError("--epochs 1: successive halving ends candidates after a half of their epochs; give 2 or more")
     optuna = require("optuna", "nas")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     draws = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
@@ -70,51 +77,24 @@ def search(
     ways = [strategy] + (["random"] if random_beside and strategy != "random" else [])
     deadline = math.inf if time_budget is None else time.monotonic() + time_budget
     fronts: dict[str, list[Candidate]] = {}
-    for place, way in enumerate(ways):
-        sampler = (
-            optuna.samplers.NSGAIISampler(population_size=population, seed=seed)
-            if way == "evolutionary"
-            else optuna.samplers.RandomSampler(seed=seed)
-        )
-        study_name = f"{setting.network} {way} {seed}"
-        if not resume:
-            _forget(optuna, study_name, storage)
-        study = optuna.create_study(
-            directions=["minimize", "minimize"],
-            sampler=sampler,
-            storage=storage,
-            study_name=study_name,
-            load_if_exists=resume,
-        )
-        wanted = generations * population
-        left = deadline - time.monotonic()
-        until = time.monotonic() + left / (len(ways) - place)
-        draw, screen = space(setting.network), Screen(setting)
-        while len(study.trials) < wanted and (time.monotonic() < until or not _finished(study)):
-            if way == "evolutionary" and len(_finished(study)) >= AFTER:
-                params = _screened(optuna, study, draw, screen, population, seed)
-                if params is not None:
-                    study.enqueue_trial(params)
-            trial = study.ask()
-            done = len(study.trials)
-            progress((place + done / wanted) / len(ways), f"{way}: candidate {done} of {wanted}")
-            try:
-                sizes = draw(trial)
-                found = measure(
-                    setting, sizes, seed, time_budget=None if math.isinf(until) else max(2.0, until - time.monotonic())
-                )
-            except InputError as error:
-                trial.set_user_attr("error", str(error))
-                study.tell(trial, state=optuna.trial.TrialState.FAIL)
-                if not _finished(study) and done >= 5:
-                    raise InputError(f"no architecture of the space can be trained here: {error}") from None
-                continue
-            trial.set_user_attr("sizes", sizes)
-            trial.set_user_attr("measured", vars(found))
-            study.tell(trial, [found.loss, found.latency])
-        fronts[way] = [_candidate(trial) for trial in study.best_trials]
-    reference = _reference(fronts)
-    volumes = {way: hypervolume(front, reference) for way, front in fronts.items()}
+    tried: dict[str, dict[str, int]] = {}
+    gauge = Gauge(setting, registry.workspace() / "latencies.json")
+    budget = generations * population * setting.epochs
+    with workers(jobs) as train:
+        for place, way in enumerate(ways):
+            trials = Trials(setting, way, storage, gauge, population, seed, resume)
+            until = time.monotonic() + (deadline - time.monotonic()) / (len(ways) - place)
+            while (room := (budget - trials.spent) // setting.epochs) > 0:
+                if time.monotonic() >= until and trials.trained():
+                    break
+                done = trials.spent / budget
+                progress((place + done) / len(ways), f"{way}: candidate {trials.count + 1}, {done:.0%} of the epochs")
+                seconds = None if math.isinf(until) else max(2.0, until - time.monotonic())
+                trials.step(train, min(jobs, room), seconds)
+            fronts[way] = trials.front()
+            tried[way] = {"candidates": trials.count, "trained": len(trials.trained()), "epochs": trials.spent}
+    corner = front.reference(fronts)
+    volumes = {way: front.hypervolume(own, corner) for way, own in fronts.items()}
     best = ranked(fronts[strategy])[:_TOP]
     kept = folder / f"{name}-top{_TOP}.json"
     result = {
@@ -123,79 +103,13 @@ def search(
         "strategy": strategy,
         "epochs": setting.epochs,
         "hypervolume": volumes,
-        "reference": list(reference),
+        "tried": tried,
+        "reference": list(corner),
         "candidates": [{"rank": i + 1, "sizes": c.sizes, **c.measured.to_json()} for i, c in enumerate(best)],
-        "fronts": {way: [{"sizes": c.sizes, **c.measured.to_json()} for c in front] for way, front in fronts.items()},
+        "fronts": {way: [{"sizes": c.sizes, **c.measured.to_json()} for c in own] for way, own in fronts.items()},
     }
     atomic_write(kept, json.dumps(result, indent=1) + "\n")
     return {**result, "path": str(kept)}
-
-
-def _screened(optuna: Any, study: Any, draw: Any, screen: Screen, population: int, seed: int) -> dict[str, Any] | None:
-    """The parameters of the most promising of what NSGA-II would try next; None where it has nothing new."""
-    tried = [_candidate(trial) for trial in _finished(study)]
-    sampler = optuna.samplers.NSGAIISampler(population_size=population, seed=1000 * seed + len(study.trials))
-    proposals = optuna.create_study(directions=["minimize", "minimize"], sampler=sampler)
-    proposals.add_trials(_finished(study))
-    known = {json.dumps(candidate.sizes, sort_keys=True) for candidate in tried}
-    new: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
-    for _ in range(_PROPOSED):
-        trial = proposals.ask()
-        with contextlib.suppress(InputError):  # sizes that do not fit together
-            sizes = draw(trial)
-            if (key := json.dumps(sizes, sort_keys=True)) not in known:
-                screen.latency(sizes)
-                new.setdefault(key, (sizes, dict(trial.params)))
-    if not new:
-        return None
-    choices = list(new.values())
-    return choices[screen.choose([sizes for sizes, _ in choices], tried, hypervolume)][1]
-
-
-def _finished(study: Any) -> list[Any]:
-    return [trial for trial in study.trials if trial.values is not None]
-
-
-def _forget(optuna: Any, name: str, storage: str) -> None:
-    with contextlib.suppress(KeyError):
-        optuna.delete_study(study_name=name, storage=storage)
-
-
-def _candidate(trial: Any) -> Candidate:
-    return Candidate(trial.user_attrs["sizes"], Measured(**trial.user_attrs["measured"]))
-
-
-def ranked(front: Sequence[Candidate]) -> list[Candidate]:
-    """The efficiency-accuracy trade-off: by the distance to the best loss and the best latency of the front, each
-    scaled to the front's span."""
-    if not front:
-        return []
-    points = np.array([[c.measured.loss, np.log(c.measured.latency)] for c in front])
-    span = np.maximum(points.max(0) - points.min(0), 1e-12)
-    distance = np.linalg.norm((points - points.min(0)) / span, axis=1)
-    return [front[i] for i in np.argsort(distance, kind="stable")]
-
-
-def _reference(fronts: Mapping[str, Sequence[Candidate]]) -> tuple[float, float]:
-    points = [(c.measured.loss, c.measured.latency) for front in fronts.values() for c in front]
-    if not points:
-        raise InputError("no candidate was trained: give more time, or check the data")
-    return max(p[0] for p in points) + 1e-9, max(p[1] for p in points) * 1.01
-
-
-def hypervolume(front: Sequence[Candidate], reference: tuple[float, float]) -> float:
-    """The area that a front dominates up to the reference, in units of loss times log latency.
-
-    >>> hypervolume([], (1.0, 1.0))
-    0.0
-    """
-    points = sorted((c.measured.loss, math.log(c.measured.latency)) for c in front)
-    area, height = 0.0, math.log(reference[1])
-    for loss, latency in points:
-        if latency < height and loss < reference[0]:
-            area += (reference[0] - loss) * (height - latency)
-            height = latency
-    return area
 
 
 def candidates(name: str) -> tuple[str, list[dict[str, Any]]]:
@@ -233,6 +147,7 @@ def evaluate(
     stats = require("scipy.stats", "nas")
 
     deadline = math.inf if time_budget is None else time.monotonic() + time_budget
+    gauge = Gauge(setting)
     rows: list[list[Measured]] = [[] for _ in architectures]
     total = len(seeds) * len(architectures)
     for number, seed in enumerate(seeds):
@@ -243,7 +158,7 @@ def evaluate(
             left = None
             if not math.isinf(deadline):
                 left = max(2.0, (deadline - time.monotonic()) / (total - number * len(architectures) - place))
-            rows[place].append(measure(setting, architecture["sizes"], seed, time_budget=left))
+            rows[place].append(measure(setting, architecture["sizes"], seed, gauge, seconds=left))
     done = len(rows[0])
     p_values = []
     for own in rows[1:]:
@@ -319,7 +234,8 @@ def optimize(
     deadline = math.inf if time_budget is None else time.monotonic() + time_budget
     progress(0.0, "the base architecture")
     first = None if math.isinf(deadline) else max(2.0, (deadline - time.monotonic()) / 4)
-    reference = measure(setting, base, seed, time_budget=first)
+    gauge = Gauge(setting)
+    reference = measure(setting, base, seed, gauge, seconds=first)
 
     def excess(m: Measured) -> dict[str, float]:
         rises = {
@@ -333,44 +249,44 @@ def optimize(
     sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=10)
     study = optuna.create_study(direction="minimize", sampler=sampler)
     draw = space(setting.network)
-    while len(study.trials) < iterations and (time.monotonic() < deadline or not _finished(study)):
+    tried: list[Candidate] = []
+    while len(study.trials) < iterations and (time.monotonic() < deadline or not tried):
         trial = study.ask()
         progress(len(study.trials) / (iterations + 1), f"candidate {len(study.trials)} of {iterations}")
         try:
             sizes = draw(trial)
             left = None if math.isinf(deadline) else max(2.0, deadline - time.monotonic())
-            found = measure(setting, sizes, seed, time_budget=left)
+            found = measure(setting, sizes, seed, gauge, seconds=left)
         except InputError as error:
             trial.set_user_attr("error", str(error))
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
             continue
-        trial.set_user_attr("sizes", sizes)
-        trial.set_user_attr("measured", vars(found))
         for key, value in excess(found).items():
             trial.set_constraint(key, value)
         study.tell(trial, getattr(found, TARGETS[target]))
-    feasible = [t for t in _finished(study) if all(v < 0 for v in excess(_candidate(t).measured).values())]
-    feasible.sort(key=lambda trial: trial.values[0])
-    best = None
-    if feasible and feasible[0].values[0] < getattr(reference, TARGETS[target]):
-        chosen = _candidate(feasible[0])
-        best = {"sizes": chosen.sizes, **chosen.measured.to_json()}
+        tried.append(Candidate(sizes, found))
+    feasible = [c for c in tried if all(value < 0 for value in excess(c.measured).values())]
+    best = min(feasible, key=lambda c: float(getattr(c.measured, TARGETS[target])), default=None)
+    if best and getattr(best.measured, TARGETS[target]) >= getattr(reference, TARGETS[target]):
+        best = None
     return {
         "network": setting.network,
         "metric": setting.metric,
         "target": target,
         "constraints": limits,
         "base": {"sizes": dict(base), **reference.to_json()},
-        "best": best,
-        "tried": len(_finished(study)),
+        "best": {"sizes": best.sizes, **best.measured.to_json()} if best else None,
+        "tried": len(tried),
         "feasible": len(feasible),
     }
 
 
 def base_sizes(name: str) -> tuple[str, dict[str, Any]]:
-    """Network and sizes of a model, without the fields that its encoder dictates."""
+    """Network and sizes of a model, without the fields that its encoder dictates; :class:`InputError` where the sizes
+    of such a network are not searched."""
     from claude_flow import networks
 
     file = modelfile.read(registry.model_path(name))
+    space(file.network)
     fixed = networks.get(file.network).part("config").FIXED
     return file.network, {key: value for key, value in file.config.items() if key not in fixed}

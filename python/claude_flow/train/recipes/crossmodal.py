@@ -25,6 +25,9 @@ from claude_flow.train.run import Trained
 __all__ = ["TECHNIQUES", "labels", "transfer"]
 
 TECHNIQUES = ("canonical-correlation", "contrastive", "procrustes")
+#: of the layers on the target's side. What begins aligned is adjusted; ``contrastive`` begins at nothing: with 3e-4 it
+#: found 1 % of the partners among 1656, with 3e-3 13 %.
+_RATES = {"canonical-correlation": 3e-4, "contrastive": 3e-3, "procrustes": 3e-4}
 WIDTH = 128
 _CLASSES = 10
 
@@ -91,7 +94,7 @@ def transfer(
         width=WIDTH,
         layers=layers,
         words=False,
-        learning_rate=3e-4,
+        learning_rate=_RATES[technique],
         about={"source": source, "target": target, "technique": technique, "pairs": len(both)},
         start=start,
         trainable=dict.fromkeys(adapted, 1.0),
