@@ -31,6 +31,7 @@ __all__ = [
     "kolmogorov_smirnov",
     "mean",
     "mean_elsewhere",
+    "ordered",
     "permutation",
     "pinball",
     "power",
@@ -444,6 +445,15 @@ def mean_elsewhere(codes: NDArray[np.int64], labels: NDArray[Any], here: NDArray
     return found
 
 
+def ordered(values: Array) -> Array:
+    """The values sorted; themselves where they are, which is told in a thirtieth of the time.
+
+    >>> ordered(np.array([2.0, 1.0])).tolist()
+    [1.0, 2.0]
+    """
+    return values if bool((values[1:] >= values[:-1]).all()) else np.sort(values)
+
+
 def kolmogorov_smirnov(one: Array, other: Array) -> tuple[float, float]:
     """The largest distance of the two empirical distributions, and its asymptotic p-value.
 
@@ -452,7 +462,7 @@ def kolmogorov_smirnov(one: Array, other: Array) -> tuple[float, float]:
     >>> kolmogorov_smirnov(np.arange(50.0), np.arange(50.0) + 100)[0]
     1.0
     """
-    parts = np.sort(one), np.sort(other)
+    parts = ordered(one), ordered(other)
     steps = [  # in order, a search is three times as fast as at random
         np.abs(np.arange(1, len(own) + 1) / len(own) - np.searchsorted(rest, own, side="right") / len(rest))
         if not (own[1:] == own[:-1]).any()

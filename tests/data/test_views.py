@@ -106,7 +106,11 @@ def test_a_view_of_a_given_dataset(tables, log):
 def test_parts_are_those_of_the_networks_preprocessed_data(tables):
     with pytest.raises(InputError, match="there is no dataset 'preprocessed-coordination-data'"):
         views.find("holdout-dataset")
-    preprocess.preprocess(tables, {})
+    made = preprocess.preprocess(tables, {}, only=["coordination"]).made
+    assert list(made) == ["coordination"]
+    with pytest.raises(InputError, match="did you mean coordination"):
+        preprocess.preprocess(tables, {}, only=["coordinatoin"])
+    preprocess.preprocess(tables, {}, only=["prediction"])
     for name, part in {
         "training-distribution": "train",
         "holdout-dataset": "test",

@@ -157,3 +157,9 @@ def test_manual_approval_waits():
     assert retrain.approve("coordination-v3", yes=False)["ended"] == "rejected"
     with pytest.raises(InputError, match="waits"):
         retrain.approve("coordination-v3")
+
+
+def test_a_step_gets_the_time_that_is_left(monkeypatch):
+    monkeypatch.setenv("CLAUDE_FLOW_TIME_BUDGET", "1h")
+    given = [retrain._environment(deadline)["CLAUDE_FLOW_TIME_BUDGET"] for deadline in (None, 0.0)]
+    assert given == ["1h", "1.0s"]  # what a cycle was given; a second, where nothing is left

@@ -227,6 +227,7 @@ def validate(
     metavar="SWARMS",
     help=f"Add this many simulated swarms. [default: {_SIMULATED_SWARMS} with --dataset simulator, else none]",
 )
+@click.option("--networks", "only", type=params.NAMES, show_default="all", help="Make the data of these alone.")
 @options.seed("Of the simulated swarms.")
 @click.pass_obj
 def preprocess(
@@ -237,6 +238,7 @@ def preprocess(
     sequence_alignment: bool,
     output_format: str,  # there is one so far
     simulate: int | None,
+    only: tuple[str, ...] | None,
     seed: int,
 ) -> None:
     """Turn a dataset of tables into tensors, for each network that it can teach.
@@ -259,7 +261,7 @@ def preprocess(
     if simulate is not None or is_simulated:
         options["simulate"] = simulate or _SIMULATED_SWARMS
     with output.share("preprocessing") as shown:
-        result = preprocessing.preprocess(tables, options, shown)
+        result = preprocessing.preprocess(tables, options, shown, only or ())
     for folder in result.kept:
         output.warn(f"{folder} is left as it was: it comes from an earlier preprocessing")
     made, skipped = result.made, result.skipped

@@ -226,7 +226,7 @@ def status(output: Output, last: int) -> None:
 )
 @click.option("--model", metavar="MODEL", show_default="every scheduled one", help="One model.")
 @click.option("--force", is_flag=True, help="Begin a training although no trigger is met.")
-@options.time_budget("Begin no step after this time.")
+@options.time_budget("Begin no step after this time; a training ends at its best epoch by then.")
 @click.pass_obj
 def run_once(output: Output, model: str | None, force: bool, time_budget: float | None) -> None:
     """Look at every schedule once, go on with a cycle or begin one, and end."""

@@ -65,7 +65,7 @@ def create(
     name = family or networks.family(registry.model_name(path) if path.parent.parent.name else model)
     checks: list[Any] = []
     if number in registry.versions(name):
-        raise InputError(f"the model {name} has a version {number} already")
+        raise InputError(f"the model {name} has a version {number} already: choose another number")
     from claude_flow.evaluate import compatibility
 
     if compatibility_check or backward_compatibility or tolerance is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,18 +27,22 @@ class Preprocessed:
     kept: list[Path] = field(default_factory=list)
 
 
-def preprocess(tables: Path | None, options: Mapping[str, Any], progress: Progress = nothing) -> Preprocessed:
+def preprocess(
+    tables: Path | None, options: Mapping[str, Any], progress: Progress = nothing, only: Collection[str] = ()
+) -> Preprocessed:
     """Write ``preprocessed-NETWORK-data`` of the workspace for every network that ``tables`` can teach.
 
     Args:
         tables: a dataset of tables; None = no log, for the networks whose data can be simulated.
         options: see each network's ``prepare.preprocess``.
         progress: is told the share of the networks that is done, and which one is next.
+        only: the names of the networks; all, if empty.
 
     Raises:
-        InputError: the tables can teach no network.
+        InputError: the tables can teach no network, or there is no such one.
     """
-    rows = [row for row in networks.NETWORKS.values() if tables is not None or row.simulates]
+    chosen = [networks.get(name) for name in only] or networks.NETWORKS.values()
+    rows = [row for row in chosen if tables is not None or row.simulates]
     result = Preprocessed()
     for done, row in enumerate(rows):
         progress(done / len(rows), row.name)

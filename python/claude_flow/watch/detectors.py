@@ -26,6 +26,7 @@ __all__ = ["METHODS", "Found", "Method", "categories", "counted", "joint", "norm
 Array = NDArray[np.float64]
 Counts = NDArray[np.int64]
 _BINS, _FINE = 10, 64
+_FOLDS = 5  # of a classifier, one of which judges
 _BLOCKS = 200  # of reference and stream together, in time
 _MOST = 300  # rows a side that the joint test looks at
 _MOST_LEARNED = 4000  # the same for a classifier, half of which learn
@@ -45,12 +46,13 @@ class Found:
 
 @dataclass(frozen=True)
 class Method:
-    """``compare(reference, stream, draws, generator)`` of two samples of numbers in order of time; ``threshold(shift)``
-    is the effect of a normal feature whose mean moved by so many standard deviations."""
+    """``compare(reference, stream, draws, generator)`` of two samples of numbers, in order of time if ``by_row``, else
+    in any; ``threshold(shift)`` is the effect of a normal feature whose mean moved by so many standard deviations."""
 
     measure: str
     compare: Callable[[Array, Array, int, np.random.Generator], Found]
     threshold: Callable[[float], float]
+    by_row: bool = False
 
 
 # Counts in bins -------------------------------------------------------------------------------------------
@@ -58,13 +60,18 @@ class Method:
 
 def _binned(one: Array, other: Array, bins: int) -> tuple[Counts, Counts, Array]:
     """Counts of both samples in bins of about as many pooled values each, and the bins' medians."""
-    parts = np.sort(one), np.sort(other)
+    parts = statistics.ordered(one), statistics.ordered(other)
     pooled = np.sort(np.concatenate(parts), kind="stable")  # merges them
-    edges = np.unique(pooled[np.linspace(0, len(pooled), bins, endpoint=False)[1:].astype(int)])
+    edges = _edges(pooled, bins)
     first, second, everything = (counted(part, edges) for part in (*parts, pooled))
     middles = pooled[np.minimum(np.cumsum(everything) - (everything + 1) // 2, len(pooled) - 1)]
     kept = everything > 0
     return first[kept], second[kept], middles[kept]
+
+
+def _edges(pooled: Array, bins: int) -> Array:
+    """Where sorted values are cut into that many bins of about as many each."""
+    return np.unique(pooled[np.linspace(0, len(pooled), bins, endpoint=False)[1:].astype(int)])
 
 
 def counted(ordered: Array, edges: Array) -> Counts:
@@ -165,19 +172,31 @@ def _mean_discrepancy(one: Array, other: Array, draws: int, generator: np.random
 
 
 def _classifier(one: Array, other: Array, draws: int, generator: np.random.Generator) -> Found:
-    """A classifier per bin: which bins are the stream's is learned on every other row, judged on the rest."""
-    learned = _binned(one[::2], other[::2], _BINS)
-    edges = (learned[2][1:] + learned[2][:-1]) / 2
-    shares = (learned[1] + 1) / (learned[1].sum() + 2) / ((learned[0] + 1) / (learned[0].sum() + 2))
-    places = [np.searchsorted(edges, part[1::2]) for part in (one, other)]
-    first, second = (np.bincount(place, minlength=len(shares)) for place in places)
-    order = np.argsort(shares, kind="stable")
+    """A classifier per bin: how much of a bin is the stream's is learned on all folds but one and judged on that, in
+    turn. Chance deals the rows of every fold anew, and learns again."""
+    edges = _edges(np.sort(np.concatenate([one, other])), _BINS)
+    bins = [np.searchsorted(edges, part, side="right") for part in (one, other)]
+    first, second = (
+        np.stack([np.bincount(part[fold::_FOLDS], minlength=len(edges) + 1) for fold in range(_FOLDS)]) for part in bins
+    )
+    totals = first + second
 
-    def gini(p: Array, q: Array) -> Array:  # 2 AUC - 1
-        below = np.cumsum(p[..., order], -1) - p[..., order] / 2
-        return np.asarray(2 * (q[..., order] * below).sum(-1) - 1)
+    def gini(one: Counts, other: Counts) -> Array:  # 2 AUC - 1 of counts [..., folds, bins], the mean over the folds
+        learned = (other.sum(-2, keepdims=True) - other + 1) / (one.sum(-2, keepdims=True) - one + 1)
+        order = np.argsort(learned, -1, kind="stable")
+        p, q = (np.take_along_axis(part / part.sum(-1, keepdims=True), order, -1) for part in (one, other))
+        return np.asarray((2 * (q * (np.cumsum(p, -1) - p / 2)).sum(-1) - 1).mean(-1))
 
-    return _permuted(first, second, gini, draws, generator)
+    found = float(gini(first, second))
+
+    def reached(count: int) -> int:
+        drawn = np.stack([
+            generator.multivariate_hypergeometric(row, int(part.sum()), count, method="marginals")
+            for row, part in zip(totals, first, strict=True)
+        ], 1)  # fmt: skip
+        return int(np.sum(gini(drawn, totals - drawn) >= found - 1e-12))
+
+    return Found(found, _chance(reached, draws))
 
 
 # Means of blocks in time ----------------------------------------------------------------------------------
@@ -294,10 +313,12 @@ METHODS: dict[str, Method] = {
         lambda shift: 2 / math.sqrt(3) * (1 - math.exp(-(shift**2) / 6)),
     ),
     "classifier": Method(
-        "2 AUC - 1 of a classifier", _classifier, lambda shift: 2 * _NORMAL.cdf(shift / math.sqrt(2)) - 1
+        "2 AUC - 1 of a classifier", _classifier, lambda shift: 2 * _NORMAL.cdf(shift / math.sqrt(2)) - 1, by_row=True
     ),
-    "page-hinkley": Method("change of the mean rank, in standard deviations", _page_hinkley, lambda shift: shift),
-    "adwin": Method("change of the mean rank, in standard deviations", _adwin, lambda shift: shift),
+    "page-hinkley": Method(
+        "change of the mean rank, in standard deviations", _page_hinkley, lambda shift: shift, by_row=True
+    ),
+    "adwin": Method("change of the mean rank, in standard deviations", _adwin, lambda shift: shift, by_row=True),
 }
 
 

@@ -144,8 +144,9 @@ def _feature(
         tested = detectors.categories(one, other, draws, generator)
         about = {**shares, "labels": list(before.words)}
         return _row(name, "total variation", tested, shift, tested.effect, about, one, other, is_category=True)
-    tested = METHODS[method].compare(one_values, other_values, draws, generator)
     ordered = np.sort(one_values), np.sort(other_values)
+    pair = (one_values, other_values) if METHODS[method].by_row else ordered
+    tested = METHODS[method].compare(*pair, draws, generator)
     is_distance = METHODS[method].compare is METHODS["kolmogorov-smirnov"].compare
     distance = tested.effect if is_distance else statistics.kolmogorov_smirnov(*ordered)[0]
     pooled = np.sort(np.concatenate(ordered), kind="stable")  # merges them

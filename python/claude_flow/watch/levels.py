@@ -99,7 +99,7 @@ def changes(values: Mapping[str, tuple[float | None, Threshold]], source: str) -
             limit = threshold.warning if level != "critical" else threshold.critical
             word = "recovered" if level == "ok" else level
             side = "below" if threshold.higher == (level != "ok") else "above"
-            message = f"{key} is {value:.4g}: {word} ({side} {limit:g})"
+            message = f"{key} is {value:.4g}: {word} ({limit:g} or {side})"
             if alert := alerts.raise_alert(source, key, word, message):
                 raised.append(alert)
         if raised:

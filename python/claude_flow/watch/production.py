@@ -49,6 +49,8 @@ METRICS: dict[str, tuple[bool, str, str]] = {
 }
 #: what a value is multiplied by for Prometheus, whose times are seconds; ours are milliseconds
 _SCALE = {"latency": 0.001}
+#: how a table names what has a unit
+_WITH_UNIT = {"latency": "latency, ms", "throughput": "throughput, 1/s"}
 _FEWEST = 20  # requests, or outcomes, below which a value is shown and raises no alert
 _RECENT_DRIFT = 2000  # requests
 
@@ -297,13 +299,15 @@ def rows(found: Mapping[str, Any], limits: Mapping[str, Threshold]) -> list[list
         for name, metric in row["metrics"].items():
             limit = limits.get(name)
             level = limit.level(metric["value"], "ok") if limit and metric["enough"] else "-"
-            shown.append([row["model"], name, metric["value"], level, metric["count"], metric["note"]])
+            shown.append(
+                [row["model"], _WITH_UNIT.get(name, name), metric["value"], level, metric["count"], metric["note"]]
+            )
     return shown
 
 
 def page(found: Mapping[str, Any], limits: Mapping[str, Threshold]) -> str:
     """The state as a page of HTML."""
-    bounds = [[name, limit.warning, limit.critical] for name, limit in limits.items()]
+    bounds = [[_WITH_UNIT.get(name, name), limit.warning, limit.critical] for name, limit in limits.items()]
     told = [[alert["time"], alert["level"], alert["message"]] for alert in list(alerts.entries())[-50:][::-1]]
     parts = [
         f"<p>At {found['time']}, over the last {found['window_s'] / 3600:g} hours.</p>",

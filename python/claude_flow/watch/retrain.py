@@ -137,7 +137,7 @@ def _go_on(policy: Policy, now: dict[str, Any], deadline: float | None, progress
             progress(step)
             if step not in now["begun"]:
                 note(policy.model, step, "begun", cycle=cycle)
-            detail = _STEPS[step](policy, done)
+            detail = _STEPS[step](policy, done, deadline)
             done[step] = detail
             note(policy.model, step, "done", detail, cycle)
     except _Waits as waits:
@@ -156,12 +156,21 @@ def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
-def _run(*words: str, accepted: Sequence[int] = (0,)) -> tuple[int, Any]:
+def _environment(deadline: float | None) -> dict[str, str]:
+    """What a step's command is given: this workspace, and the time that is left."""
+    found = {**os.environ, "CLAUDE_FLOW_FORMAT": "json", "CLAUDE_FLOW_HOME": str(registry.workspace().resolve())}
+    if deadline is not None:
+        found["CLAUDE_FLOW_TIME_BUDGET"] = f"{max(1.0, deadline - time.monotonic()):.1f}s"
+    return found
+
+
+def _run(deadline: float | None, *words: str, accepted: Sequence[int] = (0,)) -> tuple[int, Any]:
     """A command of this program; its exit code and JSON answer. A code that is not ``accepted`` ends the cycle."""
     command = [sys.executable, "-m", "claude_flow", "neural", *words]
-    environment = {**os.environ, "CLAUDE_FLOW_FORMAT": "json", "CLAUDE_FLOW_HOME": str(registry.workspace().resolve())}
     ties: Any = _end_with_parent if sys.platform == "linux" else None
-    done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=False, preexec_fn=ties)
+    done = subprocess.run(
+        command, env=_environment(deadline), capture_output=True, encoding="utf-8", check=False, preexec_fn=ties
+    )
     if done.returncode not in accepted:
         told = done.stderr.strip().splitlines()
         raise _Ended("failed", f"{' '.join(words[:2])}: {told[-1] if told else f'exit code {done.returncode}'}")
@@ -171,21 +180,21 @@ def _run(*words: str, accepted: Sequence[int] = (0,)) -> tuple[int, Any]:
         raise _Ended("failed", f"{' '.join(words[:2])}: its answer is no JSON") from None
 
 
-def _collect(policy: Policy, done: Mapping[str, Any]) -> Any:
-    _, answer = _run("data", "collect", *(("--timeframe", _since(policy.window)) if policy.window else ()))
+def _collect(policy: Policy, done: Mapping[str, Any], deadline: float | None) -> Any:
+    _, answer = _run(deadline, "data", "collect", *(("--timeframe", _since(policy.window)) if policy.window else ()))
     return {"runs": answer.get("tables", {}).get("runs", {}).get("rows")}
 
 
-def _validate(policy: Policy, done: Mapping[str, Any]) -> Any:
-    _, answer = _run("data", "validate", accepted=(0, 1))
+def _validate(policy: Policy, done: Mapping[str, Any], deadline: float | None) -> Any:
+    _, answer = _run(deadline, "data", "validate", accepted=(0, 1))
     if answer.get("errors"):
         worst = [found["message"] for found in answer["findings"] if found["severity"] == "error"]
         raise _Ended("failed", f"the collected data has {answer['errors']} errors: {worst[0] if worst else ''}")
     return {"errors": 0, "warnings": answer.get("warnings")}
 
 
-def _preprocess(policy: Policy, done: Mapping[str, Any]) -> Any:
-    _, answer = _run("data", "preprocess")
+def _preprocess(policy: Policy, done: Mapping[str, Any], deadline: float | None) -> Any:
+    _, answer = _run(deadline, "data", "preprocess", "--networks", policy.network)
     if policy.network not in answer.get("made", {}):
         raise _Ended("failed", str(answer.get("skipped", {}).get(policy.network, "no data for this network")))
     return {"dataset": answer["made"][policy.network]["dataset"]}
@@ -195,7 +204,7 @@ def _candidate(policy: Policy) -> str:
     return f"{policy.family}{registry.CANDIDATE}"
 
 
-def _train(policy: Policy, done: Mapping[str, Any]) -> Any:
+def _train(policy: Policy, done: Mapping[str, Any], deadline: float | None) -> Any:
     count, name = triggers.volume(), _candidate(policy)
     data = done["preprocess"]["dataset"]
     words = {
@@ -205,7 +214,7 @@ def _train(policy: Policy, done: Mapping[str, Any]) -> Any:
         "transfer": ("transfer", "--source-model", _current(policy), "--target-domain", data, "--compare", "false",
                      "--output", name),
     }[policy.strategy]  # fmt: skip
-    _run(*words)
+    _run(deadline, *words)
     return {"candidate": f"{name}/{registry.versions(name)[-1]}", "volume": count}
 
 
@@ -214,19 +223,19 @@ def _current(policy: Policy) -> str:
     return f"{policy.family}/{registry.current(policy.family)}" if registry.versions(policy.family) else policy.model
 
 
-def _regression(policy: Policy, done: Mapping[str, Any]) -> Any:
+def _regression(policy: Policy, done: Mapping[str, Any], deadline: float | None) -> Any:
     if policy.validation != "automated":
         return {"skipped": "validation is manual"}
     candidate = done["train"]["candidate"]
     words = ("--baseline-model", _current(policy), "--candidate-model", candidate, "--test-dataset",
              done["preprocess"]["dataset"])  # fmt: skip
-    code, answer = _run("test", "regression", *words, accepted=(0, 1))
+    code, answer = _run(deadline, "test", "regression", *words, accepted=(0, 1))
     if code:
         raise _Ended("rejected", f"{candidate} is worse: {json.dumps(answer.get('regressions'))[:300]}")
     return {"regressions": answer.get("regressions"), "quality": len(answer.get("quality", []))}
 
 
-def _shadow(policy: Policy, done: Mapping[str, Any]) -> Any:
+def _shadow(policy: Policy, done: Mapping[str, Any], deadline: float | None) -> Any:
     """Candidate and current model answer the newest logged requests side by side; no caller sees it."""
     asked = list(lines.logged(policy.network))[-_SHADOWED:]
     row = networks.get(policy.network)
@@ -293,7 +302,7 @@ def _before(policy: Policy, version: str) -> str:
     return str(meant[-1])
 
 
-def _canary(policy: Policy, done: Mapping[str, Any]) -> Any:
+def _canary(policy: Policy, done: Mapping[str, Any], deadline: float | None) -> Any:
     """The new version answers a share of the requests by name until outcomes say whether it may answer all."""
     version, before = _version(policy, done)
     found = {"version": version, "before": before, "share": policy.canary_share}
@@ -342,7 +351,7 @@ def _outcomes(
     return answers, {version: np.array(found) for version, found in scores.items()}
 
 
-def _deploy(policy: Policy, done: Mapping[str, Any]) -> Any:
+def _deploy(policy: Policy, done: Mapping[str, Any], deadline: float | None) -> Any:
     version, before = done["canary"]["version"], done["canary"]["before"]
     if registry.current(policy.family) != version:
         because = ", ".join(done["trigger"]["because"])
@@ -361,7 +370,7 @@ def _since(window: str) -> str:
     return f"{newest - timedelta(seconds=duration(window)):%Y-%m-%d}..{newest + timedelta(days=1):%Y-%m-%d}"
 
 
-_STEPS: dict[str, Callable[[Policy, Mapping[str, Any]], Any]] = {
+_STEPS: dict[str, Callable[[Policy, Mapping[str, Any], float | None], Any]] = {
     "collect": _collect,
     "validate": _validate,
     "preprocess": _preprocess,

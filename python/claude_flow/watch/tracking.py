@@ -112,12 +112,14 @@ def set_up(
         }
     elif address:
         found["artifacts"]["uri"] = str(Path(address).resolve())
+    started, elsewhere = None, tracking_uri not in (None, LOCAL)
+    if elsewhere:
+        _reach(found)  # before the probe, which makes the folder of artifacts
     found["artifacts"]["probe"] = store.probe(found["artifacts"]["uri"])
-    started = None
     if tracking_uri == LOCAL:
         client(found)  # which makes the database
         started = server.start(found["tracking_uri"], found["artifacts"]["uri"])
-    else:
+    elif not elsewhere:
         _reach(found)
     files.atomic_write(_folder() / "settings.json", json.dumps(found, indent=1) + "\n")
     return {**found, "server": started}
