@@ -133,6 +133,7 @@ def test_the_architecture_prints_the_table() -> None:
         ("from claude_flow.cli import main; main(['--help'])", {"torch", "numpy", "pyarrow", "claude_flow._core"}),
         ("from claude_flow.cli import main; main(['neural', '--help'])", {"torch", "numpy", "pyarrow"}),
         ("from claude_flow.cli import main; main(['neural', 'train', '--help'])", {"torch", "numpy", "pyarrow"}),
+        ("from claude_flow.cli import main; main(['neural', 'infer', '--help'])", {"torch", "numpy", "pyarrow"}),
         ("from claude_flow.cli import main; main(['neural', 'infer', 'coordination', '--help'])", {"torch", "pyarrow"}),
     ],
 )

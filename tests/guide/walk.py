@@ -203,7 +203,14 @@ LONG = {
     "tests/run/test_distributed.py": ("infer distributed",),
     "tests/search": ("nas search", "nas evaluate", "nas optimize"),
     "tests/train/recipes": ("transfer", "train federated", "train incremental", "train meta"),
-    "tests/evaluate": ("validate time-series", "benchmark"),
+    "tests/networks/action": ("train reinforcement",),
+    "tests/evaluate": (
+        "validate cross-fold",
+        "validate time-series",
+        "benchmark",
+        "test integration",
+        "test regression",
+    ),
 }
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file
+from tests.train import two_processes
 
 import claude_flow as cf
 from claude_flow.errors import ClaudeFlowError, InputError
@@ -239,75 +240,34 @@ def test_history_never_contains_the_task_itself(data: Path) -> None:
     assert not (splits[0] & splits[1] | splits[0] & splits[2] | splits[1] & splits[2])
 
 
+def test_two_processes_train_one_model_along_the_curve_of_one(data: Path, tmp_path: Path) -> None:
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*launch, two_processes.__file__, str(data), json.dumps(TINY), str(tmp_path)],
+        env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert cf.load(tmp_path / "run/model.safetensors").network == "coordination"
+    (tmp_path / "alone").mkdir()
+    alone = two_processes.curve(1, tmp_path / "alone")  # the same global batch
+    assert len(alone) == 4
+    assert alone[-1] < alone[0]
+    assert json.loads((tmp_path / "line" / "curve.json").read_text()) == pytest.approx(alone, rel=1e-4)
+
+
 _WORKER = """
 import sys
 from pathlib import Path
 from claude_flow.train import loop
 from claude_flow.train.config import parse
-config = parse({"coordination-training": {"epochs": 2, "batch-size": 16, "network": %r}}, "coordination")
+config = parse({"coordination-training": {"epochs": 100000, "batch-size": 16, "network": %r}}, "coordination")
 loop.fit("coordination", config, Path(sys.argv[1]), Path(sys.argv[2]))
 """ % (TINY,)  # noqa: UP031
 
 
-def test_two_processes_train_one_model(data: Path, tmp_path: Path) -> None:
-    script = tmp_path / "worker.py"
-    script.write_text(_WORKER)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*command, str(data), str(tmp_path / "run")], env=environment, capture_output=True, text=True, timeout=240
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert cf.load(tmp_path / "run/model.safetensors").network == "coordination"
-
-
-_LINE = """
-import json, sys
-from pathlib import Path
-import numpy as np, torch
-from claude_flow.train import loop
-from claude_flow.train.config import TrainingConfig
-
-class Line:
-    splits, fingerprint = ("train", "validation"), "a line"
-    x = torch.from_numpy(np.random.default_rng(0).normal(size=(96, 4)).astype(np.float32))
-
-    def module(self, config): return torch.nn.Linear(4, 1)
-    def batches(self, split, size, generator):
-        for rows in np.array_split(generator.permutation(96), range(size, 96, size)): yield {"x": self.x[rows]}
-    def loss(self, module, batch): return (module(batch["x"]) - batch["x"].sum(1, keepdim=True)).square().mean()
-    def metrics(self, module, split): return {"loss": float(self.loss(module, {"x": self.x}))}
-    def baselines(self, split): return {}
-    def metadata(self, module): return {}
-
-config = TrainingConfig(epochs=4, batch_size=int(sys.argv[1]), learning_rate=0.02, warmup_steps=1)
-card = loop.fit("optimization", config, Line(), Path(sys.argv[2]), store=False)
-Path(sys.argv[2], "curve.json").write_text(json.dumps(card["history"]["loss"]))
-"""
-
-
-def test_the_loss_curve_is_that_of_one_process_with_the_same_global_batch(tmp_path: Path) -> None:
-    script = tmp_path / "line.py"
-    script.write_text(_LINE)
-    curves = []
-    for processes, size in ((1, 16), (2, 8)):
-        launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] * (processes > 1)
-        run = tmp_path / f"run-{processes}"
-        run.mkdir()
-        done = subprocess.run(
-            [sys.executable, *launch, str(script), str(size), str(run)],
-            env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr[-2000:]
-        curves.append(json.loads((run / "curve.json").read_text()))
-    assert len(curves[0]) == 4
-    assert curves[0][-1] < curves[0][0]
-    assert curves[1] == pytest.approx(curves[0], rel=1e-4)
-
-
 def test_ctrl_c_in_a_real_process_leaves_a_checkpoint(data: Path, tmp_path: Path) -> None:
     script = tmp_path / "worker.py"
-    script.write_text(_WORKER.replace('"epochs": 2', '"epochs": 100000'))
+    script.write_text(_WORKER)
     worker = subprocess.Popen([sys.executable, str(script), str(data), str(tmp_path / "run")], stderr=subprocess.PIPE)
     try:
         for _ in range(600):

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from claude_flow import files, modelfile, networks, registry
+from claude_flow import files, networks, registry
 from claude_flow.cli import options, params
 from claude_flow.cli.command import Command
 from claude_flow.cli.networks import NetworkGroup
@@ -113,6 +113,7 @@ def _adapted(
 ) -> tuple[dict[str, Any], dict[str, Any], list[Table]]:
     """The answer of a meta-trained model after a few steps on a dataset's own examples; how it was adapted, with the
     answer before; the tables of both."""
+    from claude_flow import modelfile
     from claude_flow.data import preprocess
     from claude_flow.model import load_for
     from claude_flow.train.recipes import meta

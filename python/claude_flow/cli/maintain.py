@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from claude_flow import modelfile, registry, values
+from claude_flow import registry, values
 from claude_flow.cli import options, params
 from claude_flow.cli.command import Group
 from claude_flow.cli.output import Output, Table
@@ -132,6 +132,7 @@ def retrain_schedule(
     It prints a cron line and a systemd unit that follow it instead. Every step is in the workspace's
     maintain/audit.jsonl; a process that was killed goes on where it was.
     """
+    from claude_flow import modelfile
     from claude_flow.watch import policies, scheduler
 
     conditions = policies.conditions(triggers)
