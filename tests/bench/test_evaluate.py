@@ -97,11 +97,13 @@ def test_what_is_not_reached_says_whether_the_data_can_tell():
     assert by_name(evaluate.judged([routed([1.0] * 30)]), what)["open"] == ""
 
 
-def test_the_test_over_folds_pairs_what_both_have():
-    ((contender, folds, difference, _, p, corrected),) = evaluate.over_folds(published(0.1), "selection", "nPAR10")
-    assert (contender, folds) == ("multi-output random forest", 50)
+def test_the_test_over_data_sets_pairs_what_both_have():
+    ((contender, scenarios, difference, _, p, corrected, _, verdict),) = evaluate.over_data_sets(
+        published(0.1), "selection", "nPAR10"
+    )
+    assert (contender, scenarios) == ("multi-output random forest", 5)
     assert difference == pytest.approx(-0.03)
-    assert p == corrected < 0.01
+    assert (p, corrected, verdict) == (0.0625, 0.0625, "tie")  # five scenarios cannot show less
 
 
 def test_the_page_has_every_mark_and_no_broken_picture(tmp_path, monkeypatch):
@@ -109,7 +111,7 @@ def test_the_page_has_every_mark_and_no_broken_picture(tmp_path, monkeypatch):
     (tmp_path / "docs").mkdir()
     found = published(0.1)
     outcome = {"marks": evaluate.judged(found), "environment": {"seconds": 60.0, "seeds": 5}}
-    evaluate.write_page({**outcome, "selection_over_folds": []}, found)
+    evaluate.write_page({**outcome, "selection_over_scenarios": []}, found)
     page = (tmp_path / "docs" / "evaluation.md").read_text("utf-8")
     assert all(mark.what in page for mark in evaluate.MARKS)
     for name in evaluate._PUBLISHED:

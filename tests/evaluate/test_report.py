@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -58,6 +59,15 @@ def test_the_summary_has_means_intervals_and_paired_tests():
 def test_folds_are_tested_with_the_corrected_t():
     found = report.summarize(result(5), test_share=0.2)
     assert {test["test"] for test in found["tests"]} == {"corrected t"}
+    assert report.summarize(replace(result(5), test_share=0.2))["tests"] == found["tests"]
+
+
+def test_what_is_no_more_than_chance_is_a_tie():
+    test = {"better": True, "p_holm": 1.0}
+    assert [report.verdict({**test, "p_holm": p}) for p in (1.0, 0.05, float("nan"), 0.049)] == [*["tie"] * 3, "better"]
+    assert report.verdict({"better": False, "p_holm": 0.01}) == "worse"
+    (_, columns, rows) = report.tables(report.summarize(result()))[1]
+    assert [row[columns.index("it is")] for row in rows] == ["better", "tie"]
 
 
 def test_a_single_unit_is_not_tested():

@@ -11,8 +11,9 @@ A summary's keys are a promise::
 
 ``low`` and ``high`` of a score are Student's 95 % interval over seeds (null for one seed); ``unit_low`` and
 ``unit_high`` the bootstrap's over units (folds, sessions, tasks, workloads). A test pairs the units of the reference
-with another contender's: ``difference`` is reference less contender with the bootstrap's interval, ``better`` whether
-the reference is (null where they are equal or the measure has no better end), ``p_holm`` corrected over all contenders
+with another contender's: ``difference`` is reference less contender with the bootstrap's interval, ``better`` on which
+side it lies (null where they are equal or the measure has no better end; whether that is more than chance says
+``p_holm`` alone, and the tables say "tie" from 0.05 on), ``p_holm`` corrected over all contenders
 of the measure, ``detectable`` the smallest difference that these units show with 80 % power, ``needed`` the units that
 the observed difference takes.
 """
@@ -29,8 +30,9 @@ from claude_flow import statistics
 from claude_flow.evaluate.result import OURS, Curve, Result, Score
 from claude_flow.report import charts, document, table
 
-__all__ = ["page", "plots", "summarize", "tables"]
+__all__ = ["page", "plots", "summarize", "tables", "verdict"]
 
+_ALPHA = 0.05  # of a corrected p, below which two differ
 _POINTS = 400  # of a residual plot, per contender
 _AXES = {
     "reliability": ("forecast probability", "observed share"),
@@ -47,9 +49,11 @@ def summarize(
 ) -> dict[str, Any]:
     """The summary of ``result``; the paired tests are of ``reference`` against every other contender.
 
-    ``test_share`` says that units are folds whose training sets overlap (1/k): then the corrected t-test of Nadeau and
-    Bengio takes the place of the permutation test. ``parts`` gives every unit's own figures too.
+    ``test_share``, by default the result's own, says that units are folds whose training sets overlap (1/k): then the
+    corrected t-test of Nadeau and Bengio takes the place of the permutation test. ``parts`` gives every unit's own
+    figures too.
     """
+    test_share = result.test_share if test_share is None else test_share
     contenders = list(dict.fromkeys(score.contender for score in result.scores))
     measures = list(dict.fromkeys(score.measure for score in result.scores))
     cells: dict[tuple[str, str], list[Score]] = {}
@@ -183,14 +187,14 @@ def tables(summary: dict[str, Any]) -> list[tuple[str, list[str], list[list[Any]
             f"{test['low']:.3g} … {test['high']:.3g}",
             test["p"],
             test["p_holm"],
-            test["better"],
+            verdict(test),
             test["detectable"],
             test["needed"],
         ]
         for test in summary["tests"]
     ]
     if tests:
-        columns = ["measure", "against", "units", "difference", "95 %", "p", "p (Holm)", "better"]
+        columns = ["measure", "against", "units", "difference", "95 %", "p", "p (Holm)", "it is"]
         name = f"{summary['reference']} less each other contender, paired by unit ({summary['tests'][0]['test']} test)"
         found.append((name, [*columns, "detectable", "units needed"], tests))
     if summary["parts"]:
@@ -204,6 +208,13 @@ def tables(summary: dict[str, Any]) -> list[tuple[str, list[str], list[list[Any]
     if summary["notes"]:
         found.append(("Notes", ["note"], [[note] for note in summary["notes"]]))
     return found
+
+
+def verdict(test: dict[str, Any]) -> str:
+    """What a paired test shows of its reference: better, worse, other (no end of the measure is better), or a tie."""
+    if not test["p_holm"] < _ALPHA:
+        return "tie"
+    return {True: "better", False: "worse", None: "other"}[test["better"]]
 
 
 def _arrow(score: dict[str, Any]) -> str:

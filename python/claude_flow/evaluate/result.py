@@ -69,3 +69,4 @@ class Result:
     higher_is_better: frozenset[str] = frozenset()
     curves: list[Curve] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # what a reader must know to believe the figures
+    test_share: float | None = None  # units are folds whose training sets overlap: the test part of all rows, 1/folds

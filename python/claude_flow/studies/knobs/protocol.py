@@ -169,6 +169,7 @@ def run(path: Path, *, seeds: Sequence[int], quick: bool, progress: Progress) ->
         scores=scores,
         rows={workload.name: len(workload.throughput) for workload in workloads},
         higher_is_better=frozenset({"spearman", "spearman, band"}),
+        test_share=1 / len(workloads),
         curves=[
             Curve("regret", name, list(map(float, range(1, _CURVE + 1))), np.mean(rows, axis=0).tolist())
             for name, rows in curves.items()

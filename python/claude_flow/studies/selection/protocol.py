@@ -141,7 +141,7 @@ def run(path: Path, *, seeds: Sequence[int], quick: bool, progress: Progress) ->
         raise InputError(f"{path}: one fold only: training and testing need two or more")
     tested = folds[:_QUICK_FOLDS] if quick else folds
     seeds = seeds[:1] if quick else seeds
-    result = Result(protocol="selection", data=scenario.name, scores=[])
+    result = Result(protocol="selection", data=scenario.name, scores=[], test_share=1 / len(folds))
     unfit = []
     for done, fold in enumerate(tested):
         train = np.flatnonzero((scenario.fold != fold) & scenario.solvable)

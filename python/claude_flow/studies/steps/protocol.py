@@ -192,6 +192,7 @@ def run(path: Path, *, seeds: Sequence[int], quick: bool, progress: Progress) ->
         rows={"runs": len(rows.begun) // len(SHARES), "tasks": len(set(rows.tasks))},
         higher_is_better=frozenset(_measures(share)[0] for share in SHARES),
         notes=notes,
+        test_share=1 / _FOLDS,
     )
 
 
