@@ -67,7 +67,7 @@ def test_what_is_no_more_than_chance_is_a_tie():
     assert [report.verdict({**test, "p_holm": p}) for p in (1.0, 0.05, float("nan"), 0.049)] == [*["tie"] * 3, "better"]
     assert report.verdict({"better": False, "p_holm": 0.01}) == "worse"
     (_, columns, rows) = report.tables(report.summarize(result()))[1]
-    assert [row[columns.index("it is")] for row in rows] == ["better", "tie"]
+    assert [row[columns.index(f"{OURS} is")] for row in rows] == ["better", "tie"]
 
 
 def test_a_single_unit_is_not_tested():

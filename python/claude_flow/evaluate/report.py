@@ -194,7 +194,7 @@ def tables(summary: dict[str, Any]) -> list[tuple[str, list[str], list[list[Any]
         for test in summary["tests"]
     ]
     if tests:
-        columns = ["measure", "against", "units", "difference", "95 %", "p", "p (Holm)", "it is"]
+        columns = ["measure", "against", "units", "difference", "95 %", "p", "p (Holm)", f"{summary['reference']} is"]
         name = f"{summary['reference']} less each other contender, paired by unit ({summary['tests'][0]['test']} test)"
         found.append((name, [*columns, "detectable", "units needed"], tests))
     if summary["parts"]:
