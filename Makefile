@@ -228,17 +228,14 @@ models: $(VENV)/.tools  ## train the shipped models again: make models DATA=fold
 GUIDE := OMP_NUM_THREADS=1 $(BIN)/claude-flow neural
 GUIDE_DATA := build/models/home/datasets
 .PHONY: guide-models
-guide-models: $(VENV)/.tools  ## after make models: train coordination-v3-large and prediction-v2-large, the guide's sizes, and judge them; BUDGET=2h each
-	$(NEURAL) data preprocess --dataset coordination-runs --simulate 6000
+guide-models: $(VENV)/.tools  ## after make models: train coordination-v3-large and prediction-v2-large, the guide's sizes, and judge them in docs/guide_models.md; BUDGET=2h each
+	$(NEURAL) data preprocess --dataset coordination-runs --simulate 6000 --networks coordination
 	$(GUIDE) train coordination --config coordination-v3-large --data $(GUIDE_DATA)/preprocessed-coordination-data \
 	  --time-budget $(or $(BUDGET),2h) --output coordination-v3-large
-	for model in coordination-v3-large coordination-v3; do \
-	  $(GUIDE) benchmark --model $$model --scenarios $(GUIDE_DATA)/preprocessed-coordination-data || exit 1; done
-	$(NEURAL) data preprocess --dataset prediction-runs
+	$(NEURAL) data preprocess --dataset prediction-runs --networks prediction
 	$(GUIDE) train prediction --config prediction-v2-large --data $(GUIDE_DATA)/preprocessed-prediction-data \
 	  --validation-split 0.1 --seed 1 --time-budget $(or $(BUDGET),2h) --output prediction-v2-large
-	for model in prediction-v2-large prediction-v2; do \
-	  $(GUIDE) benchmark --model $$model --scenarios $(GUIDE_DATA)/preprocessed-prediction-data || exit 1; done
+	OMP_NUM_THREADS=1 $(BIN)/python -m bench.guide --data $(GUIDE_DATA)
 
 # Python's own pip looks through all that is installed after every package: of 250 packages that took a minute and a half.
 $(VENV)/bin/python:
