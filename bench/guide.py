@@ -29,9 +29,10 @@ PAGE = """\
 # The guide's own sizes
 
 The guide names a coordination network of four blocks (width 512, feed-forward 512, 1024, 1024, 512, 8 heads), and a
-prediction network of three LSTMs of 256. `optimization-v2` ships with the guide's sizes. The other two would take more room than
-all shipped models together: `make guide-models`, after `make models`, trains them into the workspace, and both are then
-loaded by name, as in `infer prediction --model prediction-v2-large`. Until then that says which command makes the model.
+prediction network of three LSTMs of 256. `optimization-v2` ships with the guide's sizes. The other two would take more
+room than all shipped models together: `make guide-models`, after `make models`, trains them into the workspace, and
+both are then loaded by name, as in `infer prediction --model prediction-v2-large`. Until then that says in one line
+which command makes the model.
 
 Written by `python -m bench.guide`. All are judged on the held-out part of the data that `make models` prepares; int8
 rows are dynamic: 8-bit weights, activations row by row; memory is MiB of weights and working memory. Tests are paired
