@@ -231,20 +231,28 @@ class Data:
         training = module.training
         module.eval()
         while self.memory.size < 8 * least or self.played + self._share() < episodes:
-            while len(self._playing) < _AT_ONCE:
-                seed = Settings.TRAIN + self.settings.seed * 1_000_003 + self.played + len(self._playing)
-                rule = self._teacher if self._generator.random() < self._early / 2 else None
-                self._playing.append(Playing(Swarm(named(self.settings.world), seed), rule=rule))
-            requests = [playing.swarm.request() for playing in self._playing]
+            self._begin(self._teacher, self._early / 2)
             hidden = [name for name in STREAMS if name != "state" and self._generator.random() < _DROPPED]
-            inputs = self.streams.run(requests, (*self.settings.hidden, *hidden))
-            with torch.no_grad():
-                values = module(torch.from_numpy(inputs)).numpy()
-            if not np.isfinite(values).all():
-                raise ClaudeFlowError("the decision engine's values are not finite: lower the learning rate")
-            for playing, x, q in zip(list(self._playing), inputs, values, strict=True):
-                self._decide(playing, x, q)
+            self._decide_each(module, hidden)
         module.train(training)
+
+    def _begin(self, rule: Policy, share: float) -> None:
+        """Begin episodes until as many as may are at play; a ``share`` of them is played by ``rule``."""
+        while len(self._playing) < _AT_ONCE:
+            seed = Settings.TRAIN + self.settings.seed * 1_000_003 + self.played + len(self._playing)
+            taken = rule if self._generator.random() < share else None
+            self._playing.append(Playing(Swarm(named(self.settings.world), seed), rule=taken))
+
+    def _decide_each(self, module: nn.Module, hidden: Sequence[str] = ()) -> None:
+        """Decide once in every episode at play, without the streams that are ``hidden``."""
+        requests = [playing.swarm.request() for playing in self._playing]
+        inputs = self.streams.run(requests, (*self.settings.hidden, *hidden))
+        with torch.no_grad():
+            values = module(torch.from_numpy(inputs)).numpy()
+        if not np.isfinite(values).all():
+            raise ClaudeFlowError("the decision engine's values are not finite: lower the learning rate")
+        for playing, x, q in zip(list(self._playing), inputs, values, strict=True):
+            self._decide(playing, x, q)
 
     def _share(self) -> float:
         """How far the episodes at play are, as a number of episodes."""

@@ -13,18 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from claude_flow.environments import futures
-from claude_flow.environments.fitted import named
 from claude_flow.environments.rules import play
-from claude_flow.environments.swarm import Swarm
 from claude_flow.environments.thresholds import Thresholds, searched
-from claude_flow.errors import ClaudeFlowError
 from claude_flow.networks.action.config import STREAMS, ActionConfig
 from claude_flow.networks.action.learn import MOST, SCALE, Data, Floats, Playing, Settings
 from claude_flow.networks.action.net import ActionNet
 
 __all__ = ["Rollouts"]
 
-_AT_ONCE = 16  # swarms that are played side by side
 _LABELLED = 1 / 8  # of the decisions, those whose commands are all tried, in one future each: more states teach more
 _NEW = 20  # decisions per gradient step
 _STEPS = 6  # gradient steps per episode
@@ -113,17 +109,8 @@ class Rollouts(Data):
         training = module.training
         module.eval()
         while self._count < decisions:
-            while len(self._playing) < _AT_ONCE:
-                seed = Settings.TRAIN + self.settings.seed * 1_000_003 + self.played + len(self._playing)
-                rule = self.teacher if self._generator.random() < 0.1 + 0.4 * self._early else None
-                self._playing.append(Playing(Swarm(named(self.settings.world), seed), rule=rule))
-            inputs = self.streams.run([playing.swarm.request() for playing in self._playing], self.settings.hidden)
-            with torch.no_grad():
-                values = module(torch.from_numpy(inputs)).numpy()
-            if not np.isfinite(values).all():
-                raise ClaudeFlowError("the decision engine's values are not finite: lower the learning rate")
-            for playing, x, q in zip(list(self._playing), inputs, values, strict=True):
-                self._decide(playing, x, q)
+            self._begin(self.teacher, 0.1 + 0.4 * self._early)
+            self._decide_each(module)
         module.train(training)
 
     def _decide(self, playing: Playing, x: Floats, values: Floats) -> None:
