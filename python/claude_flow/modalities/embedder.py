@@ -39,6 +39,7 @@ class Embedder:
         if match.size != 3 * count * count:
             raise InputError(f"{path} weighs words as an earlier version did: train it anew")
         self._match = np.reshape(match, (3, count, count))
+        self._is_late = file.config["fusion"] == "late-fusion" and "match" in file.tensors
         tensors = [file.tensors[name] for name in file.program_tensors]
         self._engine = _core.Model(np.asarray(file.program, np.int32), tensors, "auto", threads)
 
@@ -72,15 +73,22 @@ class Embedder:
     ) -> list[tuple[int, float]]:
         """The ``top`` of ``items`` nearest to a question (text by modality), as (row, similarity), best first.
 
-        The similarity is the vectors' cosine and the weighted match of words, by their rarity among ``items``.
+        The similarity is the vectors' cosine and the weighted match of words, by their rarity among ``items``. Late
+        fusion adds the cosines of each modality by their shares; early fusion has one vector of them all.
         """
         asked = {name: features.bags(name, [text]) for name, text in question.items()}
-        similar = (self.vectors(items) @ self.vectors(asked)[0]).astype(float)
         pairs = [(a, b) for b in items for a in asked]
         at = [(self.modalities.index(a), self.modalities.index(b)) for a, b in pairs]
-        index = {b: retrieval.Index(bags) for b, bags in items.items()} if self._match[0].any() else {}
-        for (a, b), weight in zip(pairs, retrieval.weights(self._match, at), strict=True):
+        shares, weights = retrieval.parts(self._match, at)
+        if self._is_late:
+            one = {a: self.vectors({a: bags})[0] for a, bags in asked.items()}
+            all_ = {b: self.vectors({b: bags}) for b, bags in items.items()}
+            similar = sum(share * (all_[b] @ one[a]).astype(float) for (a, b), share in zip(pairs, shares, strict=True))
+        else:
+            similar = (self.vectors(items) @ self.vectors(asked)[0]).astype(float)
+        index = {b: retrieval.Index(bags) for b, bags in items.items()} if weights.any() else {}
+        for (a, b), weight in zip(pairs, weights, strict=True):
             if weight:
-                similar += weight * index[b].scores(asked[a])[0]
+                similar = similar + weight * index[b].scores(asked[a])[0]
         order = np.argsort(-similar, kind="stable")[:top]
         return [(int(row), float(similar[row])) for row in order]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from claude_flow.modalities.features import Bags, bag, words
 
-__all__ = ["Index", "bm25", "places", "plain", "recall", "reciprocal", "weights"]
+__all__ = ["Index", "bm25", "parts", "places", "plain", "recall", "reciprocal"]
 
 #: Okapi's constants. Recall@10 of code asked by text, by words alone, validation packages of three splits: 2 and .75
 #: .794, .757, .826; 2 and .9 .804, .762, .827; 3 and .9 .813, .765, .831
@@ -58,19 +58,22 @@ class Index:
         return scores
 
 
-def weights(match: NDArray[np.float32], pairs: Sequence[tuple[int, int]]) -> NDArray[np.float64]:
-    """What the match of words of each (question's modality, items' modality) adds to the cosine.
+def parts(match: NDArray[np.float32], pairs: Sequence[tuple[int, int]]) -> NDArray[np.float64]:
+    """Of each (question's modality, items' modality) its share of the similarity, and the weight of its match of words.
 
     Args:
         match: [3, modalities, modalities]. The weight of a direction alone; its share of a question that has several
             modalities; its share where the items have several.
         pairs: of one question with the items.
+
+    Returns:
+        [2, pairs]: shares, whose sum is 1; weights times shares.
     """
     weight, asked, searched = (np.array([part[pair] for pair in pairs], np.float64) for part in match)
     questions, items = (len(set(side)) for side in zip(*pairs, strict=True))
     share = asked if items == 1 else searched if questions == 1 else asked * searched
-    shared: NDArray[np.float64] = weight * share / max(1e-9, float(share.sum()))
-    return shared
+    share = share / share.sum() if share.any() else np.full(len(pairs), 1 / len(pairs))
+    return np.array([share, weight * share])
 
 
 def places(scores: NDArray[np.float32]) -> NDArray[np.int64]:

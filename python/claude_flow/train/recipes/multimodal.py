@@ -49,8 +49,8 @@ _SHARES = {
 _JUDGED = 2000  # items among which one is to be found, at most
 #: weights that the match of words may have beside the vectors' cosine
 _MATCHES = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
-#: shares that the first of two modalities may have of the match of words, where both are asked by or searched
-_PARTS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95)
+#: shares that the first of two modalities may have of the similarity, where both are asked by or searched
+_PARTS = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 0.98)
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Net(nn.Module):
         for parameter in self.second.parameters():
             nn.init.zeros_(parameter)
         self.scale = nn.Parameter(torch.tensor(3.0))  # log of the similarities' factor, 1 / temperature
-        if config.words:  # of questions by items, the match of words, see retrieval.weights
+        if config.words:  # of questions by items, the match of words, see retrieval.parts
             self.register_buffer("match", torch.zeros(3, len(config.modalities), len(config.modalities)))
 
     def sums(self, batch: Batch, name: str, drop: float = 0.0) -> Tensor:
@@ -247,14 +247,16 @@ class Data:
             weight = max(found, key=lambda one: one[:2])[2]
             net.match[0, at[a], at[b]], matched[a, b] = weight, weight * shared
         net.match[1:] = 1
+        late = net.config.fusion == "late-fusion"
         for m in self.modalities if len(self.modalities) > 2 else ():
             one, other = (o for o in self.modalities if o != m)
             near = views[f"{one}{COMBINED}{other}"] @ views[m].T
-            for part, scores, first, second in (
-                (1, near, (one, m), (other, m)),
-                (2, near.T, (m, one), (m, other)),
-            ):
-                share = _share(scores, matched[first], matched[second])
+            for part, first, second in ((1, (one, m), (other, m)), (2, (m, one), (m, other))):
+                if late:
+                    scores = [views[a] @ views[b].T + matched[a, b] for a, b in (first, second)]
+                else:
+                    scores = [(near if part == 1 else near.T) + matched[pair] for pair in (first, second)]
+                share = _share(*scores)
                 net.match[part, at[first[0]], at[first[1]]] = share
                 net.match[part, at[second[0]], at[second[1]]] = 1 - share
         others = ~torch.eye(len(self.modalities), dtype=torch.bool)
@@ -274,12 +276,18 @@ class Data:
                 names += [(m, others), (others, m)]
         found = {}
         for a, b in names:
-            scores = views[a] @ views[b].T
             if net.config.words:
                 pairs = [(x, y) for x in a.split(COMBINED) for y in b.split(COMBINED)]
                 at = [(self.modalities.index(x), self.modalities.index(y)) for x, y in pairs]
-                for pair, weight in zip(pairs, retrieval.weights(net.match.numpy(), at), strict=True):
+                shares, weights = retrieval.parts(net.match.numpy(), at)
+                if net.config.fusion == "late-fusion":
+                    scores = sum(s * (views[x] @ views[y].T) for (x, y), s in zip(pairs, shares, strict=True))
+                else:
+                    scores = views[a] @ views[b].T
+                for pair, weight in zip(pairs, weights, strict=True):
                     scores = scores + weight * self._shared(split)[pair]
+            else:
+                scores = views[a] @ views[b].T
             found[f"{a}-to-{b}"] = retrieval.places(scores)
         return found
 
@@ -320,16 +328,12 @@ class Data:
         modelfile.write(path, lowered(module, self.idf, metadata))
 
 
-def _share(scores: NDArray[np.float32], first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
-    """The part of ``first`` beside ``second`` in scores that ranks the right items best.
+def _share(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+    """The part of the scores ``first`` beside ``second`` that ranks the right items best.
 
     By the mean reciprocal rank: where few items are judged, it tells more than the recall does.
     """
-
-    def rank(share: float) -> float:
-        return retrieval.reciprocal(retrieval.places(scores + share * first + (1 - share) * second))
-
-    return max(_PARTS, key=rank)
+    return max(_PARTS, key=lambda part: retrieval.reciprocal(retrieval.places(part * first + (1 - part) * second)))
 
 
 def _directions(texts: Mapping[str, Any]) -> list[tuple[str, str]]:
