@@ -34,6 +34,7 @@ _RIDGES = (1.0, 10.0, 100.0, 1000.0)
 _PAIRS, _SHOTS = 2000, 10
 _ADAPTED = {"canonical-correlation": 8, "contrastive": 30, "procrustes": 8}  # epochs
 _OTHERS = {m: "+".join(o for o in MODALITIES if o != m) for m in MODALITIES}
+_FORECASTS: tuple[tuple[str, ...], ...] = ((), ("code",), ("diagrams",), ("code", "diagrams"))
 _KINDS = {
     "zero-shot": "zero-shot",
     "zero-shot, without adaptation layers": "zero-shot, no layers",
@@ -122,24 +123,29 @@ def _bm25(data: multimodal.Data) -> dict[str, float]:
 
 
 def _forecast(data: multimodal.Data, net: Any) -> dict[str, float]:
-    """Mean absolute errors of the log of a function's length in words: by its docstring, and by that and code there is.
+    """Mean absolute errors of the log of a function's length in words: by its docstring, and by that and what there is.
 
-    The code there is: the function before it, mostly of the same file; never one that holds the function itself. Ridge
-    regression on the vectors; its constant is the best of the validation part.
+    What there is: the code, the diagram or both of the function before it, mostly of the same file; never one that
+    holds the function itself. Ridge regression on the vectors; its constant is the best of the validation part.
     """
     size = np.log([max(1, len(features.words(code))) for code in data.table["code"]])
     rows: dict[str, NDArray[np.int64]] = {}
     for part, own in data.rows.items():
-        before = np.maximum(own - 1, 0)
-        fit = data.package[before] == data.package[own]
+        fit = data.package[np.maximum(own - 1, 0)] == data.package[own]
         held = [f"def {data.table['name'][i]}(" in data.table["code"][i - 1] for i in own]
         rows[part] = own[fit & (own > 0) & ~np.array(held)]
-    text = {part: data.embedded(net, own)["text"] for part, own in rows.items()}
-    code = {part: data.embedded(net, own - 1)["code"] for part, own in rows.items()}
     y = {part: size[own] for part, own in rows.items()}
-    both = {part: np.hstack([text[part], code[part], size[own - 1, None]]) for part, own in rows.items()}
-    middle = float(np.abs(y["test"] - np.median(y["train"])).mean())
-    return {"forecast text": _ridge(text, y), "forecast text+code": _ridge(both, y), "forecast median": middle}
+    text = {part: data.embedded(net, own)["text"] for part, own in rows.items()}
+    before = {part: data.embedded(net, own - 1) for part, own in rows.items()}
+    known = {
+        "code": {part: np.hstack([seen["code"], size[rows[part] - 1, None]]) for part, seen in before.items()},
+        "diagrams": {part: seen["diagrams"] for part, seen in before.items()},
+    }
+    found = {"forecast median": float(np.abs(y["test"] - np.median(y["train"])).mean())}
+    for more in _FORECASTS:
+        x = {part: np.hstack([text[part], *(known[m][part] for m in more)]) for part in rows}
+        found[f"forecast {'+'.join(('text', *more))}"] = _ridge(x, y)
+    return found
 
 
 def _ridge(x: dict[str, NDArray[Any]], y: dict[str, NDArray[Any]]) -> float:
@@ -217,13 +223,20 @@ def _search(by: Cells) -> str:
         "**All three fused** against the better of the two pairs, split by split; Holm over the three of a measure:",
         table(["asked by, for", "measure", "two together", "the better one", "gap", ""], rows),
     ]
-    errors = {name: at(f"forecast {name}") for name in ("median", "text", "text+code")}
-    gap, p = _compared(errors["text+code"], errors["text"], share)
+    names = ["+".join(("text", *more)) for more in _FORECASTS]
+    errors = {name: at(f"forecast {name}") for name in ("median", *names)}
+    gaps = [_compared(errors[name], errors["text"], share) for name in names[1:]]
+    p_gaps = statistics.holm([p for _, p in gaps])
+    less = {name: (gap, float(p)) for name, (gap, _), p in zip(names[1:], gaps, p_gaps, strict=True)}
+    rows = [["the median of all", f"{errors['median'].mean():.3f}", ""]] + [
+        [name, f"{errors[name].mean():.3f}", _told(*less[name]) if name in less else ""] for name in names
+    ]
+    gap, p = less["text+code"]
     lines += [
         "**A forecast** of how long a function will be (the log of its words; mean absolute error), from its docstring "
-        "alone and with the function before it, as the code that is there already: "
-        f"median of all {errors['median'].mean():.3f}, text {errors['text'].mean():.3f}, text and code "
-        f"{errors['text+code'].mean():.3f} ({_told(gap, p)}): {_verdict(-gap, p)}."
+        "and from that with the code or the diagram of the function before it, which is there already; Holm over the "
+        "three:",
+        table(["from", "error", "less that of text"], rows),
     ]
     code, p_code = tests[directions.index("text-to-code")][0], corrected[directions.index("text-to-code")]
     chance = 10 / judged
