@@ -41,7 +41,8 @@ def cells(data: Path | None, seeds: int) -> dict[str, Callable[[], dict[str, flo
     """The sizes to compare with; per seed a search, with random search and successive halving beside it; a replay."""
     bases = {f"{name}/0": functools.partial(base, name) for name in ("shipped", "guide")}
     searches = {f"search/{seed}": functools.partial(search, seed) for seed in range(seeds)}
-    return {**bases, **searches, "replay/0": replay}
+    winners = {f"winner/{seed}": functools.partial(winner, seed) for seed in range(seeds)}
+    return {**bases, **searches, **winners, "replay/0": replay}
 
 
 def _setting(epochs: int) -> Setting:
@@ -74,33 +75,43 @@ def base(name: str) -> dict[str, float]:
 
 
 def search(seed: int) -> dict[str, float]:
-    """The areas that the fronts dominate, and loss and latency of the winner, trained longer.
+    """The areas that the fronts dominate, as shares of what they dominate together; how many candidates there were.
 
     The areas are of the loss times the log of the latency, up to twice the shipped sizes' loss and latency of the same
     run.
     """
     setting = _setting(_EPOCHS)
-    _, sizes = architecture.base_sizes(_MODEL)
-    corner = measure(setting, sizes, seed, _gauge(setting))
-    answers = [
-        architecture.search(
-            setting, strategy=way, random_beside=way == _WAYS[0], generations=_GENERATIONS, population=_POPULATION,
-            seed=seed, name=f"bench-{way}", resume=True,
-        )
-        for way in (_WAYS[0], _WAYS[2])
-    ]  # fmt: skip
-    found: dict[str, float] = {}
-    fronts: dict[str, list[Candidate]] = {}
-    for answer in answers:
-        for way, front in answer["fronts"].items():
-            fronts[way] = [Candidate(c["sizes"], Measured(c["metric"], c["metric"], c["latency"], 0, 0)) for c in front]
-            found[f"hypervolume {way}"] = hypervolume(fronts[way], (2 * corner.loss, 2 * corner.latency))
-            found |= {f"{what} {way}": float(value) for what, value in answer["tried"][way].items()}
-    winner, chosen_by = _winner(fronts[_WAYS[0]])
-    runs = _trained(winner.sizes, _SEEDS)
-    found |= {f"loss {own}": run.loss for own, run in zip(_SEEDS, runs, strict=True)}
+    base = measure(setting, architecture.base_sizes(_MODEL)[1], seed, _gauge(setting))
+    corner = (2 * base.loss, 2 * base.latency)
+    fronts, found = _searched(seed)
+    whole = hypervolume([c for front in fronts.values() for c in front], corner)
+    return found | {f"hypervolume {way}": hypervolume(front, corner) / whole for way, front in fronts.items()}
+
+
+def _searched(seed: int) -> tuple[dict[str, list[Candidate]], dict[str, float]]:
+    """The fronts by strategy, and how many candidates and epochs there were; a search that is done is read again."""
+    fronts, found = {}, {}
+    for way in (_WAYS[0], _WAYS[2]):
+        answer = architecture.search(
+            _setting(_EPOCHS), strategy=way, random_beside=way == _WAYS[0], generations=_GENERATIONS,
+            population=_POPULATION, seed=seed, name=f"bench-{way}", resume=True,
+        )  # fmt: skip
+        for name, front in answer["fronts"].items():
+            fronts[name] = [
+                Candidate(c["sizes"], Measured(c["metric"], c["metric"], c["latency"], 0, 0)) for c in front
+            ]
+            found |= {f"{what} {name}": float(value) for what, value in answer["tried"][name].items()}
+    return fronts, found
+
+
+def winner(seed: int) -> dict[str, float]:
+    """Loss and latency of the winner of our search, trained longer, and its sizes."""
+    fronts, _ = _searched(seed)
+    best, chosen_by = _winner(fronts[_WAYS[0]])
+    runs = _trained(best.sizes, _SEEDS)
+    found = {f"loss {own}": run.loss for own, run in zip(_SEEDS, runs, strict=True)}
     found |= {"ms": runs[0].latency, "chosen by": chosen_by}
-    return {**found, "layers": float(len(winner.sizes["hidden"])), "width": float(max(winner.sizes["hidden"]))}
+    return {**found, "layers": float(len(best.sizes["hidden"])), "width": float(max(best.sizes["hidden"]))}
 
 
 def _winner(front: Sequence[Candidate]) -> tuple[Candidate, float]:
@@ -116,10 +127,10 @@ def _winner(front: Sequence[Candidate]) -> tuple[Candidate, float]:
         tried.append((float(loss / mean - 1), candidate))
     fit = [one for one in tried if one[0] <= 0]
     if fit:
-        worse, winner = min(fit, key=lambda one: one[1].measured.latency)
+        worse, best = min(fit, key=lambda one: one[1].measured.latency)
     else:
-        worse, winner = min(tried, key=lambda one: one[0])
-    return winner, worse
+        worse, best = min(tried, key=lambda one: one[0])
+    return best, worse
 
 
 @functools.cache
@@ -142,7 +153,8 @@ def replay() -> dict[str, float]:
 
 def section(found: Cells) -> str:
     """The two marks and the table behind them."""
-    by = of(found, "search")
+    searched, won = of(found, "search"), of(found, "winner")
+    by = {seed: searched[seed] | won[seed] for seed in searched if seed in won}
     bases = {name: found[f"{name}/0"] for name in ("guide", "shipped") if f"{name}/0" in found}
     if len(by) < 2 or len(bases) < 2:
         return ""
@@ -185,7 +197,8 @@ def section(found: Cells) -> str:
         f"The sizes of the optimization network, {_SWARMS} simulated swarms, {len(by)} seeds. Every strategy has "
         f"{_GENERATIONS * _POPULATION * _EPOCHS} epochs of training for each seed: {_GENERATIONS * _POPULATION} "
         f"trainings of {_EPOCHS}, or more candidates of which half end after 1 and of the rest half after 2. The "
-        f"hypervolume is the area below twice the shipped sizes' loss and latency, in loss times log latency. Winner: "
+        "hypervolume is the area below twice the shipped sizes' loss and latency, in loss times log latency, as a "
+        "share of what the three fronts of a seed dominate together. Winner: "
         f"of the {_MOST} of our front with the least loss, trained {_LONGER} epochs with {len(_CHOOSING)} other seeds, "
         "the fastest whose loss is at most that of the shipped model's sizes; then all are judged by "
         f"{len(_SEEDS)} further seeds. Loss is the regret on held-out swarms. The guide's sizes are "
