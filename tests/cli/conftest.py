@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from claude_flow import cli
+
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -25,5 +27,21 @@ def run(tmp_path: Path, environment: dict[str, str]) -> Run:
     def run_(*words: str, **options: object) -> subprocess.CompletedProcess[str]:
         settings = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True, "timeout": 120}
         return subprocess.run([sys.executable, "-m", "claude_flow", *words], **{**settings, **options})
+
+    return run_
+
+
+@pytest.fixture
+def here(
+    tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Run:
+    """The same within this process, for what asks nothing of a process: torch is imported once for all of them."""
+    monkeypatch.chdir(tmp_path)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    def run_(*words: str) -> subprocess.CompletedProcess[str]:
+        code = cli.main(list(words))
+        return subprocess.CompletedProcess(words, code, *capsys.readouterr())
 
     return run_
