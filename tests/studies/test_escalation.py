@@ -47,12 +47,23 @@ def test_escalation_resolves_as_many_as_the_constant_for_less(tmp_path):
 
 
 def test_prices_are_the_users_and_only_of_agents_that_are_there(tmp_path, capsys):
-    _, runs = escalation.read(write(tmp_path / "runs.csv", 30), {"dear": 7.5})
+    _, runs, notes = escalation.read(write(tmp_path / "runs.csv", 30), {"dear": 7.5})
+    assert not notes
     assert runs.cost[:, 1].tolist() == [7.5] * 30
     with pytest.raises(InputError, match=r"--prices: there are no runs of 'nobody': there are cheap, dear"):
         escalation.read(tmp_path / "runs.csv", {"nobody": 1.0})
     with pytest.raises(InputError, match="fewer than two agents have a price"):
         escalation.read(write(tmp_path / "unpriced.csv", 30, priced=False), {})
+    lines = write(tmp_path / "odd.csv", 30).read_text().splitlines()
+    again = lines[1].split(",")
+    again[3] = str(1 - int(again[3]))  # the same run, with the other outcome
+    lines[3] = lines[3].rpartition(",")[0] + ","
+    lines += [",".join(again), *(f"t{i},repo0,free,1,5," for i in range(30))]
+    (tmp_path / "odd.csv").write_text("\n".join(lines) + "\n")
+    _, odd, notes = escalation.read(tmp_path / "odd.csv", {})
+    assert odd.agents == ("cheap", "dear")
+    assert [note.split(" ")[0] for note in notes] == ["left", "1", "1"]
+    assert ("free" in notes[0], "mean of" in notes[1], "other outcome" in notes[2]) == (True, True, True)
     words = ["benchmark", "--model", "coordination-v3", "--test-scenarios", str(tmp_path / "unpriced.csv"), "--quick"]
     assert main(["neural", *words, "--prices", '{"cheap": 0.1, "dear": 2}', "--format", "json"]) == 0
     (found,) = json.loads(capsys.readouterr().out)["evaluations"]

@@ -46,30 +46,32 @@ def _file(path: Path) -> Path | None:
     return None
 
 
-def read(path: Path, prices: Mapping[str, float]) -> tuple[tuple[str, ...], Attempts]:
-    """The tasks that every agent tried, and the runs, at the data's prices or the user's per run.
+def read(path: Path, prices: Mapping[str, float]) -> tuple[tuple[str, ...], Attempts, list[str]]:
+    """The tasks that every agent tried, the runs, at the data's prices or the user's per run, and notes.
 
-    An agent of no known price is left out.
+    An agent of no known price is left out, and of a run told twice the first counts; the notes say so.
 
     :raises InputError: a value is no number, or fewer than two agents share twenty tasks.
     """
     path = _file(path) or path
     cells: dict[tuple[str, str], tuple[float, float, float]] = {}
     places: dict[str, str] = {}
+    contradicted = 0
     for number, row in enumerate(csv.DictReader(line for _, line in Log().lines(path)), 2):
         try:
             value = float(row["resolved"]), float(row["cost_usd"] or "nan"), float(row["api_calls"] or "nan")
         except (TypeError, ValueError):
             raise InputError(f"{path}:{number}: resolved, cost_usd and api_calls are numbers") from None
-        cells[row["task"], row["agent"]] = value
+        known = cells.setdefault((row["task"], row["agent"]), value)
+        contradicted += known[0] != value[0]
         places[row["task"]] = row["repository"]
     agents = tuple(sorted({agent for _, agent in cells}))
     tasks = tuple(task for task in sorted(places) if all((task, agent) in cells for agent in agents))
     if len(agents) < 2 or len(tasks) < 2 * _FOLDS:
         raise InputError(f"{path}: {len(agents)} agents share {len(tasks)} tasks: two and {2 * _FOLDS} are needed")
     found = np.array([[cells[task, agent] for agent in agents] for task in tasks])
-    known = sorted(set(places.values()))
-    place = np.array([known.index(places[task]) for task in tasks])
+    repositories = sorted(set(places.values()))
+    place = np.array([repositories.index(places[task]) for task in tasks])
     for agent, price in prices.items():
         if agent not in agents:
             raise InputError(f"--prices: there are no runs of {agent!r}: there are {', '.join(agents)}")
@@ -80,7 +82,14 @@ def read(path: Path, prices: Mapping[str, float]) -> tuple[tuple[str, ...], Atte
         raise InputError(f"{path}: fewer than two agents have a price: give them with --prices")
     runs = found[:, kept]
     cost = np.where(np.isnan(runs[:, :, 1]), np.nanmean(runs[:, :, 1], axis=0), runs[:, :, 1])
-    return tasks, Attempts(tuple(agents[i] for i in kept), place, runs[:, :, 0], cost, runs[:, :, 2])
+    notes = []
+    if unpriced:
+        notes.append(f"left out, for want of a price (--prices gives one): {', '.join(unpriced)}")
+    if guessed := int(np.isnan(runs[:, :, 1]).sum()):
+        notes.append(f"{guessed} runs without a price count at the mean of their agent's others")
+    if contradicted:
+        notes.append(f"{contradicted} runs stand there again with the other outcome: the first counts")
+    return tasks, Attempts(tuple(agents[i] for i in kept), place, runs[:, :, 0], cost, runs[:, :, 2]), notes
 
 
 def run(
@@ -97,7 +106,7 @@ def run(
     :raises InputError: there are too few tasks or agents, or a price is of nobody.
     """
     progress(0.0, f"read {path.name}")
-    tasks, runs = read(path, prices or {})
+    tasks, runs, notes = read(path, prices or {})
     fold = np.array([zlib.crc32(task.encode()) % _FOLDS for task in tasks])
     result = Result("escalation", path.name, [], {"tasks": len(tasks), "agents": len(runs.agents)}, frozenset({RATE}))
     estimated, seen, escalated = [], [], 0
@@ -125,6 +134,7 @@ def run(
             for row, task in enumerate(test):
                 result.scores.append(Score(name, RATE, float(resolved[row]), tasks[task]))
                 result.scores.append(Score(name, COST, float(cost[row]), tasks[task]))
+    result.notes += notes
     result.notes.append(f"{escalated} folds escalate; in the others one shot was the cheapest policy of that rate")
     if seen:
         wrong, right = np.nanmean(estimated, axis=0)
