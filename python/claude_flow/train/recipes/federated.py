@@ -2,7 +2,7 @@
 
 ``fedprox`` keeps local weights near the round's (Li et al. 2018, arXiv 1812.06127); ``fedadam`` steps by Adam on the
 mean update (Reddi et al. 2020, arXiv 2003.00295); ``median`` and ``trimmed-mean`` bear poisoned participants (Yin et
-al. 2018, arXiv 1803.01498).
+al. 2018, arXiv 1803.01498), and leave out those whose update is far from all others'.
 """
 
 from __future__ import annotations
@@ -104,8 +104,9 @@ class _Proximal(Hook):
         return compute() + 0.5 * self._strength * torch.stack(gaps).sum()
 
 
-def aggregate(updates: NDArray[np.float64], sizes: Sequence[int], strategy: str) -> Vector:
-    """One update out of ``updates [participants, weights]``.
+def aggregate(updates: NDArray[np.float64], sizes: Sequence[int], strategy: str, left_out: int = 0) -> Vector:
+    """One update out of ``updates [participants, weights]``; ``left_out`` others, far from all, are known as poison
+    and count as trimmed.
 
     >>> aggregate(np.array([[0.0], [1.0], [100.0]]), [1, 1, 1], "median").tolist()
     [1.0]
@@ -115,7 +116,7 @@ def aggregate(updates: NDArray[np.float64], sizes: Sequence[int], strategy: str)
     if strategy == "median":
         return np.asarray(np.median(updates, axis=0))
     if strategy == "trimmed-mean":
-        cut = int(np.ceil(_TRIM * len(updates))) if len(updates) > 2 else 0
+        cut = max(0, int(np.ceil(_TRIM * (len(updates) + left_out))) - left_out) if len(updates) > 2 else 0
         return np.asarray(np.sort(updates, axis=0)[cut : len(updates) - cut].mean(axis=0))
     share = np.asarray(sizes, np.float64)
     return np.asarray((share / share.sum()) @ updates)
@@ -199,6 +200,9 @@ class Federation:
             far = [] if self.secure else suspects(stacked, [p.name for p in present])
             if self.secure:
                 step = masked_sum(stacked, sizes, self.seed + state["round"])
+            elif self.strategy in ROBUST:
+                near = [place for place, member in enumerate(present) if member.name not in far]
+                step = aggregate(stacked[near], [sizes[place] for place in near], self.strategy, len(far))
             else:
                 step = aggregate(stacked, sizes, self.strategy)
             if self.strategy == "fedadam":

@@ -13,13 +13,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from claude_flow.errors import require
 from claude_flow.train.hooks import Hook
 
 __all__ = ["Private", "masked_sum", "noise_for"]
 
-Loss = Callable[[nn.Module, dict[str, Tensor]], Tensor]
+Batch = dict[str, Tensor]
+Loss = Callable[[nn.Module, Batch], Tensor]
 
 
 def noise_for(epsilon: float, delta: float, sample_rate: float, steps: int) -> float:
@@ -31,12 +34,23 @@ def noise_for(epsilon: float, delta: float, sample_rate: float, steps: int) -> f
     return found
 
 
+class _Loss(nn.Module):
+    """The loss as a module's answer, for ``functional_call``: it may ask the network for more than its ``forward``."""
+
+    def __init__(self, net: nn.Module, loss: Loss) -> None:
+        super().__init__()
+        self.net, self._loss = net, loss
+
+    def forward(self, batch: Batch) -> Tensor:
+        return self._loss(self.net, batch)
+
+
 class Private(Hook):
     """DP-SGD: every example's gradient is clipped to norm ``clip``, noise of ``noise * clip`` is added to their sum.
 
-    Gradients of single examples are taken one by one: the networks' losses depend on the sizes in a batch, which
-    ``torch.func.vmap`` refuses, and Opacus refuses the recurrent layers. ``sample_rate`` is the share of the
-    examples that a batch holds.
+    Gradients of single examples come from ``torch.func`` (Opacus refuses recurrent layers); of a network that
+    ``vmap`` refuses, such as one with an LSTM, they are taken one by one. ``sample_rate`` is the share of the examples
+    that a batch holds.
     """
 
     def __init__(self, loss: Loss, *, noise: float, clip: float, sample_rate: float, delta: float, seed: int) -> None:
@@ -45,6 +59,7 @@ class Private(Hook):
         self._rate = min(1.0, sample_rate)
         self._generator = torch.Generator().manual_seed(seed)
         self._sums: list[Tensor] = []
+        self._one_by_one = False
         self._accountant: Any = require("opacus.accountants", "federated").RDPAccountant()
 
     @property
@@ -61,24 +76,44 @@ class Private(Hook):
         """Account for ``steps`` that were taken before, with the same noise."""
         self._accountant.history = [(self._noise, self._rate, steps)] if steps else []
 
-    def loss(self, compute: Callable[[], Tensor], module: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    def loss(self, compute: Callable[[], Tensor], module: nn.Module, batch: Batch) -> Tensor:
         """The batch's loss; clipped gradients of its examples are summed on the side."""
-        parameters = [p for p in module.parameters() if p.requires_grad]
-        sums = [torch.zeros_like(p) for p in parameters]
         count = len(next(iter(batch.values())))
-        for i in range(count):
-            example = {name: t[i : i + 1] for name, t in batch.items()}
-            gradients = torch.autograd.grad(self._loss(module, example), parameters, allow_unused=True)
-            known = [torch.zeros_like(p) if g is None else g for g, p in zip(gradients, parameters, strict=True)]
-            norm = torch.sqrt(torch.stack([g.square().sum() for g in known]).sum())
-            scale = torch.clamp(self._clip / (norm + 1e-12), max=1.0)
-            for total, gradient in zip(sums, known, strict=True):
-                total += scale * gradient
+        parameters = {name: p.detach() for name, p in module.named_parameters() if p.requires_grad}
+        sums = list(self._clipped(module, parameters, batch, count).values())
         self._sums = [
             (total + self._noise * self._clip * torch.randn(total.shape, generator=self._generator).to(total)) / count
             for total in sums
         ]
         return compute()
+
+    def _clipped(self, module: nn.Module, parameters: dict[str, Tensor], batch: Batch, count: int) -> Batch:
+        """The sum over a batch's examples of their gradients, each clipped."""
+        computed = _Loss(module, self._loss)
+
+        def loss(weights: Batch, example: Batch) -> Tensor:
+            own = {f"net.{name}": w for name, w in weights.items()}
+            value: Tensor = functional_call(computed, own, ({name: t[None] for name, t in example.items()},))
+            return value
+
+        if not self._one_by_one:
+            try:
+                with sdpa_kernel(SDPBackend.MATH):
+                    return self._summed(vmap(grad(loss), (None, 0), randomness="different")(parameters, batch))
+            except RuntimeError:  # the network has an operation that vmap refuses; what is wrong otherwise comes again
+                self._one_by_one = True
+        total = {name: torch.zeros_like(p) for name, p in parameters.items()}
+        for i in range(count):
+            gradient = grad(loss)(parameters, {name: t[i] for name, t in batch.items()})
+            clipped = self._summed({name: g[None] for name, g in gradient.items()})
+            total = {name: t + clipped[name] for name, t in total.items()}
+        return total
+
+    def _summed(self, gradients: Batch) -> Batch:
+        """Of gradients [examples, ...] by name, each example's clipped, their sum."""
+        norm = torch.stack([g.flatten(1).square().sum(1) for g in gradients.values()]).sum(0).sqrt()
+        scale = torch.clamp(self._clip / (norm + 1e-12), max=1.0)
+        return {name: torch.tensordot(scale, g, 1) for name, g in gradients.items()}
 
     def after_backward(self, module: nn.Module, step: int) -> None:
         """The private gradients take the place of the plain ones."""
