@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from claude_flow import statistics
 
-__all__ = ["Cells", "Compared", "compared", "of"]
+__all__ = ["Cells", "Compared", "compared", "grid", "of"]
 
 #: name of a cell ("part/…/seed") -> measure -> value
 Cells = dict[str, dict[str, float]]
@@ -23,6 +24,18 @@ def of(found: Cells, *path: str) -> dict[str, dict[str, float]]:
     """
     begin = "/".join(path) + "/"
     return {name[len(begin) :]: found[name] for name in sorted(found) if name.startswith(begin)}
+
+
+def grid(
+    run: Callable[[str, str, int], dict[str, float]], domains: Iterable[str], ways: Sequence[str], seeds: int
+) -> dict[str, Callable[[], dict[str, float]]]:
+    """Cells ``domain/way/seed``, each ``run`` with the three; a seed of everything before the next seed."""
+    return {
+        f"{domain}/{way}/{seed}": functools.partial(run, domain, way, seed)
+        for seed in range(seeds)
+        for domain in domains
+        for way in ways
+    }
 
 
 @dataclass(frozen=True)

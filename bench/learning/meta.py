@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bench.learning import worlds
-from bench.learning.cells import Cells, compared, of
+from bench.learning.cells import Cells, compared, grid, of
 from bench.report import table
 from claude_flow import networks
 from claude_flow.train.recipes.meta import ALGORITHMS, Joint, MetaData
@@ -37,12 +37,7 @@ steps, 0.01 or 0.1. *Before*: without the steps. Pairs are seeds, tested by sign
 
 def cells(data: Path | None, seeds: int) -> dict[str, Callable[[], dict[str, float]]]:
     """A seed of everything before the next seed."""
-    return {
-        f"{domain}/{way}/{seed}": functools.partial(_run, data, domain, way, seed)
-        for seed in range(seeds)
-        for domain in DOMAINS
-        for way in WAYS
-    }
+    return grid(functools.partial(_run, data), DOMAINS, WAYS, seeds)
 
 
 def _run(data: Path, domain: str, way: str, seed: int) -> dict[str, float]:

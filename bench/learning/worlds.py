@@ -111,19 +111,21 @@ def thinned(data: Any, share: float, seed: int) -> Any:
     return data
 
 
-def jobs(data: Path, log: str, first: int, count: int, test: float) -> Path:
-    """So many jobs of a log as the prediction network's tensors; its latest share ``test`` judges."""
-    name = f"{log}-{first}-{count}-{test:g}"
+def jobs(data: Path, logs: str | Sequence[str], first: int, count: int, test: float) -> Path:
+    """So many jobs of a log, or of each of several, as the prediction network's tensors; its latest share ``test``
+    judges."""
+    logs = [logs] if isinstance(logs, str) else logs
+    name = f"{'+'.join(logs)}-{first}-{count}-{test:g}"
 
     def make(tables: Path) -> None:
-        with gzip.open(data / "swf" / SWF[log], "rt", encoding="utf-8", errors="replace") as stream:
-            text = stream.read().splitlines()
-        head = [line for line in text if line.startswith(";")]
-        body = [line for line in text if line.strip() and not line.startswith(";")]
-        source = tables.with_suffix(".swf")
-        source.write_text("\n".join([*head, *body[first : first + count]]) + "\n", "utf-8")
-        collect([source], tables, quality_filter="none")
-        source.unlink()
+        with files.temporary_folder() as folder:
+            for log in logs:
+                with gzip.open(data / "swf" / SWF[log], "rt", encoding="utf-8", errors="replace") as stream:
+                    text = stream.read().splitlines()
+                head = [line for line in text if line.startswith(";")]
+                body = [line for line in text if line.strip() and not line.startswith(";")]
+                (folder / f"{log}.swf").write_text("\n".join([*head, *body[first : first + count]]) + "\n", "utf-8")
+            collect([folder / f"{log}.swf" for log in logs], tables, quality_filter="none")
 
     return _made("prediction", name, make, {"test_split": test, "history": 31})
 

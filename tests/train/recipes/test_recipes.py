@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from claude_flow.data.collect import collect
 from claude_flow.errors import ClaudeFlowError, InputError
 from claude_flow.train.recipes import federated, incremental, memory, source
 from claude_flow.train.recipes.meta import _Called
-from claude_flow.train.recipes.privacy import masked_sum
+from claude_flow.train.recipes.privacy import Private, masked_sum
 
 Neural = Callable[..., tuple[int, Any, str]]
 
@@ -81,7 +82,13 @@ def test_layers_of_every_shipped_network_cover_all_weights(neural: Neural) -> No
 
 
 @pytest.mark.parametrize(
-    "words", ["transfer --source-model base --target-domain", "train incremental --model base --new-data"]
+    "words",
+    [
+        "transfer --source-model base --target-domain ",
+        "train incremental --model base --new-data ",
+        "train meta --base-model base --task-distribution ",
+        "train federated --network optimization --participants october,",
+    ],
 )
 def test_data_of_other_inputs_and_an_empty_period_are_one_line(neural: Neural, workspace: Path, words: str) -> None:
     shutil.copytree(workspace / "datasets/october", workspace / "datasets/knobs")
@@ -94,8 +101,9 @@ def test_data_of_other_inputs_and_an_empty_period_are_one_line(neural: Neural, w
     times = {"start": "2026-01-01T00:00:00Z", "end": "2026-01-01T00:01:00Z"}
     log.write_text(json.dumps({"event": "run", "run_id": "a", "agent": "b", "agent_type": "b", "task": "c", **times}))
     collect([log], workspace / "datasets/empty", quality_filter="none")
-    for name, word in (("knobs", "share none of their fields: the model has throughput, latency"), ("empty", "1 runs")):
-        code, _, error = neural(*words.split(), name)
+    first = "october" if "federated" in words else "the model"
+    for name, word in (("knobs", f"share none of their fields: {first} has throughput, latency"), ("empty", "1 runs")):
+        code, _, error = neural(*f"{words}{name}".split())
         assert (code, word in error, error.count("\n")) == (2, True, 1), error
 
 
@@ -250,6 +258,7 @@ def test_a_federation_refuses_what_it_cannot_use(neural: Neural) -> None:
     for words, word in (
         (("--participants", "october"), "two participants"),
         (("--participants", "swarm-1,nobody"), "nobody"),
+        (("--participants", "swarm-1,swarm-200"), "there is no swarm-200"),
         (("--participants", "swarm-1,swarm-2", "--model", "coordination-v2"), "coordination model"),
         (("--participants", "flower://127.0.0.1:8000/a,swarm-1"), "name one kind"),
     ):
@@ -272,6 +281,28 @@ def test_robust_strategies_bear_poison_and_name_it() -> None:
         assert np.abs(federated.aggregate(updates, [1] * 5, strategy) - 0.1).max() < 0.05
     assert np.abs(federated.aggregate(updates, [1] * 5, "weighted-average") - 0.1).min() > 1
     assert federated.suspects(updates, ["a", "b", "c", "d", "liar"]) == ["liar"]
+    # Who is known to lie counts as trimmed: nothing of the honest is lost.
+    assert np.allclose(federated.aggregate(honest, [1] * 4, "trimmed-mean", left_out=1), honest.mean(axis=0))
+
+
+def test_gradients_of_single_examples_are_alike_all_at_once_and_one_by_one() -> None:
+    pytest.importorskip("opacus", reason="needs the extra: pip install 'claude-flow[federated]'")
+    torch.manual_seed(0)
+    module = nets.create("prediction", {"width": 8, "layers": 0, "hidden": 16, "members": 1, "dropout": 0.0}).train()
+    batch = {"x": torch.randn(3, 4, 128), "lengths": torch.tensor([4, 2, 1]), "limit": torch.full((3, 8), torch.inf)}
+    batch |= {"residual": torch.randn(3, 8), "occurrence": torch.ones(3, 8)}
+    loss = functools.partial(networks.get("prediction").learn.Data.loss, None)
+    found = []
+    for one_by_one in (False, True):
+        hook = Private(loss, noise=0.0, clip=0.1, sample_rate=1.0, delta=0.1, seed=0)
+        hook._one_by_one = one_by_one
+        loss(module, batch).backward()
+        hook.loss(lambda: torch.zeros(()), module, batch)
+        assert hook._one_by_one == one_by_one
+        hook.after_backward(module, 0)
+        found.append(torch.cat([p.grad.flatten() for p in module.parameters()]))
+    assert torch.allclose(*found, atol=1e-7)
+    assert 0 < float(found[0].norm()) <= 0.1
 
 
 def test_masks_cancel_and_hide() -> None:

@@ -57,7 +57,7 @@ def train(
     if model is not None:
         start = source.read(registry.model_path(model))
         if start.row.name != network:
-            raise InputError(f"{model} is a {start.row.name} model: name a {network} model, or --network")
+            raise InputError(f"{model} is a {start.row.name} model: name one of the {network} network, or --network")
         config = start.config()
     else:
         start = None
@@ -71,7 +71,7 @@ def train(
     flower_link = flower.addressed(participants)
     if flower_link is not None and start is None:
         raise InputError("Flower clients start from a model, since this machine has no data: name one with --model")
-    members = [] if flower_link else _participants(row, participants, data, seed, config)
+    members = [] if flower_link else _participants(row, participants, data, seed, config, start)
     torch.manual_seed(seed)
     module = members[0].data.module(config.network) if start is None else start.module
     weights = {key: t.detach().clone() for key, t in module.state_dict().items()}
@@ -146,24 +146,36 @@ def train(
 
 
 def _participants(
-    row: networks.Network, names: Sequence[str], data: str | None, seed: int, config: Any
+    row: networks.Network,
+    names: Sequence[str],
+    data: str | None,
+    seed: int,
+    config: Any,
+    start: source.Source | None,
 ) -> list[Participant]:
     own = [name for name in names if not _SWARM.fullmatch(name) or _exists(name)]
+    swarms = [name for name in names if name not in own]
+    folders = {name: preprocess.for_network(row.name, name) for name in own}
+    whole = data or f"preprocessed-{row.name}-data"
+    if swarms:
+        folders[whole] = preprocess.for_network(row.name, whole)
+    for folder in folders.values():
+        if start is not None:
+            source.suits(start, folder)
+    schemas = {name: source.schema(folder) for name, folder in folders.items()}
+    source.comparable(schemas, "preprocess both with the same options")
     found: dict[str, Any] = {}
-    if len(own) < len(names):
-        folder = preprocess.for_network(row.name, data or f"preprocessed-{row.name}-data")
-        parts = row.learn.Data.load(folder, _HIDDEN, seed, asdict(config)).parts()
-        usable = {key: part for key, part in parts.items() if _usable(part)}
-        swarms = [name for name in names if name not in own]
-        if len(usable) < len(swarms):
+    if swarms:
+        parts = row.learn.Data.load(folders[whole], _HIDDEN, seed, asdict(config)).parts()
+        usable = [part for part in parts.values() if _usable(part)]
+        places = {name: int(name.rpartition("-")[2]) for name in swarms}
+        if len(usable) < max(places.values()):
             raise InputError(
-                f"{folder}: {len(usable)} of its projects, pools or families have enough to train and to validate on; "
-                f"{len(swarms)} are needed for {', '.join(swarms)}"
+                f"{folders[whole]}: {len(usable)} of its projects, pools or families have enough to train and to "
+                f"validate on; there is no {max(swarms, key=places.__getitem__)}"
             )
-        found |= dict(zip(swarms, usable.values(), strict=False))
-    for name in own:
-        folder = preprocess.for_network(row.name, name)
-        found[name] = row.learn.Data.load(folder, _HIDDEN, seed, asdict(config))
+        found |= {name: usable[place - 1] for name, place in places.items()}
+    found |= {name: row.learn.Data.load(folders[name], _HIDDEN, seed, asdict(config)) for name in own}
     ordered = {name: found[name] for name in names}
     if own:
         federated.alike({name: federated.kinds(_features(part, config)) for name, part in ordered.items()})

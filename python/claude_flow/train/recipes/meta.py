@@ -24,7 +24,7 @@ from claude_flow.errors import InputError
 from claude_flow.files import temporary_folder
 from claude_flow.train import loop, run
 from claude_flow.train.loop import data_hash
-from claude_flow.train.recipes.source import Source, read
+from claude_flow.train.recipes.source import Source, read, suits
 from claude_flow.train.run import Trained
 
 __all__ = ["ALGORITHMS", "Joint", "MetaData", "adapt", "adapted", "meta"]
@@ -276,8 +276,12 @@ def meta(
 
     A fifth of the tasks, at least one, is never trained on. Returns the model and, on those tasks, the mean loss after
     ``inner_steps`` on ``examples`` examples of: this; ``joint``, training on all tasks at once for as many steps and
-    then the same adaptation; ``source``, the adaptation alone. Raises :class:`InputError` for fewer than three tasks.
+    then the same adaptation; ``source``, the adaptation alone.
+
+    Raises:
+        InputError: fewer than three tasks, or data whose inputs or outputs are others than the model's.
     """
+    suits(source, data)
     config = source.config(learning_rate={"initial": learning_rate})
     whole = source.row.learn.Data.load(data, 0.2, seed, asdict(config))
     tasks = [part for part in whole.parts().values() if _enough(part, examples)]

@@ -18,7 +18,7 @@ from claude_flow.train import config as training
 from claude_flow.train.config import TrainingConfig
 from claude_flow.values import did_you_mean, read_json
 
-__all__ = ["Source", "chosen_layers", "read", "suits"]
+__all__ = ["Source", "chosen_layers", "comparable", "read", "schema", "suits"]
 
 _SHOWN = 3  # names of a list that a message shows
 
@@ -90,15 +90,8 @@ def suits(source: Source, data: Path) -> str | None:
         InputError: the lists of fields, targets or choices differ.
     """
     ours: Mapping[str, Any] = source.features
-    theirs: Mapping[str, Any] = read_json(data / manifest.FILE).get("schema") or {}
-    for key in sorted(ours.keys() & theirs.keys()):
-        own, other = _names(ours[key]), _names(theirs[key])
-        if own and other and own != other:
-            shared = len(set(own) & set(other))
-            raise InputError(
-                f"{source.path.name} and {data} share {shared or 'none'} of their {key}: the model has "
-                f"{_some(own, other)}, the data {_some(other, own)}; preprocess the data anew, or take another model"
-            )
+    theirs = schema(data)
+    comparable({"the model": ours, str(data): theirs}, "preprocess the data anew, or take another model")
     known, named = (set(side.get("features") or ()) for side in (ours, theirs))
     if named and known and not named & known:
         return (
@@ -106,6 +99,31 @@ def suits(source: Source, data: Path) -> str | None:
             "agents, words and history"
         )
     return None
+
+
+def schema(data: Path) -> dict[str, Any]:
+    """The schema of preprocessed data as its manifest tells it; nothing of one that has none."""
+    return read_json(data / manifest.FILE).get("schema") or {}
+
+
+def comparable(schemas: Mapping[str, Mapping[str, Any]], mend: str) -> None:
+    """Refuse schemas, by whose they are, with other lists of fields, targets or choices than the first one's.
+
+    >>> comparable({"a": {"fields": ["x", "y"]}, "b": {"fields": ["z"]}}, "take another")
+    Traceback (most recent call last):
+        ...
+    claude_flow.errors.InputError: a and b share none of their fields: a has x, y, b has z; take another
+    """
+    (first, ours), *others = schemas.items()
+    for second, theirs in others:
+        for key in sorted(ours.keys() & theirs.keys()):
+            own, other = _names(ours[key]), _names(theirs[key])
+            if own and other and own != other:
+                count = len(set(own) & set(other))
+                raise InputError(
+                    f"{first} and {second} share {count or 'none'} of their {key}: {first} has {_some(own, other)}, "
+                    f"{second} has {_some(other, own)}; {mend}"
+                )
 
 
 def _names(entries: Any) -> list[str]:
