@@ -213,9 +213,8 @@ models: $(VENV)/.tools  ## train the shipped models again: make models DATA=fold
 	$(NEURAL) data preprocess --dataset prediction-runs
 	$(NEURAL) train prediction --config prediction-v2 --data preprocessed-prediction-data --validation-split 0.1 --seed 1 \
 	  --output prediction-v2
-	$(NEURAL) train reinforcement --update-frequency 40 --seed 1 --time-budget 5m --output action-v1
 	$(NEURAL) train reinforcement --algorithm rollouts --episodes 1500 --update-frequency 30 --seed 1 --output action-v2
-	for name in coordination-v3 coordination-v2 coordination-v2-general optimization-v2 prediction-v2 action-v1 action-v2; do \
+	for name in coordination-v3 coordination-v2 coordination-v2-general optimization-v2 prediction-v2 action-v2; do \
 	  $(BIN)/python -c 'import sys; from claude_flow import export, modelfile; \
 	    model = modelfile.read(sys.argv[1]); \
 	    about = {"features": model.features, "calibration": model.calibration, "provenance": model.provenance}; \

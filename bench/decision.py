@@ -34,6 +34,7 @@ from claude_flow.networks.coordination.features import parse_request
 
 PAGE = Path(__file__).parents[1] / "docs" / "decision.md"
 MODEL, RULE, TEACHER, RIVAL = "action-v2", "tuned rule", "the teacher's thresholds", "MaskablePPO of sb3-contrib"
+EARLIER = "action-v1"  # of Q-learning; it no longer ships, and is measured where the workspace has it
 REWARD = "efficiency-improvement"
 EPISODES = 20
 ROUNDS, STEPS = 300, 5_000
@@ -117,7 +118,7 @@ def row(name: str, world: str) -> list[str]:
 
 def policies(model: str) -> tuple[list[str], Rows]:
     """The model beside rules and chance in the world that it was trained in, best first."""
-    others = [*POLICIES, "action-v1"]
+    others = [*POLICIES, *([EARLIER] if EARLIER in registry.models() else [])]
     against = tested(model, others, "simulated")
     rows = [[*row(name, "simulated"), against.get(name, "")] for name in (model, *others)]
     rows.sort(key=lambda cells: -float(cells[1]))

@@ -93,7 +93,7 @@ def test_a_counterfactual_turns_the_pipelines_command_too(node: Any, pipeline: c
 
 
 def test_refuses_in_one_line(node: Any, whole: Path) -> None:
-    alone = {"job": "answer", "path": str(registry.model_path("action-v1")), "request": SWARM}
+    alone = {"job": "answer", "path": str(registry.model_path("action-v2")), "request": SWARM}
     (reply,) = node.ask(alone)
     assert "the decision engine alone: save the whole pipeline by cf.Pipeline().save(path)" in reply["error"]
     asked = {"job": "answer", "path": str(whole)}

@@ -68,7 +68,7 @@ def test_a_benchmark_leaves_parts_out_and_has_another_network_as_a_rival(older, 
 
 @pytest.mark.parametrize(
     ("model", "part", "near"),
-    [("action-v1", "fushion", "fusion"), ("coordination-v3", "fusion", "has no parts")],
+    [("action-v2", "fushion", "fusion"), ("coordination-v3", "fusion", "has no parts")],
 )
 def test_what_cannot_be_left_out_is_one_line(model, part, near, capsys):
     assert main(["neural", "benchmark", "--model", model, "--ablate", part]) == 2

@@ -43,7 +43,7 @@ def saved(tmp_path_factory):
 
 
 def test_one_call_in_8_bits_is_near_the_one_in_floats_and_not_the_same():
-    floats, integers = (cf.Pipeline(cf.load("action-v1", precision=precision)) for precision in ("auto", "int8"))
+    floats, integers = (cf.Pipeline(cf.load("action-v2", precision=precision)) for precision in ("auto", "int8"))
     assert integers.model.precision == "int8"
     swarms = [parse_request(request) for request in requests(4, 11)]
     exact, rounded = floats.values(swarms), integers.values(swarms)

@@ -71,7 +71,7 @@ def test_transfer_lists_layers_and_refuses_wrong_ones(neural: Neural) -> None:
 
 
 def test_layers_of_every_shipped_network_cover_all_weights(neural: Neural) -> None:
-    for name in ("coordination-v3", "coordination-v2", "optimization-v2", "prediction-v2", "action-v1"):
+    for name in ("coordination-v3", "coordination-v2", "optimization-v2", "prediction-v2", "action-v2"):
         model = source.read(registry.model_path(name))
         code, answer, error = neural("transfer", "--source-model", name, "--list-layers")
         assert code == 0, error
