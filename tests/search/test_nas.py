@@ -129,6 +129,7 @@ def test_screening_takes_what_is_fast_and_foreseen_to_learn() -> None:
         (("evaluate", "--candidate-architectures", "nothing"), "nas search"),
         (("optimize", "--base-architecture", "optimization-v2", "--constraints", '{"acuracy-loss":"<2%"}'), "did you"),
         (("optimize", "--base-architecture", "optimization-v2", "--constraints", '{"accuracy-loss":"two"}'), "share"),
+        (("optimize", "--base-architecture", "optimization-v2", "--constraints", '{"accuracy-loss":"<nan%"}'), "share"),
         (
             ("optimize", "--base-architecture", "optimization-v2", "--constraints", '{"memory-increase":"<-100%"}'),
             "met",

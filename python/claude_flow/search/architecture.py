@@ -202,7 +202,9 @@ def parse_constraints(document: Mapping[str, Any]) -> dict[str, float]:
         try:
             found[name] = float(word[:-1]) / 100 if word.endswith("%") else float(word)
         except ValueError:
-            raise InputError(f'constraints.{name}: {text!r} is not a share such as "<2%"') from None
+            found[name] = math.nan
+        if not math.isfinite(found[name]):
+            raise InputError(f'constraints.{name}: {text!r} is not a share such as "<2%"')
         if name != "accuracy-loss" and found[name] <= -1:
             raise InputError(f"constraints.{name}: {text!r} cannot be met, nothing can fall by all of it or more")
     return found
