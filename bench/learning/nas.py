@@ -169,7 +169,8 @@ def section(found: Cells) -> str:
     speed = {name: base["ms"] / at("ms") for name, base in bases.items()}
     more = {name: losses / np.mean([base[f"loss {seed}"] for seed in _SEEDS]) - 1 for name, base in bases.items()}
     rows = [
-        [seed, *(f"{cell[f'hypervolume {way}']:.3f}" for way in _WAYS), f"{cell['candidates successive-halving']:.0f}",
+        [seed, *(f"{cell[f'hypervolume {way}']:.3f}" for way in _WAYS),
+         ", ".join(f"{cell[f'candidates {way}']:.0f}" for way in _WAYS),
          f"{cell['layers']:.0f} × {cell['width']:.0f}",
          *(f"{speed[name][place]:.1f} ×, {100 * more[name][place]:+.1f} %" for name in bases)]
         for place, (seed, cell) in enumerate(by.items())
@@ -196,7 +197,8 @@ def section(found: Cells) -> str:
     lines = [
         f"The sizes of the optimization network, {_SWARMS} simulated swarms, {len(by)} seeds. Every strategy has "
         f"{_GENERATIONS * _POPULATION * _EPOCHS} epochs of training for each seed: {_GENERATIONS * _POPULATION} "
-        f"trainings of {_EPOCHS}, or more candidates of which half end after 1 and of the rest half after 2. The "
+        f"trainings of {_EPOCHS} for random search; of ours and of halving a half end after 1 and of the rest half "
+        "after 2, so that they try more candidates. The "
         "hypervolume is the area below twice the shipped sizes' loss and latency, in loss times log latency, as a "
         "share of what the three fronts of a seed dominate together. Winner: "
         f"of the {_MOST} of our front with the least loss, trained {_LONGER} epochs with {len(_CHOOSING)} other seeds, "
@@ -204,7 +206,7 @@ def section(found: Cells) -> str:
         f"{len(_SEEDS)} further seeds. Loss is the regret on held-out swarms. The guide's sizes are "
         f"{' → '.join(map(str, OptimizationConfig.hidden))}; those of `{_MODEL}` are smaller.",
         table(
-            ["seed", "hypervolume, ours", "random", "halving", "candidates it tried", "winner's layers",
+            ["seed", "hypervolume, ours", "random", "halving", "candidates", "winner's layers",
              "against the guide's", "the shipped"], rows,
         ),
         table(["mark", "found", ""], marks),

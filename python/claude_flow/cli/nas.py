@@ -71,7 +71,7 @@ claude-flow neural nas search \\
     type=click.Choice(["evolutionary", "random", "successive-halving"]),
     default="evolutionary",
     show_default=True,
-    help="NSGA-II; draws; or draws of which the worse halves end after an eighth, a quarter, a half of their epochs.",
+    help="NSGA-II; draws; draws of which the worse half ends early, as with NSGA-II.",
 )
 @click.option("--generations", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Of candidates.")
 @click.option("--population-size", type=click.IntRange(2, 1000), default=20, show_default=True, help="Per generation.")

@@ -53,8 +53,9 @@ def search(
     """Search sizes of the setting's network; the Pareto front's first ten are kept as ``NAME-top10``.
 
     NSGA-II (Deb et al. 2002) over loss and latency for ``evolutionary``, whose proposals are screened
-    (:mod:`claude_flow.search.screen`); ``successive-halving`` draws as ``random`` does and ends a training at a rung
-    unless it is in the better half there (:mod:`claude_flow.search.training`). Each strategy has ``generations`` x
+    (:mod:`claude_flow.search.screen`); ``successive-halving`` draws as ``random`` does. All but ``random`` end a
+    training at a rung unless it is in the better half there (:mod:`claude_flow.search.training`). Each strategy has
+    ``generations`` x
     ``population`` x the setting's epochs. Candidates that do not train are failed trials, not errors. ``jobs``
     candidates train beside each other; a search with the same seed and ``jobs`` tries the same. The study is a SQLite
     file of the workspace; ``resume`` goes on with it. Raises :class:`InputError` for a space of one architecture or

@@ -161,7 +161,8 @@ class Trials:
         """The most promising of what NSGA-II would try next, which is new; None where there is nothing new."""
         proposals = self._optuna.create_study(directions=["minimize", "minimize"], sampler=sampler)
         proposals.add_trials([trial for trial in self._counted() if trial.values is not None])
-        known = {json.dumps(candidate.sizes, sort_keys=True) for candidate in tried}
+        ended = [trial.user_attrs["sizes"] for trial in self._counted() if "sizes" in trial.user_attrs]
+        known = {json.dumps(sizes, sort_keys=True) for sizes in [*ended, *(candidate.sizes for candidate in tried)]}
         new: dict[str, tuple[dict[str, Any], dict[str, Any], float]] = {}
         for _ in range(_PROPOSED):
             trial = proposals.ask()
@@ -176,7 +177,7 @@ class Trials:
         return params[best], Candidate(sizes[best], Measured(loss, loss, latencies[best], 0.0, 0.0))
 
     def _rungs(self, sizes: dict[str, Any]) -> Rungs | None:
-        if self._strategy != HALVING:
+        if self._strategy == "random":
             return None
         others: dict[int, list[tuple[float, float]]] = {}
         for trial in self._counted():
