@@ -164,9 +164,9 @@ flower: $(VENV)/.tools  ## federated training over Flower: a SuperLink and two S
 # The tests of operating that are too long for every day, with promtool where Debian's package prometheus is installed,
 # then the proofs behind docs/operate_proofs.md and docs/operate_drift.md (an hour and a half on two cores).
 operate: $(VENV)/.tools  ## prove operation: MLflow's server, alert rules, half a year of retraining, kill -9, rollback, drift: make operate DATA=folder
+	$(BIN)/pip install -q --disable-pip-version-check "$$(echo build/installed/*.whl)[drift-peers,experiments-server]"
 	CLAUDE_FLOW_LONG=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/watch
 	OMP_NUM_THREADS=1 $(BIN)/python -m bench.operate
-	$(BIN)/pip install -q --disable-pip-version-check '.[drift-peers]'
 	OMP_NUM_THREADS=1 $(BIN)/python -m bench.drift $(if $(DATA),--data $(DATA))
 
 .PHONY: worlds

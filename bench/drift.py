@@ -16,7 +16,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,9 @@ import numpy as np
 from bench import detectors, streams
 from claude_flow import files
 from claude_flow.measure import machine
+from claude_flow.watch import drift
 from claude_flow.watch.detectors import METHODS
+from claude_flow.watch.samples import Sample
 
 ROOT = Path(__file__).parents[1]
 PAGE, KEPT = ROOT / "docs" / "operate_drift.md", ROOT / "build" / "drift.json"
@@ -43,7 +45,8 @@ class Kept:
     def __init__(self, path: Path, only: str, until: float) -> None:
         self._path, self._only, self._until = path, only, until
         self.values = self.read()
-        self._used = time.process_time()
+        self._used, self._saved = time.process_time(), time.monotonic()
+        self._new: set[str] = set()
 
     def read(self) -> dict[str, list[Any]]:
         """What there is, of all processes of this command."""
@@ -59,23 +62,22 @@ class Kept:
         if not self.wants(name, count):
             return
         there = self.values.setdefault(name, [])
-        saved = time.monotonic()
         while len(there) < count and time.monotonic() < self._until:
             there.append(run(len(there)))
-            if len(there) == count or time.monotonic() > saved + 15:
+            self._new.add(name)
+            if time.monotonic() > self._saved + 15:
                 print(f"{name}: {len(there)} of {count}", file=sys.stderr, flush=True)
-                self.save(name)
-                saved = time.monotonic()
-        self.save(name)
+                self.save()
 
-    def save(self, name: str) -> None:
-        """Write it beside what other processes of this command have done."""
+    def save(self) -> None:
+        """Write what is new beside what other processes of this command have done."""
         with files.locked(self._path.with_name(f".{self._path.name}.lock")):
             values = self.read()
-            values[name] = self.values[name]
+            values.update({name: self.values[name] for name in self._new})
             now = time.process_time()
             values[SECONDS] = [values.get(SECONDS, [0.0])[0] + now - self._used]
-            self._used = now
+            self._used, self._saved = now, time.monotonic()
+            self._new.clear()
             files.atomic_write(self._path, json.dumps(values))
         write(values)
 
@@ -87,9 +89,16 @@ def family(run: int, n: int, shift: float) -> tuple[detectors.Array, detectors.A
     return one, other
 
 
+@lru_cache(maxsize=1)
+def samples(run: int, n: int, shift: float) -> tuple[Sample, Sample]:
+    """The family as a reference and a stream; every method reads the same."""
+    one, other = family(run, n, shift)
+    return detectors.sample(one), detectors.sample(other)
+
+
 def alarms(method: str, n: int, shift: float, run: int) -> int:
     """Whether a method of ours alarms of that family."""
-    return int(detectors.ours(method)(*family(run, n, shift), run))
+    return int(drift.compare(*samples(run, n, shift), method, seed=run)["verdict"] == "drift")
 
 
 def main() -> int:
@@ -119,9 +128,10 @@ def main() -> int:
     for n in SIZES:
         for kind, shift in (("false", 0.0), ("found", SHIFT)):
             if kind == "false" or n == 500:
-                for method in METHODS:
-                    kept.runs(f"{kind} {n} {method}", partial(alarms, method, n, shift), RUNS)
-    write(kept.read())
+                for run in range(RUNS):  # of all methods, as long as the family is at hand
+                    for method in METHODS:
+                        kept.runs(f"{kind} {n} {method}", partial(alarms, method, n, shift), run + 1)
+    kept.save()
     return 0
 
 

@@ -143,29 +143,13 @@ def drift(
 
 
 def _tables(title: str, found: dict[str, Any]) -> list[Table]:
-    from claude_flow.watch.drift import verdict
+    from claude_flow.watch.drift import facts
 
     rows = [
         [r["feature"], r["effect"], r["threshold"], r["p_corrected"], r["alarm"], r["since"]]
         for r in found["features"][:20]
     ]
-    facts = [
-        ["verdict", verdict(found)],
-        ["reference", found["reference"]["what"]],
-        ["stream", found["stream"]["what"]],
-        ["measure", found["measure"]],
-    ]
-    if found["joint"]:
-        joint = found["joint"]
-        alarm = ", an alarm" if joint["alarm"] else ""
-        facts.append(["all together", f"{joint['effect']:.3g} of {joint['threshold']:.3g}, corrected p "
-                      f"{joint['p_corrected']:.2g}{alarm}"])  # fmt: skip
-    for name in ("cost", "confirmed"):
-        cost = found.get(name)
-        if not cost or cost["rise"] is None:
-            continue
-        facts.append([f"{name} ({cost['kind']})", f"{cost['rise']:+.3g} ({cost['low']:+.3g} to {cost['high']:+.3g})"])
-    tables: list[Table] = [(title, ["", ""], facts)]
+    tables: list[Table] = [(title, ["", ""], facts(found))]
     if rows:
         names = ["feature", "effect", "threshold", "corrected p", "alarm", "since"]
         tables.append((f"{title}: features, {len(found['skipped'])} not compared", names, rows))

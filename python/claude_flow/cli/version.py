@@ -96,6 +96,12 @@ def _provenance(path: Any) -> dict[str, Any]:
     return {**file.provenance, "network": file.network}
 
 
+def _newest(versions: list[str]) -> str:
+    """The newest eight versions, and how many there are besides."""
+    rest = len(versions) - 8
+    return f"{', '.join(versions[-8:])}{f' and {rest} earlier ones' if rest > 0 else ''}"
+
+
 def _current(name: str) -> Any:
     if registry.versions(name):
         return registry.model_path(name)
@@ -142,7 +148,7 @@ def rollback(output: Output, name: str, number: str | None, reason: str, immedia
     if number == now:
         raise InputError(f"{name} means version {number} already")
     if number not in registry.versions(name):
-        raise InputError(f"the model {name!r} has no version {number!r}: it has {', '.join(registry.versions(name))}")
+        raise InputError(f"the model {name!r} has no version {number!r}: it has {_newest(registry.versions(name))}")
     from claude_flow.evaluate.compatibility import compare
 
     checks = compare(registry.model_path(f"{name}/{number}"), registry.model_path(f"{name}/{now}"))
@@ -171,7 +177,7 @@ def list_(output: Output) -> None:
         }
         for name in names
     }
-    rows = [[name, entry["current"], ", ".join(entry["versions"]), _tried(entry["canary"])]
+    rows = [[name, entry["current"], _newest(entry["versions"]), _tried(entry["canary"])]
             for name, entry in found.items()]  # fmt: skip
     output.result({"models": found}, [("Models of the workspace", ["name", "means", "versions", "canary"], rows)])
 

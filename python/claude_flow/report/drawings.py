@@ -8,6 +8,7 @@ from typing import Any
 
 __all__ = ["bars", "halves", "lines", "shares"]
 
+_NAMED, _LETTER = 6, 7  # categories that are named one by one; the width of a letter
 _BARS = 12  # of a text column: the most frequent values
 
 
@@ -54,8 +55,8 @@ def bars(rows: Sequence[tuple[str, float | None]], label: str) -> str:
     return f"<svg viewBox='0 0 480 {20 * len(rows) + 4}' role=img aria-label='{escape(label)}'>{''.join(drawn)}</svg>"
 
 
-def halves(found: dict[str, Any]) -> str:
-    """Two histograms side by side: shares per bin, or per value of a text column."""
+def halves(found: dict[str, Any], names: tuple[str, str] = ("older half", "newer half")) -> str:
+    """Two histograms side by side: shares per bin, or per value of a text column; ``names`` says of what."""
     is_text = found["measure"] == "total variation"  # its last label gathers what is rare
     count = min(_BARS, len(found["labels"]) - 1) if is_text else len(found["labels"])
     totals = {half: sum(found[half]) or 1 for half in ("older", "newer")}
@@ -64,16 +65,22 @@ def halves(found: dict[str, Any]) -> str:
     step = 300 / count
     bars = []
     for index in range(count):
-        for offset, half in enumerate(("older", "newer")):
+        for offset, (half, name) in enumerate(zip(("older", "newer"), names, strict=True)):
             share = shares[half][index]
             x, height = index * step + offset * step * 0.45, 90 * share / highest
-            tip = escape(f"{found['labels'][index]}: {share:.1%} of the {half} half")
+            tip = escape(f"{found['labels'][index]}: {share:.1%} of the {name}")
             bars.append(
                 f"<rect class={half} x={x:.1f} y={95 - height:.1f} width={step * 0.42:.1f} height={height:.1f}>"
                 f"<title>{tip}</title></rect>"
             )
-    ends = [escape(found["labels"][index][:24]) for index in (0, count - 1)]
-    axis = f"<text x=0 y=110>{ends[0]}</text><text x=300 y=110 text-anchor=end>{ends[1]}</text>"
+    if is_text and count <= _NAMED:
+        places = [(index, (index + 0.43) * step, "middle", int(step / _LETTER)) for index in range(count)]
+    else:
+        places = [(0, 0.0, "start", 24), (count - 1, 300.0, "end", 24)]
+    axis = "".join(
+        f"<text x={x:.0f} y=110 text-anchor={anchor}>{escape(found['labels'][index][:most])}</text>"
+        for index, x, anchor, most in places
+    )
     measure = f"{escape(found['measure'])} {found['distance']:.2f}, corrected p {found['p_corrected']:.2g}"
     caption = f"<h3>{escape(found['column'])}</h3><figcaption>{measure}</figcaption>"
     return f'<figure>{caption}<svg viewBox="0 0 300 114" role=img>{"".join(bars)}{axis}</svg></figure>'

@@ -29,7 +29,8 @@ _BINS, _FINE = 10, 64
 _FOLDS = 5  # of a classifier, one of which judges
 _BLOCKS = 200  # of reference and stream together, in time
 _MOST = 300  # rows a side that the joint test looks at
-_MOST_LEARNED = 4000  # the same for a classifier, half of which learn
+_MOST_LEARNED = 2000  # the same for a classifier, half of which learn
+_MOST_READ = 4000  # the same before either
 _STOPS, _REACHED = (49, 199), 20  # a permutation test ends after so many draws where so many reach what was found
 _NORMAL = NormalDist()
 _GRID = np.linspace(-4, 4, 801)
@@ -325,7 +326,7 @@ METHODS: dict[str, Method] = {
 # Jointly --------------------------------------------------------------------------------------------------
 
 
-def thinned(rows: Array, most: int = _MOST_LEARNED) -> Array:
+def thinned(rows: Array, most: int = _MOST_READ) -> Array:
     """At most so many rows, evenly spread."""
     kept: Array = rows[np.linspace(0, len(rows), min(len(rows), most), endpoint=False).astype(int)]
     return kept
@@ -366,7 +367,7 @@ def joint(
 def _forest(one: Array, other: Array, generator: np.random.Generator) -> Found:
     """A forest learns on every other row which sample it is of; the rest tell how well. p is Mann and Whitney's."""
     Trees = require("sklearn.ensemble", "baselines").ExtraTreesClassifier
-    parts = [thinned(part) for part in (one, other)]
+    parts = [thinned(part, _MOST_LEARNED) for part in (one, other)]
     trees = Trees(100, min_samples_leaf=5, random_state=int(generator.integers(2**31)), class_weight="balanced")
     learned = [part[::2] for part in parts]
     trees.fit(np.concatenate(learned), np.repeat([0, 1], [len(part) for part in learned]))

@@ -24,12 +24,14 @@ from claude_flow.watch import detectors, outcomes
 from claude_flow.watch.detectors import METHODS
 from claude_flow.watch.samples import Column, Sample, aligned, of_requests
 
-__all__ = ["SENSITIVITIES", "compare", "confidence_of", "outputs", "verdict"]
+__all__ = ["SENSITIVITIES", "compare", "confidence_of", "facts", "outputs", "verdict"]
 
 Array = NDArray[np.float64]
 #: name: (smallest shift worth an alarm, in standard deviations; chance of any false alarm)
 SENSITIVITIES = {"low": (0.5, 0.01), "medium": (0.25, 0.02), "high": (0.125, 0.05)}
 FEWEST = 20  # rows of either side, below which nothing is tested
+#: rows of either side that are looked at: distances are known to 0.005 then, and the least that counts is 0.05
+_MOST = 20_000
 _DRAWS = 1999
 _TOLD_BINS = 20
 _ANSWERED = 200  # requests of the reference that the model answers, to compare outputs
@@ -98,7 +100,7 @@ def compare(
         if row["alarm"]:
             row["since"] = _since(*columns[row["feature"]], other)
     found_alarms = [row["feature"] for row in rows if row["alarm"]]
-    detectable, needed = _detectable(n, m, max(1, len(tests)), shift, alpha)
+    detectable, needed = _detectable(min(n, _MOST), min(m, _MOST), max(1, len(tests)), shift, alpha)
     alarm = bool(found_alarms) or bool(together and together["alarm"])
     enough = detectable is not None and detectable <= shift
     return {
@@ -134,7 +136,9 @@ def _feature(
         return _row(name, measure, tested, shift, _distance_of(one, other), about, one, other, is_category=True)
     if min(counts) < FEWEST:
         return f"known in {counts[0]} and {counts[1]} rows only"
-    one_values, other_values = before.values[known[0]], now.values[known[1]]
+    one_values, other_values = (  # a copy only where some are not known
+        column.values if part.all() else column.values[part] for column, part in zip((before, now), known, strict=True)
+    )
     if not (one_values != one_values[0]).any() and not (other_values != one_values[0]).any():
         return "it does not vary"
     shares = {"known": [float(part.mean()) for part in known]}
@@ -144,8 +148,9 @@ def _feature(
         tested = detectors.categories(one, other, draws, generator)
         about = {**shares, "labels": list(before.words)}
         return _row(name, "total variation", tested, shift, tested.effect, about, one, other, is_category=True)
-    ordered = np.sort(one_values), np.sort(other_values)
-    pair = (one_values, other_values) if METHODS[method].by_row else ordered
+    pair = detectors.thinned(one_values, _MOST), detectors.thinned(other_values, _MOST)
+    ordered = np.sort(pair[0]), np.sort(pair[1])
+    pair = pair if METHODS[method].by_row else ordered
     tested = METHODS[method].compare(*pair, draws, generator)
     is_distance = METHODS[method].compare is METHODS["kolmogorov-smirnov"].compare
     distance = tested.effect if is_distance else statistics.kolmogorov_smirnov(*ordered)[0]
@@ -361,3 +366,22 @@ def verdict(found: dict[str, Any]) -> str:
     more = f"{found['needed']} rows of the stream are" if found["needed"] else "a larger reference is"
     seen = f"{m} rows show shifts from {found['detectable']:.2f} standard deviations on"
     return f"too small to tell: {seen}; {more} needed to rule out {shift:g}"
+
+
+def facts(found: dict[str, Any]) -> list[list[str]]:
+    """What a comparison found, but for the features: names and values."""
+    told = [
+        ["verdict", verdict(found)],
+        ["reference", found["reference"]["what"]],
+        ["stream", found["stream"]["what"]],
+        ["measure", found["measure"]],
+    ]
+    if joint := found["joint"]:
+        limits = f"{joint['effect']:.3g} of {joint['threshold']:.3g}, corrected p {joint['p_corrected']:.2g}"
+        told.append(["all together", limits + (", an alarm" if joint["alarm"] else "")])
+    for name in ("cost", "confirmed"):
+        cost = found.get(name)
+        if cost and cost["rise"] is not None:
+            spread = f"{cost['rise']:+.3g} ({cost['low']:+.3g} to {cost['high']:+.3g})"
+            told.append([f"{name} ({cost['kind']})", spread])
+    return told

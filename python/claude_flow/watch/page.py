@@ -6,7 +6,7 @@ from html import escape
 from typing import Any
 
 from claude_flow.report import document, drawings, table
-from claude_flow.watch.drift import verdict
+from claude_flow.watch.drift import facts
 
 __all__ = ["drift", "runs"]
 
@@ -29,7 +29,6 @@ def _comparison(found: dict[str, Any]) -> str:
         [r["feature"], r["effect"], r["threshold"], r["p_corrected"], "alarm" if r["alarm"] else "", r["since"] or ""]
         for r in found["features"]
     ]
-    told = f"{found['reference']['what']} beside {found['stream']['what']}"
     shown = [
         {
             **row,
@@ -42,13 +41,14 @@ def _comparison(found: dict[str, Any]) -> str:
         for row in found["features"][:_PLOTS]
     ]  # fmt: skip
     names = ["feature", "effect", "threshold", "corrected p", "", "since"]
-    pictures = "".join(drawings.halves(row) for row in shown)
+    pictures = "".join(drawings.halves(row, ("reference", "stream")) for row in shown)
     grid = (
         f"<p class=note>Shares of the reference (grey) and of the stream (blue).</p><div class=plots>{pictures}</div>"
     )
+    (_, told), *about = facts(found)
     return (
-        f"<p><b class={'error' if found['verdict'] == 'drift' else 'info'}>{escape(verdict(found))}.</b> "
-        f"{escape(told)}.</p>{table(names, rows) if rows else ''}{grid if shown else ''}"
+        f"<p><b class={'error' if found['verdict'] == 'drift' else 'info'}>{escape(told)}.</b></p>"
+        f"{table(['', ''], about)}{'<h3>Features</h3>' + table(names, rows) if rows else ''}{grid if shown else ''}"
     )
 
 
