@@ -332,8 +332,11 @@ def kill(times: int, seconds: float) -> dict[str, Any] | None:
     logged = Counter(entry.get("run_id") for entry in alerts.read_lines(registry.workspace() / "events" / "b.jsonl"))
     broken = []
     for name in ("coordination", "coordination-candidate", "coordination-v3"):
-        for folder in (registry.workspace() / "models" / name).glob("*.*.*"):
+        for folder in (registry.workspace() / "models" / name).glob("[!.]*"):
             try:
+                if folder.name == "current.json":
+                    registry.current(name)
+                    continue
                 load(folder / "model.safetensors")
                 registry.model_card(folder / "model.safetensors")
                 modelfile.read(folder / "model.safetensors")
@@ -349,6 +352,7 @@ def kill(times: int, seconds: float) -> dict[str, Any] | None:
         "twice": sum(logged[line] > 1 for line in kept["told"]),
         "versions": len(registry.versions("coordination")),
         "broken": broken,
+        "temporary": sum(1 for _ in (registry.workspace() / "models").rglob(".*.tmp")),
         "cycles": dict(cycles),
         "last": last,
         "seconds": before + time.perf_counter() - begin,
@@ -541,6 +545,7 @@ def write(values: dict[str, Any]) -> None:
             f"| of these twice | {found['twice']} |",
             f"| versions of coordination, all loaded | {found['versions']} |",
             f"| versions that are not whole | {broken} |",
+            f"| temporary files that kills left; a write an hour later removes them | {found['temporary']} |",
             f"| cycles | {', '.join(f'{count} {state}' for state, count in found['cycles'].items())} |",
             f"| the process after the last | {found['last']} |",
         ]
