@@ -29,6 +29,15 @@ PROGRAMS = ["engine", "test_abi", "test_isa", "test_model", "test_kernels"]
 WINE = shutil.which("wine64") or shutil.which("wine") or shutil.which("wine64", path="/usr/lib/wine")
 
 
+def tool(name: str, zig: str) -> Path:
+    """A program that is one of zig's subcommands, for CMake, which takes a path and nothing more."""
+    program = WORK / name
+    program.parent.mkdir(parents=True, exist_ok=True)
+    program.write_text(f'#!/bin/sh\nexec "{zig}" {name} "$@"\n', "utf-8")
+    program.chmod(0o755)
+    return program
+
+
 def compile_for(target: str, isas: list[str]) -> str:
     """Why it could not be built, or ""."""
     system, processor = TARGETS[target]
@@ -49,6 +58,9 @@ def compile_for(target: str, isas: list[str]) -> str:
         "CLAUDE_FLOW_WERROR": "ON",
         "CLAUDE_FLOW_ISAS": ";".join(isas),
         "CMAKE_INSTALL_NAME_TOOL": shutil.which("true") or "",
+        # The system's ar writes archives that zig's linker of Mach-O cannot read.
+        "CMAKE_AR": str(tool("ar", zig)),
+        "CMAKE_RANLIB": str(tool("ranlib", zig)),
     }
     folder = WORK / target
     configure = ["cmake", "-S", ROOT, "-B", folder, "-G", "Ninja", *(f"-D{k}={v}" for k, v in settings.items())]
