@@ -110,5 +110,9 @@ def section(found: Cells) -> str:
             rows.append([d, len(seeds[d]), way, f"{before:.4f}", f"{loss:.4f}", told])
     columns = ["tasks", "seeds", "way", "before", "after 5 steps", "less joint training's"]
     lower = [f"{way} on {d}" for d, way in questions if beside[d, way].gap < 0]
-    mark = f"Mark: below joint training and the same steps: {', '.join(lower) or 'nowhere'}."
+    sure = [f"{way} on {d}" for d, way in questions if beside[d, way].verdict == "better"]
+    mark = (
+        f"Mark: below joint training and the same steps, on average: {', '.join(lower) or 'nowhere'}; by the test: "
+        f"{', '.join(sure) or 'nowhere, so that what meta-learning brings here is not shown'}."
+    )
     return "\n\n".join([_SAYS, table(columns, rows), mark])
