@@ -115,11 +115,11 @@ def winner(seed: int) -> dict[str, float]:
 
 
 def _winner(front: Sequence[Candidate]) -> tuple[Candidate, float]:
-    """The fastest of a front whose loss, trained longer with other seeds, is at most the shipped sizes'; else the best.
+    """The fastest of a front whose loss, trained longer with other seeds, is at most the guide's sizes'; else the best.
 
-    Only those that lost least in the search are trained longer. With it, its loss there over the shipped's, less 1.
+    Only those that lost least in the search are trained longer. With it, its loss there over the guide's, less 1.
     """
-    found = _shipped()
+    found = _guide()
     mean = np.mean([found[f"loss {seed}"] for seed in _CHOOSING])
     tried = []
     for candidate in sorted(front, key=lambda c: c.measured.loss)[:_MOST]:
@@ -134,10 +134,10 @@ def _winner(front: Sequence[Candidate]) -> tuple[Candidate, float]:
 
 
 @functools.cache
-def _shipped() -> dict[str, float]:
+def _guide() -> dict[str, float]:
     """The cell that was measured before."""
     kept = parse_json((Path(__file__).parent / "nas.json").read_text("utf-8"), "nas.json")
-    return dict(kept["shipped/0"])
+    return dict(kept["guide/0"])
 
 
 def replay() -> dict[str, float]:
@@ -202,8 +202,8 @@ def section(found: Cells) -> str:
         "hypervolume is the area below twice the shipped sizes' loss and latency, in loss times log latency, as a "
         "share of what the three fronts of a seed dominate together. Winner: "
         f"of the {_MOST} of our front with the least loss, trained {_LONGER} epochs with {len(_CHOOSING)} other seeds, "
-        "the fastest whose loss is at most that of the shipped model's sizes; then all are judged by "
-        f"{len(_SEEDS)} further seeds. Loss is the regret on held-out swarms. The guide's sizes are "
+        "the fastest whose loss is at most that of the guide's sizes, or else the least of all; then they are judged "
+        f"by {len(_SEEDS)} further seeds. Loss is the regret on held-out swarms. The guide's sizes are "
         f"{' → '.join(map(str, OptimizationConfig.hidden))}; those of `{_MODEL}` are smaller.",
         table(
             ["seed", "hypervolume, ours", "random", "halving", "candidates", "winner's layers",
