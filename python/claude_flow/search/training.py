@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
+import os
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +22,7 @@ from claude_flow.train import loop
 from claude_flow.train.config import lower_is_better
 from claude_flow.train.hooks import Hook
 
-__all__ = ["Ended", "Learned", "Rungs", "goes_on", "measure", "one_thread", "rungs", "trained"]
+__all__ = ["Ended", "Learned", "Rungs", "begin_worker", "goes_on", "measure", "rungs", "trained"]
 
 #: of a candidate at a rung: its loss there and its latency
 Point = tuple[float, float]
@@ -127,9 +130,17 @@ def trained(
     return Learned(float(scores[name]), _as_loss(name, float(scores[name])), reached)
 
 
-def one_thread() -> None:
-    """Of processes that train beside each other each takes one thread."""
+def begin_worker() -> None:
+    """Of processes that train beside each other: each takes one thread, and ends when the one that began it does."""
     torch.set_num_threads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)  # it waits for work that nobody will send
 
 
 def _as_loss(name: str, value: float) -> float:

@@ -16,7 +16,7 @@ from claude_flow.search import screen
 from claude_flow.search.candidate import Candidate, Measured, Setting, space
 from claude_flow.search.front import hypervolume
 from claude_flow.search.gauge import Gauge
-from claude_flow.search.training import Learned, Rungs, one_thread, trained
+from claude_flow.search.training import Learned, Rungs, begin_worker, trained
 
 __all__ = ["STRATEGIES", "Trials", "workers"]
 
@@ -34,7 +34,7 @@ def workers(jobs: int) -> Iterator[Train]:
     if jobs == 1:
         yield lambda work: [trained(*one) for one in work]
         return
-    with ProcessPoolExecutor(jobs, get_context("spawn"), one_thread) as pool:
+    with ProcessPoolExecutor(jobs, get_context("spawn"), begin_worker) as pool:
         yield lambda work: list(pool.map(trained, *zip(*work, strict=True)))
 
 
