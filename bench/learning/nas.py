@@ -29,7 +29,7 @@ __all__ = ["NEEDS_DATA", "PAGE", "cells", "section"]
 
 PAGE, NEEDS_DATA = "recipes.md", False
 _NETWORK, _MODEL = "optimization", "optimization-v2"
-_SWARMS, _EPOCHS, _LONGER = 400, 4, 12
+_SWARMS, _EPOCHS, _LONGER = 400, 4, 40
 _GENERATIONS, _POPULATION = 5, 6
 _CHOOSING = (51, 52)  # seeds of trainings, by which the winner of a front is chosen
 _SEEDS = (101, 102, 103)  # of trainings that neither a search nor a choice had
