@@ -24,14 +24,14 @@ from claude_flow.watch import detectors, outcomes
 from claude_flow.watch.detectors import METHODS
 from claude_flow.watch.samples import Column, Sample, aligned, of_requests
 
-__all__ = ["SENSITIVITIES", "compare", "confidence_of", "facts", "outputs", "verdict"]
+__all__ = ["MOST", "SENSITIVITIES", "compare", "confidence_of", "facts", "outputs", "verdict"]
 
 Array = NDArray[np.float64]
 #: name: (smallest shift worth an alarm, in standard deviations; chance of any false alarm)
 SENSITIVITIES = {"low": (0.5, 0.01), "medium": (0.25, 0.02), "high": (0.125, 0.05)}
 FEWEST = 20  # rows of either side, below which nothing is tested
 #: rows of either side that are looked at: distances are known to 0.005 then, and the least that counts is 0.05
-_MOST = 20_000
+MOST = 20_000
 _DRAWS = 1999
 _TOLD_BINS = 20
 _ANSWERED = 200  # requests of the reference that the model answers, to compare outputs
@@ -100,7 +100,7 @@ def compare(
         if row["alarm"]:
             row["since"] = _since(*columns[row["feature"]], other)
     found_alarms = [row["feature"] for row in rows if row["alarm"]]
-    detectable, needed = _detectable(min(n, _MOST), min(m, _MOST), max(1, len(tests)), shift, alpha)
+    detectable, needed = _detectable(min(n, MOST), min(m, MOST), max(1, len(tests)), shift, alpha)
     alarm = bool(found_alarms) or bool(together and together["alarm"])
     enough = detectable is not None and detectable <= shift
     return {
@@ -148,7 +148,7 @@ def _feature(
         tested = detectors.categories(one, other, draws, generator)
         about = {**shares, "labels": list(before.words)}
         return _row(name, "total variation", tested, shift, tested.effect, about, one, other, is_category=True)
-    pair = detectors.thinned(one_values, _MOST), detectors.thinned(other_values, _MOST)
+    pair = detectors.thinned(one_values, MOST), detectors.thinned(other_values, MOST)
     ordered = np.sort(pair[0]), np.sort(pair[1])
     pair = pair if METHODS[method].by_row else ordered
     tested = METHODS[method].compare(*pair, draws, generator)
