@@ -55,11 +55,10 @@ def search(
     NSGA-II (Deb et al. 2002) over loss and latency for ``evolutionary``, whose proposals are screened
     (:mod:`claude_flow.search.screen`); ``successive-halving`` draws as ``random`` does. All but ``random`` end a
     training at a rung unless it is in the better half there (:mod:`claude_flow.search.training`). Each strategy has
-    ``generations`` x
-    ``population`` x the setting's epochs. Candidates that do not train are failed trials, not errors. ``jobs``
-    candidates train beside each other; a search with the same seed and ``jobs`` tries the same. The study is a SQLite
-    file of the workspace; ``resume`` goes on with it. Raises :class:`InputError` for a space of one architecture or
-    when nothing could be trained.
+    ``generations`` x ``population`` x the setting's epochs. Candidates that do not train are failed trials, not errors.
+    ``jobs`` candidates train beside each other; a search with the same seed and ``jobs`` tries the same. The study is a
+    SQLite file of the workspace; ``resume`` goes on with it. Raises :class:`InputError` for a space of one architecture
+    or when nothing could be trained.
     """
     if strategy not in STRATEGIES:
         raise InputError(f"search-strategy {strategy!r}{did_you_mean(strategy, STRATEGIES)}: {', '.join(STRATEGIES)}")

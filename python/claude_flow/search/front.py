@@ -25,6 +25,8 @@ def ranked(front: Sequence[Candidate]) -> list[Candidate]:
 
 
 def reference(fronts: Mapping[str, Sequence[Candidate]]) -> tuple[float, float]:
+    """The corner of the areas: just beyond the worst loss and the worst latency of all fronts; :class:`InputError` if
+    they hold no candidate."""
     points = [(c.measured.loss, c.measured.latency) for front in fronts.values() for c in front]
     if not points:
         raise InputError("no candidate was trained: give more time, or check the data")
